@@ -1,0 +1,383 @@
+"""Every scientific choice of the workflow, typed: one model per rule, unknown keys refused.
+
+Imports only the standard library, pydantic and PyYAML, because the Snakefile reads it in an
+environment that may hold Snakemake alone. Where the paper and the published code disagree the
+default is ours and the other behaviour is a value of the same field (docs/conventions.md).
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ovnerf.errors import UserError
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Layout = Literal["replica", "semantic_nerf"]
+
+
+class Strict(BaseModel):
+    """Base of every settings model: no unknown key, no silent change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class MakeRoom(Strict):
+    """A procedural toy room (`ovnerf/toy/rooms.py`), written in the Replica layout."""
+
+    seed: int = 0
+    """Which room. Demo rooms use seeds below 1000; toy models are trained on seeds from 1000."""
+    frames: Positive = 40
+    """Views on the camera path."""
+    width: Positive = 160
+    height: Positive = 120
+    supersampling: Positive = 2
+    """Rays per pixel side; colour is their mean, the label that of the pixel centre."""
+
+
+class SampleFrames(Strict):
+    """Which frames of a posed video are used, at which size, and where the scene box lies."""
+
+    layout: Layout = "replica"
+    """Folder layout of the scene (docs/conventions.md draws each)."""
+    frames: Positive | None = None
+    """Uniformly sampled count; all frames when empty."""
+    width: Positive | None = None
+    """Target size in pixels; the native size when empty. Intrinsics follow."""
+    height: Positive | None = None
+    test_every: Positive = 10
+    """Frame i is held out when i mod test_every == 0 (method 1.1)."""
+    box: Literal["triangulated", "as_shipped"] = "triangulated"
+    """Scene box. `triangulated`: robust bounds of image features triangulated over the training
+    frames. `as_shipped`: the cube of +-1.5 around the world origin after dividing translations by
+    their largest training component (method 1.1)."""
+
+
+class ReadTruth(Strict):
+    """Ground-truth labels of the sampled frames (for scoring, and for the `simulated` encoder)."""
+
+    layout: Layout = "replica"
+
+
+class ProposeRegions(Strict):
+    """SAM automatic masks (segment_anything's own generator; names and defaults are its own)."""
+
+    architecture: Literal["toy", "vit_b", "vit_l", "vit_h"] = "vit_h"
+    weights: str = "weights/sam_vit_h_4b8939.pth"
+    """Weight file, relative to the directory the workflow runs in."""
+    views: Literal["train", "all"] = "train"
+    """`all` also proposes regions on test views (used for scoring label maps only)."""
+    points_per_side: Positive = 32
+    points_per_batch: Positive = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    min_mask_region_area: int = 0
+
+
+class OpenClip(Strict):
+    """Any open_clip model, the toy one included."""
+
+    kind: Literal["openclip"]
+    model: str
+    """open_clip model name, or a path to a model config JSON."""
+    weights: str
+    """Weight file (safetensors, or a state dict loadable with weights_only)."""
+
+
+class Simulated(Strict):
+    """Window embeddings made from ground truth, for studying RSR and CSE under known noise."""
+
+    kind: Literal["simulated"]
+    width: Positive = 64
+    """Embedding dimension D."""
+    text_cosine: Fraction = 0.7
+    """Mean pairwise cosine of the class vectors (CLIP text embeddings are about this close)."""
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of Gaussian noise per window, relative to the unit embedding's norm."""
+    confusion: Fraction = 0.0
+    """Probability per (view, class) that its embedding is another class's. It does not average out
+    over the windows of a view."""
+    seed: int = 0
+
+
+Encoder = Annotated[OpenClip | Simulated, Field(discriminator="kind")]
+
+
+class CacheClip(Strict):
+    """CLIP pyramid, stored as window embeddings and boxes (method 2 and 13.9)."""
+
+    encoder: Encoder | None = None
+    """Filled in from config/encoders/<name>.yaml."""
+    views: Literal["train", "all"] = "train"
+    scales: tuple[Positive, ...] = (5, 7, 10)
+    """Window side of scale k is floor(min(H, W) / k)."""
+    stride: Fraction = 0.25
+    """Stride as a fraction of the window side; at least 1 pixel."""
+    jitter: Fraction = 0.25
+    """Each side of a window moves outward by up to this fraction of its side."""
+    seed: int = 0
+    """Seed of the window jitter."""
+    batch: Positive = 256
+
+
+class CacheDino(Strict):
+    """DINO patch tokens of whole images (an approximation, method 13.12; see `dino.mode`)."""
+
+    model: str = "vit_base_patch8_224.dino"
+    """timm model name, or `toy`."""
+    weights: str = "weights/dino_vitb8.safetensors"
+    stride: Literal[8] = 8
+
+
+class RankRegions(Strict):
+    """Relevancy labels and region semantic ranking, RSR (method 6)."""
+
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """85-template prompt ensemble, or bare class names."""
+    order: Literal["generator", "descending_area"] = "generator"
+    """Which mask wins an overlap: the last in generator order, or the smallest."""
+    uncovered: Literal["ignore", "void_class"] = "ignore"
+    """Pixels no voting region covers: ignored by the loss, or trained toward the blank prompt."""
+    blank_prompt: bool = False
+    """As shipped: a blank prompt competes as an extra class."""
+
+
+class Reconstruct(Strict):
+    """TensoRF-VM radiance field (method 4.1-4.6). Schedules are fractions of `iterations`."""
+
+    iterations: Positive = 30_000
+    batch_rays: Positive = 4096
+    voxels_start: Positive = 2_097_156
+    voxels_end: Positive = 262_144_000
+    upsample_at: tuple[Fraction, ...] = (2000 / 30000, 3000 / 30000, 4000 / 30000, 5500 / 30000)
+    occupancy_at: Fraction = 2500 / 30000
+    """When the occupancy grid is made and the box shrunk; never before iteration 400."""
+    density_ranks: tuple[int, int, int] = (16, 4, 4)
+    appearance_ranks: tuple[int, int, int] = (48, 12, 12)
+    appearance_width: Positive = 27
+    head_width: Positive = 128
+    step_ratio: float = 0.5
+    """Step length in mean voxel edges."""
+    distance_scale: float = 25.0
+    weight_threshold: float = 1e-4
+    """Samples with a smaller rendering weight carry no appearance."""
+    learning_rate_grid: float = 0.02
+    learning_rate_head: float = 1e-4
+    learning_rate_decay: float = 0.1
+    """Learning rates fall to this factor over the run."""
+    tv_density: float = 1.0
+    tv_appearance: float = 1.0
+    random_background: bool = True
+    """Composite over white for half of the batches (trap 12.2-21)."""
+    near_scene: float = 0.05
+    checkpoint_minutes: float = 5.0
+    seed: int = 20211202
+
+
+class Cse(Strict):
+    """Cross-view self-enhancement: pseudo-label update and novel views (method 7)."""
+
+    enabled: bool = True
+    start: Fraction = 10_000 / 15_000
+    """T as a fraction of the iterations."""
+    every: Fraction = 1000 / 15_000
+    """N as a fraction of the iterations."""
+    rank_pseudo_labels: bool = True
+    """Clean the rendered labels by RSR (off in Table VII `w CSE`)."""
+    refreshed_views: Literal["subset", "all"] = "subset"
+    """Refresh the semantic subset (as shipped) or every training view."""
+    novel_views: int = Field(default=60, ge=0)
+    novel_path: Literal["interpolated", "panorama"] = "interpolated"
+    """`interpolated`: between training poses. `panorama`: the as-shipped yaw circle."""
+    panorama_centre: tuple[float, float, float] | None = None
+    """Scene units; the mean training camera centre when empty."""
+    min_opacity: Fraction = 0.5
+    """A novel pixel is void below this accumulated opacity."""
+    min_seen_by: int = Field(default=2, ge=0)
+    """A novel pixel is void when fewer training views see its surface point."""
+    min_valid: Fraction = 0.3
+    """A novel view with a smaller share of valid pixels is skipped."""
+
+
+class Dino(Strict):
+    """DINO / class-distribution correlation loss (method 3.2-3.3)."""
+
+    mode: Literal["cached", "online"] = "cached"
+    """`cached`: tokens of whole images (approximation). `online`: the paper's crops."""
+    crops: int = Field(default=8, ge=0)
+    crop_side: float = 0.53
+    """Crop side over the short image side, rounded to a multiple of 8 (256 of 480)."""
+    shift: float = 0.7
+    temperature: float = 0.2
+    positive_weight: float = 200.0
+    negative_weight: float = 0.2
+    divergence: Literal["kl", "js"] = "kl"
+    """KL is what the published code evaluates; the paper says Jensen-Shannon."""
+
+
+class TrainSemantics(Strict):
+    """Semantic branch on the frozen density (method 4.7, 5-8)."""
+
+    iterations: Positive = 15_000
+    joint_start: Fraction = 5000 / 15_000
+    """From here appearance, its basis and the colour head train as well (stage B)."""
+    labels: Literal["relevancy", "ranked"] = "ranked"
+    """First labels: argmax CLIP (paper Eq. 4) or RSR (Eq. 6)."""
+    view_fraction: Fraction = 0.8
+    """Share of the training views that carries labels and features (`clip_input`)."""
+    batch_rays: Positive = 4096
+    head_width: Positive = 128
+    select_ranks: tuple[int, int, int] = (16, 4, 4)
+    ray_length: Literal["full", "as_shipped"] = "full"
+    """`as_shipped` cuts training rays at the initial grid's sample count (trap 12.2-3)."""
+    logits: Literal["dot", "cosine"] = "dot"
+    """Cross-entropy logits: dot product at temperature 1, or cosine / `logit_temperature`."""
+    logit_temperature: float = 0.05
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    colour_from: Literal["joint_start", "start"] = "joint_start"
+    feature_weight: float = 1.0
+    label_weight: float = 1.0
+    colour_weight: float = 1.0
+    novel_weight: float = 1.0
+    learning_rate_grid: float = 0.02
+    learning_rate_head: float = 1e-4
+    learning_rate_joint_grid: float = 5e-3
+    learning_rate_joint_head: float = 5e-5
+    learning_rate_decay: float = 0.1
+    dino: Dino = Dino()
+    cse: Cse = Cse()
+    checkpoint_minutes: float = 5.0
+
+
+class RenderViews(Strict):
+    """Rendering of held-out views at full size."""
+
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+
+
+class Evaluate(Strict):
+    """Scores of rendered views; both protocols are always written."""
+
+
+class Config(Strict):
+    """A whole run: which scenes, encoders, variants and seeds, and one section per rule."""
+
+    scenes: str = "config/scenes/demo.tsv"
+    """Scene sheet (tab separated). A scalar, because Snakemake merges config maps deeply."""
+    encoders: tuple[Name, ...] = ("toy",)
+    """Names of files in config/encoders."""
+    variants: tuple[Name, ...] = ("baseline", "rsr", "cse", "ovnerf")
+    """Names of files in config/variants."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of train_semantics; everything before it is made once per scene."""
+    results: str = "results"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    compute_threads: Positive = 1
+    """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
+    setting and not Snakemake's thread count."""
+    make_room: MakeRoom = MakeRoom()
+    sample_frames: SampleFrames = SampleFrames()
+    propose_regions: ProposeRegions = ProposeRegions()
+    cache_clip: CacheClip = CacheClip()
+    cache_dino: CacheDino = CacheDino()
+    rank_regions: RankRegions = RankRegions()
+    reconstruct: Reconstruct = Reconstruct()
+    train_semantics: TrainSemantics = TrainSemantics()
+    render_views: RenderViews = RenderViews()
+    evaluate: Evaluate = Evaluate()
+
+
+class Scene(Strict):
+    """One row of the scene sheet. Empty cells take the defaults."""
+
+    dataset: Name
+    scene: Name
+    layout: Layout = "replica"
+    path: str = ""
+    """Folder of the scene; empty for a toy room."""
+    toy_seed: int | None = None
+    """Makes the scene with `make_room` instead of reading `path`."""
+    frames: Positive | None = None
+    width: Positive | None = None
+    height: Positive | None = None
+
+    @model_validator(mode="after")
+    def one_source(self) -> Scene:
+        if bool(self.path) == (self.toy_seed is not None):
+            raise ValueError("give either path or toy_seed, not both and not neither")
+        return self
+
+
+def explain(error: ValidationError, where: str) -> UserError:
+    """One readable message for a pydantic error: each key, what was found, what was expected."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(row)"
+        found = "" if item["type"] == "extra_forbidden" else f" (found {item['input']!r})"
+        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"{where}: {key}: {what}{found}")
+    return UserError("\n".join(lines), "config/README.md lists every key, its type and its default")
+
+
+def parse(model: type[BaseModel], data: Any, where: str) -> Any:
+    """Validate `data` (a mapping) as `model`; UserError naming `where` and each bad key."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, where) from None
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """A YAML mapping from a file; UserError when missing, unreadable or not a mapping."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file", "check the name in your config")
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping, found {type(data).__name__}")
+    return data
+
+
+def read_scenes(path: Path | str) -> list[Scene]:
+    """The scene sheet: tab separated, one header line; UserError for duplicates and bad rows."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such scene sheet", "set `scenes:` in your config")
+    with path.open(newline="") as file:
+        lines = [line for line in file if line.strip() and not line.startswith("#")]
+    scenes: list[Scene] = []
+    for number, row in enumerate(csv.DictReader(lines, delimiter="\t"), start=2):
+        filled = {key: value for key, value in row.items() if value not in ("", None)}
+        scenes.append(parse(Scene, filled, f"{path}, row {number}"))
+    if not scenes:
+        raise UserError(f"{path}: the scene sheet has no rows")
+    ids = [(scene.dataset, scene.scene) for scene in scenes]
+    for dataset, scene in ids:
+        if ids.count((dataset, scene)) > 1:
+            raise UserError(
+                f"{path}: scene {dataset}/{scene} appears {ids.count((dataset, scene))} times, "
+                "expected once",
+                "rename or remove one of the rows",
+            )
+    return scenes
+
+
+def override(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, map by map; neither argument is changed."""
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = override(merged[key], value) if nested else value
+    return merged

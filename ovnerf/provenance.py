@@ -1,0 +1,96 @@
+"""Digests that say what a result was made from. Standard library only: the Snakefile imports this."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE_ROOT = Path(__file__).resolve().parent
+REPOSITORY_ROOT = PACKAGE_ROOT.parent
+
+
+def digest(value: Any) -> str:
+    """16 hex digits identifying a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path | str) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def module_file(name: str) -> Path | None:
+    """The source file of an `ovnerf` module, or None when `name` is not one."""
+    path = REPOSITORY_ROOT.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imported_modules(source: str, package: str) -> Iterable[str]:
+    """Absolute dotted names a module may import: `from a import b` yields both `a` and `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            prefix = ".".join(base) if node.level else ""
+            module = ".".join(part for part in (prefix, node.module or "") if part)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def import_closure(module: str) -> tuple[Path, ...]:
+    """Every `ovnerf` source file that importing `module` can execute, sorted."""
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = module_file(name)
+        if name in found or path is None or not name.startswith("ovnerf"):
+            continue
+        found[name] = path
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        waiting += [part for part in imported_modules(path.read_text(), package)]
+        waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
+    return tuple(sorted(set(found.values())))
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """Digest of the code that shapes a stage's result: its import closure, read with `ast`.
+
+    Comments and docstrings do not count, so editing them reruns nothing.
+    """
+    parts = {}
+    for path in import_closure(f"ovnerf.stages.{stage}"):
+        tree = ast.parse(path.read_text())
+        parts[str(path.relative_to(REPOSITORY_ROOT))] = ast.dump(without_docstrings(tree))
+    return digest(parts)
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same tree with bare string statements removed."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                item
+                for item in body
+                if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            ]
+    return tree
+
+
+def result_digest(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """What a store was made from: stage code, settings, and the digests of its inputs."""
+    return digest({"code": code_digest(stage), "settings": settings, "inputs": inputs})
