@@ -1,0 +1,25 @@
+"""The embedded default: procedural rooms and three toy foundation models. Toys, nothing more.
+
+Rooms (`ovnerf.toy.rooms`): `build_room(seed)`, `camera_path(room, n)`, `render(...)`,
+`write_room(folder, settings)`. Demo seeds are below 1000, training seeds from 1000 on.
+
+Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through the real libraries:
+
+* CLIP: `open_clip.add_model_config(MODELS)`, then
+  `open_clip.create_model_and_transforms("toy-clip", pretrained=str(WEIGHTS / "clip.safetensors"))`.
+  Images of 32 pixels, embeddings of 64 numbers, open_clip's own tokenizer.
+* SAM: `ovnerf.toy.sam.build_toy_sam(Path("ovnerf/toy/weights/sam.safetensors"))` returns
+  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`
+  (points_per_side 12, pred_iou_thresh 0.7, stability_score_thresh 0.85).
+* DINO: `ovnerf.toy.dino.build_toy_dino(Path("ovnerf/toy/weights/dino.safetensors"))` returns a timm
+  VisionTransformer (patch 8, width 96, one prefix token, `dynamic_img_size=True`).
+
+`ovnerf.toy.WEIGHTS` and `ovnerf.toy.MODELS` are the folders, wherever the package is installed.
+"""
+
+from pathlib import Path
+
+MODELS = Path(__file__).parent / "models"
+"""open_clip model configs."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""Trained toy weights and their cards."""
