@@ -8,6 +8,8 @@ default is ours and the other behaviour is a value of the same field (docs/conve
 from __future__ import annotations
 
 import csv
+import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +22,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
 Layout = Literal["replica", "semantic_nerf"]
 
 
@@ -159,8 +162,9 @@ class Reconstruct(Strict):
     voxels_start: Positive = 2_097_156
     voxels_end: Positive = 262_144_000
     upsample_at: tuple[Fraction, ...] = (2000 / 30000, 3000 / 30000, 4000 / 30000, 5500 / 30000)
-    occupancy_at: Fraction = 2500 / 30000
-    """When the occupancy grid is made and the box shrunk; never before iteration 400."""
+    occupancy_at: tuple[Fraction, ...] = (2500 / 30000,)
+    """When the occupancy grid is made (the first time the box shrinks, too); never before
+    iteration 400."""
     density_ranks: tuple[int, int, int] = (16, 4, 4)
     appearance_ranks: tuple[int, int, int] = (48, 12, 12)
     appearance_width: Positive = 27
@@ -271,15 +275,16 @@ class Evaluate(Strict):
 class Config(Strict):
     """A whole run: which scenes, encoders, variants and seeds, and one section per rule."""
 
-    scenes: str = "config/scenes/demo.tsv"
-    """Scene sheet (tab separated). A scalar, because Snakemake merges config maps deeply."""
-    encoders: tuple[Name, ...] = ("toy",)
+    scenes: str
+    """Scene sheet (tab separated), for example `config/scenes/demo.tsv`. Required."""
+    encoders: tuple[Name, ...] = Field(default=("clip",), min_length=1)
     """Names of files in config/encoders."""
-    variants: tuple[Name, ...] = ("baseline", "rsr", "cse", "ovnerf")
+    variants: tuple[Name, ...] = Field(default=("baseline", "rsr", "cse", "ovnerf"), min_length=1)
     """Names of files in config/variants."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Seeds of train_semantics; everything before it is made once per scene."""
     results: str = "results"
+    """Folder of everything that is made, relative to the directory the workflow runs in."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compute_threads: Positive = 1
     """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
@@ -295,15 +300,32 @@ class Config(Strict):
     render_views: RenderViews = RenderViews()
     evaluate: Evaluate = Evaluate()
 
+    @model_validator(mode="after")
+    def lists_without_repeats(self) -> Config:
+        for name in ("encoders", "variants", "seeds"):
+            listed = getattr(self, name)
+            if len(set(listed)) < len(listed):
+                raise ValueError(f"{name}: an entry is listed twice in {list(listed)}")
+        if self.cache_clip.encoder is not None:
+            raise ValueError("cache_clip.encoder: name the encoder under `encoders` instead")
+        return self
+
+
+class Variant(Strict):
+    """A variant file: changes to the sections that are made once per variant, and no others."""
+
+    train_semantics: dict[str, Any] = {}
+    render_views: dict[str, Any] = {}
+
 
 class Scene(Strict):
-    """One row of the scene sheet. Empty cells take the defaults."""
+    """One row of the scene sheet. An empty cell takes the value of the config's section."""
 
     dataset: Name
     scene: Name
     layout: Layout = "replica"
     path: str = ""
-    """Folder of the scene; empty for a toy room."""
+    """Folder of the scene, from the working directory; empty for a toy room."""
     toy_seed: int | None = None
     """Makes the scene with `make_room` instead of reading `path`."""
     frames: Positive | None = None
@@ -359,7 +381,13 @@ def read_scenes(path: Path | str) -> list[Scene]:
         lines = [line for line in file if line.strip() and not line.startswith("#")]
     scenes: list[Scene] = []
     for number, row in enumerate(csv.DictReader(lines, delimiter="\t"), start=2):
-        filled = {key: value for key, value in row.items() if value not in ("", None)}
+        if None in row:
+            raise UserError(
+                f"{path}, row {number}: found {len(row) - 1 + len(row[None])} cells, "
+                f"expected {len(row) - 1}",
+                "cells are separated by one tab each",
+            )
+        filled = {key: value.strip() for key, value in row.items() if value and value.strip()}
         scenes.append(parse(Scene, filled, f"{path}, row {number}"))
     if not scenes:
         raise UserError(f"{path}: the scene sheet has no rows")
@@ -381,3 +409,45 @@ def override(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = override(merged[key], value) if nested else value
     return merged
+
+
+def read_config(data: Any, where: str = "config") -> Config:
+    """The whole configuration from what Snakemake merged; UserError for every bad key."""
+    return parse(Config, data, where)
+
+
+def cache_clip_settings(config: Config, path: Path | str) -> CacheClip:
+    """The `cache_clip` section completed with the encoder file at `path`."""
+    section = config.cache_clip.model_dump()
+    return parse(CacheClip, {**section, "encoder": read_yaml(path)}, str(path))
+
+
+def variant_settings(config: Config, path: Path | str) -> tuple[TrainSemantics, RenderViews]:
+    """The `train_semantics` and `render_views` sections with the variant file at `path` applied."""
+    changes = parse(Variant, read_yaml(path), str(path))
+    train = override(config.train_semantics.model_dump(), changes.train_semantics)
+    render = override(config.render_views.model_dump(), changes.render_views)
+    return parse(TrainSemantics, train, str(path)), parse(RenderViews, render, str(path))
+
+
+def trunk_settings(settings: TrainSemantics) -> TrainSemantics:
+    """What variants share up to iteration T: every setting but those CSE reads after T."""
+    return settings.model_copy(update={"cse": Cse(start=settings.cse.start)})
+
+
+def scene_settings(section: Strict, scene: Scene) -> Any:
+    """A section with the scene sheet's cells laid over the fields of the same name."""
+    cells = scene.model_dump(exclude_unset=True, exclude={"dataset", "scene", "path", "toy_seed"})
+    if scene.toy_seed is not None:
+        cells["seed"] = scene.toy_seed
+    known = {key: value for key, value in cells.items() if key in type(section).model_fields}
+    return section.model_copy(update=known)
+
+
+def schema() -> str:
+    """JSON schema of the configuration file, as kept in workflow/schemas."""
+    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema())

@@ -1,0 +1,231 @@
+# Reads the config, the scene sheet, the encoder and the variant files, once; everything here is
+# pydantic, PyYAML and the standard library, because Snakemake may be installed alone.
+import os
+import re
+import shutil
+import sys
+from itertools import product
+from pathlib import Path
+from shlex import quote
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+from ovnerf import config as settings
+from ovnerf.errors import UserError
+from ovnerf.provenance import code_digest, digest
+from ovnerf.scenes.layouts import list_scene
+
+# The demo is what runs without --configfile. It is not read otherwise, because Snakemake merges
+# maps deeply and a user's config would inherit every demo setting that it leaves out.
+if not workflow.overwrite_configfiles:
+
+    configfile: REPOSITORY / "config" / "config.yaml"
+
+
+def shipped(name):
+    """A file named in a config: in the working directory, else in the repository."""
+    inside = REPOSITORY / name
+    return name if Path(name).exists() or not inside.exists() else os.path.relpath(inside)
+
+
+def plan(config):
+    """All that the config says, validated: config, scenes and their files, encoders, variants."""
+    checked = settings.read_config(config)
+    scenes = {
+        (row.dataset, row.scene): row for row in settings.read_scenes(shipped(checked.scenes))
+    }
+    encoders = {
+        name: settings.cache_clip_settings(checked, shipped(f"config/encoders/{name}.yaml"))
+        for name in checked.encoders
+    }
+    variants = {
+        name: settings.variant_settings(checked, shipped(f"config/variants/{name}.yaml"))
+        for name in checked.variants
+    }
+    files = {key: scene_files(checked, row) for key, row in scenes.items()}
+    for name, key in product(encoders, scenes):
+        if encoders[name].encoder.kind == "simulated" and not files[key]["labels"]:
+            raise UserError(
+                f"encoder {name}: scene {'/'.join(key)} has no label files",
+                "the simulated encoder makes embeddings from ground truth; use another encoder",
+            )
+    return checked, scenes, files, encoders, variants
+
+
+def scene_files(checked, scene):
+    """The files a scene is read from; label files are apart, so that editing one retrains nothing."""
+    if scene.toy_seed is not None:
+        room = f"{checked.results}/{scene.dataset}/{scene.scene}/room"
+        return {
+            "folder": room,
+            "images": [f"{room}/room.json"],
+            "labels": [f"{room}/room.json"],
+        }
+    wanted = settings.scene_settings(checked.sample_frames, scene)
+    listing = list_scene(scene.path, wanted.layout, wanted.frames)
+    labels = listing.label_inputs() if any(listing.labels) else []
+    return {
+        "folder": scene.path,
+        "images": [str(path) for path in listing.image_inputs()],
+        "labels": [str(path) for path in labels],
+    }
+
+
+try:
+    CONFIG, SCENES, FILES, ENCODERS, VARIANTS = plan(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+# Variants that agree up to iteration T share one trunk; its name says what they share.
+TRUNKS = {name: settings.trunk_settings(train) for name, (train, _) in VARIANTS.items()}
+TRUNK_IDS = {
+    name: f"{trunk.labels}-{digest(trunk.model_dump(mode='json', exclude={'checkpoint_minutes'}))[:8]}"
+    for name, trunk in TRUNKS.items()
+}
+
+RESULTS = CONFIG.results
+SCENE = f"{RESULTS}/{{dataset}}/{{scene}}"
+ENCODER = f"{SCENE}/{{encoder}}"
+TRUNK = f"{ENCODER}/trunk-{{trunk}}/seed{{seed}}"
+RUN = f"{ENCODER}/{{variant}}/seed{{seed}}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+OF_SCENE = "{dataset}.{scene}"
+OF_ENCODER = f"{OF_SCENE}.{{encoder}}"
+OF_TRUNK = f"{OF_ENCODER}.{{trunk}}.seed{{seed}}"
+OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
+
+THREADS = CONFIG.compute_threads
+DEVICE = CONFIG.device
+HAS_CUDA = shutil.which("nvidia-smi") is not None
+GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))
+COMPUTE = f"--device {DEVICE} --threads {THREADS}"
+
+
+def settings_of(wildcards, stage):
+    """The settings of a stage for these wildcards, as the JSON text its command takes."""
+    scene = SCENES.get((wildcards.get("dataset"), wildcards.get("scene")))
+    if stage in ("make_room", "sample_frames"):
+        section = settings.scene_settings(getattr(CONFIG, stage), scene)
+    elif stage == "read_truth":
+        frames = settings.scene_settings(CONFIG.sample_frames, scene)
+        section = settings.ReadTruth(layout=frames.layout)
+    elif stage == "cache_clip":
+        section = ENCODERS[wildcards.encoder]
+    elif stage == "train_trunk":
+        section = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
+    elif stage == "train_semantics":
+        section = VARIANTS[wildcards.variant][0]
+    elif stage == "render_views":
+        section = VARIANTS[wildcards.variant][1]
+    else:
+        section = getattr(CONFIG, stage)
+    return section.model_dump_json()
+
+
+def files_of(section):
+    """Files that a section names: inputs of its rule, so that other weights rerun it.
+
+    A weight file always; `model` where it is an open_clip config and not the name of one.
+    """
+    model = getattr(section, "model", "")
+    named = [getattr(section, "weights", ""), model if model.endswith(".json") else ""]
+    return [shipped(name) for name in named if name]
+
+
+def setting(stage):
+    """`params` function: the JSON settings of `stage`."""
+    return lambda wildcards: settings_of(wildcards, stage)
+
+
+def scene_input(kind):
+    """`input` function: the scene's `images` or `labels` files."""
+    return lambda wildcards: FILES[wildcards.dataset, wildcards.scene][kind]
+
+
+def scene_folder(wildcards):
+    """`params` function: the folder that holds the scene's files."""
+    return FILES[wildcards.dataset, wildcards.scene]["folder"]
+
+
+def has_truth(wildcards):
+    """Whether the scene comes with label files."""
+    return bool(FILES[wildcards.dataset, wildcards.scene]["labels"])
+
+
+def truth_where_known(wildcards):
+    """`input` function: the truth store, nothing for a scene without labels."""
+    return [f"{SCENE}/truth.zarr"] if has_truth(wildcards) else []
+
+
+def truth_of_simulated(wildcards):
+    """`input` function: the truth store for the `simulated` encoder only."""
+    simulated = ENCODERS[wildcards.encoder].encoder.kind == "simulated"
+    return [f"{SCENE}/truth.zarr"] if simulated else []
+
+
+def option(name):
+    """`params` function: `--name PATH` when the input of that name is there, else nothing."""
+    return lambda wildcards, input: (f"--{name} {quote(str(input[name]))}" if input[name] else "")
+
+
+def encoder_files(wildcards):
+    """`input` function: the encoder's weight file and model config."""
+    return files_of(ENCODERS[wildcards.encoder].encoder)
+
+
+def views_of_variants(wildcards):
+    """`input` function: rendered views of every variant, first seed."""
+    return expand(
+        f"{ENCODER}/{{variant}}/seed{CONFIG.seeds[0]}/views.zarr",
+        variant=VARIANTS,
+        **wildcards,
+    )
+
+
+def trunk_of_variant(wildcards):
+    """`input` function: the run this variant shares up to iteration T."""
+    return f"{TRUNK}/trunk".replace("{trunk}", TRUNK_IDS[wildcards.variant])
+
+
+def one_of(names):
+    """A wildcard constraint that matches these names and nothing else."""
+    return "|".join(re.escape(str(name)) for name in names)
+
+
+wildcard_constraints:
+    dataset=one_of({dataset for dataset, _ in SCENES}),
+    scene=one_of({scene for _, scene in SCENES}),
+    encoder=one_of(ENCODERS),
+    variant=one_of(VARIANTS),
+    trunk=one_of(set(TRUNK_IDS.values())),
+    seed=r"\d+",
+
+
+# Jobs run the package of this checkout: conda environments drop an inherited PYTHONPATH, and a
+# Snakemake called by its full path has not put its own Python first on PATH.
+PREFIX = f"set -euo pipefail; export PYTHONPATH={quote(str(REPOSITORY))}; "
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    PREFIX += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
+
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
+
+RUNS = [(*key, *rest) for key, rest in product(SCENES, product(ENCODERS, VARIANTS, CONFIG.seeds))]
+METRICS = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/metrics.csv"
+    for dataset, scene, encoder, variant, seed in RUNS
+]
+LABEL_SCORES = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/label_scores.csv"
+    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+    if FILES[dataset, scene]["labels"]
+]
+FIGURES = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"
+    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+]
+TABLES = f"{RESULTS}/tables"

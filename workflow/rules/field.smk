@@ -1,0 +1,128 @@
+# The radiance field, the semantic branch on it, and its held-out views.
+
+
+rule reconstruct:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+    output:
+        directory(f"{SCENE}/radiance"),
+    log:
+        f"{LOGS}/reconstruct/{OF_SCENE}.log",
+    benchmark:
+        f"{BENCHMARKS}/reconstruct/{OF_SCENE}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=12000,
+        runtime=720,
+        gpu=GPU,
+    params:
+        settings=setting("reconstruct"),
+        code=code_digest("reconstruct"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf reconstruct "
+        "--frames {input.frames} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule train_trunk:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        clip=f"{ENCODER}/clip.zarr",
+        dino=f"{SCENE}/dino.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+        radiance=f"{SCENE}/radiance",
+    output:
+        directory(f"{TRUNK}/trunk"),
+    log:
+        f"{LOGS}/train_trunk/{OF_TRUNK}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_trunk/{OF_TRUNK}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=12000,
+        runtime=720,
+        gpu=GPU,
+    params:
+        settings=setting("train_trunk"),
+        code=code_digest("train_trunk"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf train_trunk "
+        "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
+        "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule train_semantics:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        clip=f"{ENCODER}/clip.zarr",
+        dino=f"{SCENE}/dino.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+        radiance=f"{SCENE}/radiance",
+        regions=f"{SCENE}/regions.zarr",
+        trunk=trunk_of_variant,
+        weights=files_of(CONFIG.propose_regions),
+    output:
+        directory(f"{RUN}/semantics"),
+    log:
+        f"{LOGS}/train_semantics/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/train_semantics/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=12000,
+        runtime=720,
+        gpu=GPU,
+    params:
+        settings=setting("train_semantics"),
+        region_settings=setting("propose_regions"),
+        code=code_digest("train_semantics"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf train_semantics "
+        "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
+        "--regions {input.regions} --radiance {input.radiance} --trunk {input.trunk} "
+        "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule render_views:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        clip=f"{ENCODER}/clip.zarr",
+        radiance=f"{SCENE}/radiance",
+        semantics=f"{RUN}/semantics",
+    output:
+        directory(f"{RUN}/views.zarr"),
+    log:
+        f"{LOGS}/render_views/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/render_views/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=GPU,
+    params:
+        settings=setting("render_views"),
+        code=code_digest("render_views"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf render_views "
+        "--frames {input.frames} --clip {input.clip} --radiance {input.radiance} "
+        "--semantics {input.semantics} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"

@@ -1,0 +1,56 @@
+# Relevancy labels, region semantic ranking, and how good both are.
+
+
+rule rank_regions:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        clip=f"{ENCODER}/clip.zarr",
+        regions=f"{SCENE}/regions.zarr",
+    output:
+        directory(f"{ENCODER}/labels.zarr"),
+    log:
+        f"{LOGS}/rank_regions/{OF_ENCODER}.log",
+    benchmark:
+        f"{BENCHMARKS}/rank_regions/{OF_ENCODER}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=setting("rank_regions"),
+        code=code_digest("rank_regions"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf rank_regions "
+        "--frames {input.frames} --clip {input.clip} --regions {input.regions} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule score_labels:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        truth=f"{SCENE}/truth.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+    output:
+        f"{ENCODER}/label_scores.csv",
+    log:
+        f"{LOGS}/score_labels/{OF_ENCODER}.log",
+    benchmark:
+        f"{BENCHMARKS}/score_labels/{OF_ENCODER}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_digest("score_labels"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf score_labels "
+        "--frames {input.frames} --truth {input.truth} --labels {input.labels} "
+        "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} --out {output} "
+        "{params.compute} 2>&1 | tee {log}"

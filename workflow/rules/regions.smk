@@ -1,0 +1,29 @@
+# SAM region proposals of the training views.
+
+
+rule propose_regions:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        weights=files_of(CONFIG.propose_regions),
+    output:
+        directory(f"{SCENE}/regions.zarr"),
+    log:
+        f"{LOGS}/propose_regions/{OF_SCENE}.log",
+    benchmark:
+        f"{BENCHMARKS}/propose_regions/{OF_SCENE}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=12000,
+        runtime=720,
+        gpu=GPU,
+    params:
+        settings=setting("propose_regions"),
+        code=code_digest("propose_regions"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf propose_regions "
+        "--frames {input.frames} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
