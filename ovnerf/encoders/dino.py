@@ -1,0 +1,83 @@
+"""DINO patch tokens: output of the last transformer block, before the final norm (method 3.1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from ovnerf.config import CacheDino
+from ovnerf.device import resolve_device
+from ovnerf.encoders.weights import find_file, load_weights
+from ovnerf.errors import UserError
+
+PATCH = 8
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""ImageNet statistics, which DINO was trained with."""
+
+
+def build_dino(name: str) -> nn.Module:
+    """The architecture of a DINO model without weights: a timm name, or `toy`.
+
+    Raises:
+        UserError: unknown name, or a patch size other than 8.
+    """
+    if name == "toy":
+        from ovnerf.toy.dino import build_toy_dino
+
+        return build_toy_dino()
+    import timm
+
+    if not timm.is_model(name):
+        raise UserError(
+            f"cache_dino.model: timm knows no model {name!r}", "vit_base_patch8_224.dino is one"
+        )
+    model = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
+    patch = tuple(model.patch_embed.patch_size)
+    if patch != (PATCH, PATCH):
+        raise UserError(f"cache_dino.model: {name} has patches of {patch}, expected 8x8")
+    return model
+
+
+class DinoEncoder:
+    """A frozen DINO vision transformer with 8x8 patches."""
+
+    def __init__(self, model: nn.Module, device: torch.device | None = None) -> None:
+        """Take a timm vision transformer that accepts any size that is a multiple of 8."""
+        self.device = device or resolve_device()
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.mean = torch.tensor(MEAN, device=self.device)[:, None, None]
+        self.std = torch.tensor(STD, device=self.device)[:, None, None]
+
+    @classmethod
+    def load(cls, settings: CacheDino, device: torch.device | None = None) -> DinoEncoder:
+        """Build `settings.model` with `settings.weights`; UserError when they do not fit."""
+        weights = find_file(settings.weights, "cache_dino.weights")
+        model = build_dino(settings.model)
+        load_weights(model, weights, "cache_dino.model")
+        return cls(model, device)
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> Tensor:
+        """Patch tokens of images or crops.
+
+        Args:
+            images: f32 (b, 3, h, w) RGB in [0, 1], any size; the right and bottom edges are
+                repeated up to a multiple of 8.
+
+        Returns:
+            f32 (b, ceil(h / 8), ceil(w / 8), d), not normalised. Cells beyond floor(h / 8) or
+            floor(w / 8) saw padding and must not be sampled.
+        """
+        height, width = images.shape[-2:]
+        padded = pad(
+            images.to(self.device), (0, -width % PATCH, 0, -height % PATCH), mode="replicate"
+        )
+        tokens = self.model.forward_intermediates(
+            (padded - self.mean) / self.std,
+            indices=1,
+            norm=False,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )[0]
+        return tokens.unflatten(1, (padded.shape[-2] // PATCH, padded.shape[-1] // PATCH))

@@ -1,0 +1,131 @@
+"""CLIP models through open_clip: window crops and prompts to embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import center_crop, resize
+
+from ovnerf.config import OpenClip
+from ovnerf.device import resolve_device
+from ovnerf.encoders.weights import find_file, load_weights
+from ovnerf.errors import UserError
+
+INTERPOLATION = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
+
+
+def model_name(model: str) -> str:
+    """open_clip's name of a model; a path to a config JSON is registered under its stem."""
+    import open_clip
+
+    if model.endswith(".json"):
+        path = find_file(model, "encoder.model")
+        open_clip.add_model_config(path)
+        return path.stem
+    if model not in open_clip.list_models():
+        raise UserError(
+            f"encoder.model: open_clip knows no model {model!r}",
+            "`python -c 'import open_clip; print(open_clip.list_models())'` lists the names",
+        )
+    return model
+
+
+def check_activation(name: str, weights: Path) -> None:
+    """Refuse OpenAI weights in an architecture with the wrong activation.
+
+    OpenAI trained with QuickGELU; open_clip's plain architectures use GELU, and loading a local
+    file into them gives silently wrong embeddings. OpenAI files are known by their name.
+    """
+    if "openai" in weights.name.lower() and "quickgelu" not in name:
+        raise UserError(
+            f"encoder.model: {name} with OpenAI weights {weights.name}, expected {name}-quickgelu",
+            f"set `model: {name}-quickgelu`",
+        )
+
+
+class OpenClipEncoder:
+    """An open_clip model with local weights, in evaluation mode."""
+
+    def __init__(self, settings: OpenClip, device: torch.device | None = None) -> None:
+        """Load the model.
+
+        Raises:
+            UserError: unknown model, missing weights, weights of another architecture, or a
+                preprocessing that is not resize and centre crop.
+        """
+        import open_clip
+
+        self.device = device or resolve_device()
+        weights = find_file(settings.weights, "encoder.weights")
+        name = model_name(settings.model)
+        check_activation(name, weights)
+        model = open_clip.create_model(name, pretrained=None, load_weights=False)
+        load_weights(model, weights, "encoder.model")
+        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.tokenizer = open_clip.get_tokenizer(name)
+        config = self.model.visual.preprocess_cfg
+        self.resize_mode, self.interpolation = config["resize_mode"], config["interpolation"]
+        size = config["size"]
+        self.size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+        square = self.size[0] == self.size[1]
+        if self.interpolation not in INTERPOLATION or not (
+            self.resize_mode == "squash" or (self.resize_mode == "shortest" and square)
+        ):
+            raise UserError(
+                f"encoder.model: {name} prepares images by {self.resize_mode!r} to {self.size} "
+                f"with {self.interpolation!r}, expected 'shortest' to a square or 'squash'"
+            )
+        self.mean = torch.tensor(config["mean"], device=self.device)[:, None, None]
+        self.std = torch.tensor(config["std"], device=self.device)[:, None, None]
+
+    def prepare(self, image: Tensor, box: np.ndarray) -> Tensor:
+        """Crop, resize and normalise as the model's own preprocessing says.
+
+        Args:
+            image: u8 (3, H, W). box: (b, 4) x0, y0, x1, y1, exclusive ends.
+
+        Returns:
+            f32 (b, 3, h, w) on the model's device.
+        """
+        target = self.size[:1] if self.resize_mode == "shortest" else self.size
+        crops = torch.stack(
+            [
+                center_crop(
+                    resize(
+                        image[:, y0:y1, x0:x1],
+                        list(target),
+                        INTERPOLATION[self.interpolation],
+                        antialias=True,
+                    ),
+                    list(self.size),
+                )
+                for x0, y0, x1, y1 in box.tolist()
+            ]
+        )
+        return (crops.float() / 255 - self.mean) / self.std
+
+    @torch.inference_mode()
+    def encode_crops(self, image: np.ndarray, box: np.ndarray, batch: int = 256) -> Tensor:
+        """Raw (un-normalised) embeddings of windows of one image.
+
+        Args:
+            image: u8 (H, W, 3). box: (W, 4) x0, y0, x1, y1, exclusive ends.
+
+        Returns:
+            f32 (W, D) on the CPU.
+        """
+        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)
+        parts = [
+            self.model.encode_image(self.prepare(pixels, box[first : first + batch])).cpu()
+            for first in range(0, len(box), batch)
+        ]
+        return torch.cat(parts).float()
+
+    @torch.inference_mode()
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Raw text embeddings f32 (p, D) on the CPU."""
+        return self.model.encode_text(self.tokenizer(prompts).to(self.device)).float().cpu()

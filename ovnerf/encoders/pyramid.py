@@ -1,0 +1,273 @@
+"""The CLIP pyramid: overlapping windows at several scales, and per-pixel means of their embeddings.
+
+A pixel's feature at one scale is the mean of the raw embeddings of the windows that cover it, then
+L2-normalised (method 2). Only window embeddings and boxes are stored; per-pixel features are made
+where they are asked for (method 13.9), so nothing of size pixels x D is ever kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+from torch.nn.functional import embedding_bag, normalize
+
+from ovnerf.errors import UserError
+from ovnerf.stores import read
+
+TILE_BYTES = 48 * 2**20
+"""Working memory of one row tile in `class_scores`."""
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """The nominal (unjittered) windows of one scale, in pixels; row-major order."""
+
+    side: int
+    stride: int
+    jitter: int
+    """Each side of a window moves outward by an integer in 0..jitter."""
+    rows: int
+    columns: int
+
+    @property
+    def count(self) -> int:
+        """Number of windows."""
+        return self.rows * self.columns
+
+    @property
+    def reach(self) -> int:
+        """How many windows along one axis can possibly cover a given pixel."""
+        return (self.side + 2 * self.jitter - 1) // self.stride + 1
+
+
+def windows_along(length: int, side: int, stride: int) -> int:
+    """Windows needed to cover an axis; the last may overrun it."""
+    steps, remainder = divmod(length - side, stride)
+    return steps + 1 + (remainder > 0)
+
+
+def window_grid(height: int, width: int, scale: int, stride: float, jitter: float) -> WindowGrid:
+    """Windows of side floor(min(height, width) / scale) (method 2).
+
+    Args:
+        stride, jitter: fractions of the window side; the stride is at least one pixel.
+
+    Raises:
+        UserError: the image is too small for this scale.
+    """
+    side = min(height, width) // scale
+    if side < 1:
+        raise UserError(
+            f"cache_clip.scales: scale {scale} needs images of at least {scale} pixels, "
+            f"found {width}x{height}",
+            "use smaller scales or larger images",
+        )
+    step = max(1, int(side * stride))
+    return WindowGrid(
+        side=side,
+        stride=step,
+        jitter=int(side * jitter),
+        rows=windows_along(height, side, step),
+        columns=windows_along(width, side, step),
+    )
+
+
+def window_grids(
+    height: int, width: int, scales: tuple[int, ...], stride: float, jitter: float
+) -> tuple[WindowGrid, ...]:
+    """One grid per scale, in the order of `scales`."""
+    return tuple(window_grid(height, width, scale, stride, jitter) for scale in scales)
+
+
+def window_scales(grids: tuple[WindowGrid, ...]) -> np.ndarray:
+    """Index of each window's scale, u8 (W,)."""
+    return np.repeat(np.arange(len(grids), dtype=np.uint8), [grid.count for grid in grids])
+
+
+def window_boxes(
+    height: int, width: int, grids: tuple[WindowGrid, ...], seed: int, frame: int
+) -> np.ndarray:
+    """Jittered windows of one frame, clipped to the image (method 2).
+
+    The jitter depends on (seed, frame) only, so frames can be made in any order.
+
+    Returns:
+        i16 (W, 4): x0, y0, x1, y1 with exclusive ends, scale after scale, row-major.
+    """
+    random = np.random.default_rng([seed, frame])
+    boxes = []
+    for grid in grids:
+        y0, x0 = np.divmod(np.arange(grid.count), grid.columns) * np.array(grid.stride)
+        outward = random.integers(0, grid.jitter + 1, size=(grid.count, 4))
+        nominal = np.stack([x0, y0, x0 + grid.side, y0 + grid.side], axis=1)
+        boxes.append(nominal + outward * np.array([-1, -1, 1, 1]))
+    limit = np.array([width, height, width, height])
+    return np.clip(np.concatenate(boxes), 0, limit).astype(np.int16)
+
+
+def class_scores(
+    embedding: Tensor, box: Tensor, scale: Tensor, text: Tensor, height: int, width: int
+) -> Tensor:
+    """Cosine of every pixel's feature with every text vector, scale by scale (method 2, 13.9).
+
+    A window adds its embedding at its four corners of a difference image; summing that image along
+    both axes gives every pixel's sum over covering windows. Row tiles bound the memory. The sums
+    are exact (binary16 values in binary64), so the result does not depend on the tile or the order.
+
+    Args:
+        embedding: (W, D) raw window embeddings of one frame, holding binary16 values.
+        box: (W, 4) x0, y0, x1, y1, exclusive ends. scale: (W,) scale indices.
+        text: (C, D) unit rows.
+
+    Returns:
+        f32 (K, C, height, width) on `text`'s device; 0 where the feature is zero.
+    """
+    count, channels = int(scale.max()) + 1, embedding.shape[1]
+    tile = max(1, TILE_BYTES // (8 * channels * (width + 1)))
+    scores = text.new_empty((count, len(text), height, width), dtype=torch.float32)
+    for k in range(count):
+        of_scale = scale == k
+        corners = window_corners(box[of_scale].to(text.device).long())
+        vectors = embedding[of_scale].to(text.device).double()
+        carry = vectors.new_zeros((width + 1, channels))
+        for top in range(0, height, tile):
+            rows = min(tile, height - top)
+            sums = vectors.new_zeros((rows, width + 1, channels))
+            sums[0] = carry
+            for y, x, sign in corners:
+                here = (y >= top) & (y < top + rows)
+                at = (y[here] - top) * (width + 1) + x[here]
+                sums.view(-1, channels).index_add_(0, at, sign * vectors[here])
+            sums = sums.cumsum(0)
+            carry = sums[-1].clone()
+            features = normalize(sums.cumsum(1)[:, :width].float(), dim=-1)
+            scores[k, :, top : top + rows] = (features @ text.T).permute(2, 0, 1)
+    return scores
+
+
+def window_corners(box: Tensor) -> tuple[tuple[Tensor, Tensor, int], ...]:
+    """Corners (y, x) of boxes (W, 4) and the sign with which each enters a difference image."""
+    x0, y0, x1, y1 = box.unbind(1)
+    return (y0, x0, 1), (y0, x1, -1), (y1, x0, -1), (y1, x1, 1)
+
+
+class PyramidFeatures:
+    """Per-pixel CLIP features of many frames, made on demand from a `clip` store.
+
+    Embeddings are held as f32 (frames x W x D x 4 bytes) on `device`.
+    """
+
+    def __init__(
+        self,
+        group: zarr.Group,
+        device: torch.device | str = "cpu",
+        frames: list[int] | None = None,
+    ) -> None:
+        """Load a `clip` store.
+
+        Args:
+            group: an open store of kind `clip`.
+            frames: frame indices to load; all of the store's when None.
+
+        Raises:
+            UserError: a frame the store does not hold, or a damaged store.
+        """
+        stored = [int(frame) for frame in group.attrs["frames"]]
+        self.frames = stored if frames is None else [int(frame) for frame in frames]
+        missing = sorted(set(self.frames) - set(stored))
+        if missing:
+            raise UserError(
+                f"{group.store_path}: holds no features of frames {missing[:10]}",
+                "set `cache_clip: {views: all}` for test views",
+            )
+        self.device = torch.device(device)
+        self.height, self.width = (int(side) for side in group.attrs["shape"])
+        self.grids = window_grids(
+            self.height,
+            self.width,
+            tuple(group.attrs["scales"]),
+            group.attrs["stride"],
+            group.attrs["jitter"],
+        )
+        self.scale = torch.from_numpy(read(group, "scale"))
+        positions = [stored.index(frame) for frame in self.frames]
+        windows, self.channels = group["embedding"].shape[1:]
+        self.embedding = torch.empty((len(positions), windows, self.channels), device=self.device)
+        self.box = torch.empty((len(positions), windows, 4), dtype=torch.int16, device=self.device)
+        for slot, position in enumerate(positions):
+            self.embedding[slot] = torch.from_numpy(read(group, "embedding", position))
+            self.box[slot] = torch.from_numpy(read(group, "box", position))
+        self.slot = torch.full((max(self.frames, default=-1) + 1,), -1, device=self.device)
+        self.slot[torch.tensor(self.frames, dtype=torch.long, device=self.device)] = torch.arange(
+            len(self.frames), device=self.device
+        )
+
+    def means(self, frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+        """Mean raw embedding of the windows covering each pixel.
+
+        Args:
+            frame: (r,) frame indices, mixed in any way. column, row: (r,) pixel indices.
+
+        Returns:
+            f32 (r, K, D), not normalised.
+        """
+        slot = self.slot[frame.to(self.device)]
+        if bool((slot < 0).any()):
+            raise ValueError("frame: a ray of a frame whose features were not loaded")
+        column, row = column.to(self.device), row.to(self.device)
+        windows = self.embedding.shape[1]
+        means = torch.empty((len(slot), len(self.grids), self.channels), device=self.device)
+        first = 0
+        for k, grid in enumerate(self.grids):
+            index = self.candidates(grid, column, row) + (slot * windows + first)[:, None]
+            x0, y0, x1, y1 = self.box.view(-1, 4)[index].unbind(-1)
+            x, y = column[:, None], row[:, None]
+            covers = (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
+            bags = covers.sum(1).cumsum(0).roll(1)
+            bags[:1] = 0
+            means[:, k] = embedding_bag(
+                index[covers], self.embedding.view(-1, self.channels), bags, mode="mean"
+            )
+            first += grid.count
+        return means
+
+    def candidates(self, grid: WindowGrid, column: Tensor, row: Tensor) -> Tensor:
+        """Windows of one scale that can cover each pixel, (r, candidates) without repetition.
+
+        Jitter moves a window's edge by at most `grid.jitter`, so only a few windows on either side
+        of a pixel come into question.
+        """
+        along_x = self.nearest(grid, column, grid.columns)
+        along_y = self.nearest(grid, row, grid.rows)
+        return (along_y[:, :, None] * grid.columns + along_x[:, None, :]).flatten(1)
+
+    def nearest(self, grid: WindowGrid, position: Tensor, count: int) -> Tensor:
+        """Indices along one axis of the windows that can cover each position, (r, reach)."""
+        reach = min(grid.reach, count)
+        last = (position + grid.jitter).div(grid.stride, rounding_mode="floor")
+        first = (last - reach + 1).clamp(0, count - reach)
+        return first[:, None] + torch.arange(reach, device=self.device)
+
+    def lookup(self, frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+        """L2-normalised features f_k of pixels (method 2): `means`, each scale of unit length.
+
+        Returns:
+            f32 (r, K, D); zero where the mean is zero.
+        """
+        return normalize(self.means(frame, column, row), dim=-1)
+
+    def class_scores(self, frame: int, text: Tensor) -> Tensor:
+        """Cosine (K, C, H, W) of every pixel of one frame with unit text vectors (C, D)."""
+        slot = int(self.slot[frame])
+        return class_scores(
+            self.embedding[slot],
+            self.box[slot],
+            self.scale.to(self.device),
+            text.to(self.device),
+            self.height,
+            self.width,
+        )

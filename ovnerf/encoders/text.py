@@ -1,0 +1,56 @@
+"""Text banks: one unit vector per class, from prompts and a text encoder (method 1.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ovnerf.vocabulary import prompts
+
+BLANK = " "
+"""The as-shipped prompt of the void class: it tokenises to begin and end marks only."""
+
+
+@dataclass(frozen=True)
+class TextBanks:
+    """Unit text vectors of one class list, f32."""
+
+    ensemble: np.ndarray
+    """(C, D), mean over the prompt templates."""
+    bare: np.ndarray
+    """(C, D), the class name alone."""
+    blank: np.ndarray
+    """(D,), the void class of the as-shipped option."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of a `clip` store."""
+        return {
+            "text_ensemble": self.ensemble,
+            "text_bare": self.bare,
+            "text_blank": self.blank,
+        }
+
+
+def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) -> TextBanks:
+    """Both text banks of a class list.
+
+    Args:
+        classes: C class names, without void.
+        encode: prompts -> (p, D) text embeddings of any length.
+    """
+
+    def bank(kind: str) -> np.ndarray:
+        rows = [unit_mean(encode(prompts(name, kind))) for name in classes]
+        return np.stack([row.float().cpu().numpy() for row in rows])
+
+    blank = unit_mean(encode([BLANK])).float().cpu().numpy()
+    return TextBanks(ensemble=bank("ensemble"), bare=bank("bare"), blank=blank)
+
+
+def unit_mean(embedding: Tensor) -> Tensor:
+    """Normalise each row of (p, D), average, normalise: (D,) (method 1.6)."""
+    return normalize(normalize(embedding, dim=-1).mean(0), dim=-1)

@@ -1,0 +1,77 @@
+"""Region proposals: segment_anything's automatic mask generator (method 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from ovnerf.config import ProposeRegions
+from ovnerf.device import resolve_device
+from ovnerf.encoders.weights import find_file, load_weights
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Regions of one image in generator order: descending predicted IoU, as suppression left it."""
+
+    masks: np.ndarray
+    """bool (m, H, W)."""
+    score: np.ndarray
+    """f32 (m,), predicted IoU."""
+    area: np.ndarray
+    """i32 (m,), pixels."""
+
+
+def build_sam(architecture: str) -> nn.Module:
+    """A SAM without weights: `toy`, `vit_b`, `vit_l` or `vit_h`."""
+    if architecture == "toy":
+        from ovnerf.toy.sam import build_toy_sam
+
+        return build_toy_sam()
+    from segment_anything import sam_model_registry
+
+    return sam_model_registry[architecture](checkpoint=None)
+
+
+class RegionProposer:
+    """SAM with local weights and its automatic mask generator."""
+
+    def __init__(
+        self, sam: nn.Module, settings: ProposeRegions, device: torch.device | None = None
+    ) -> None:
+        """Take a SAM model; `settings` holds the generator's thresholds."""
+        from segment_anything import SamAutomaticMaskGenerator
+
+        self.generator = SamAutomaticMaskGenerator(
+            sam.eval().requires_grad_(False).to(device or resolve_device()),
+            points_per_side=settings.points_per_side,
+            points_per_batch=settings.points_per_batch,
+            pred_iou_thresh=settings.pred_iou_thresh,
+            stability_score_thresh=settings.stability_score_thresh,
+            stability_score_offset=settings.stability_score_offset,
+            box_nms_thresh=settings.box_nms_thresh,
+            min_mask_region_area=settings.min_mask_region_area,
+        )
+
+    @classmethod
+    def load(cls, settings: ProposeRegions, device: torch.device | None = None) -> RegionProposer:
+        """Build `settings.architecture` with `settings.weights`; UserError when missing."""
+        weights = find_file(settings.weights, "propose_regions.weights")
+        sam = build_sam(settings.architecture)
+        load_weights(sam, weights, "propose_regions.architecture")
+        return cls(sam, settings, device)
+
+    def propose(self, image: np.ndarray) -> Proposals:
+        """Regions of an RGB image u8 (H, W, 3)."""
+        records = self.generator.generate(np.ascontiguousarray(image))
+        masks = np.zeros((len(records), *image.shape[:2]), dtype=bool)
+        for mask, record in zip(masks, records, strict=True):
+            mask[...] = record["segmentation"]
+        return Proposals(
+            masks=masks,
+            score=np.array([record["predicted_iou"] for record in records], dtype=np.float32),
+            area=masks.sum((1, 2)).astype(np.int32),
+        )

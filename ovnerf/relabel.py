@@ -1,0 +1,104 @@
+"""Relevancy labels and region semantic ranking, RSR (paper Eq. 4-6, Alg. 1; method 6).
+
+RSR gives every region the label most of its pixels carry, then paints the regions in order. Void
+is explicit here: it never votes, and pixels that no voting region covers stay void (the published
+code uses class 0 for both; `uncovered` keeps that behaviour available).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from ovnerf.stores import VOID
+
+Order = Literal["generator", "descending_area"]
+
+
+def relevancy_labels(scores: Tensor) -> np.ndarray:
+    """Most relevant class of each pixel: argmax of the cosine averaged over scales (Eq. 4).
+
+    Args:
+        scores: (K, C, H, W) cosines of the features of K scales with C text vectors.
+
+    Returns:
+        u16 (H, W); ties go to the smallest index, void where the feature is zero at every scale.
+    """
+    labels = scores.mean(0).argmax(0).cpu().numpy().astype(np.uint16)
+    labels[(scores == 0).all(1).all(0).cpu().numpy()] = VOID
+    return labels
+
+
+class RegionRanker:
+    """RSR of one view, built once from its regions and applied at every refresh (method 13.8).
+
+    Covering regions are kept per pixel in painting order, so a refresh is one histogram over
+    (region, label) and one gather. Integer arithmetic throughout: the same on every machine.
+    """
+
+    def __init__(self, masks: np.ndarray, order: Order = "generator") -> None:
+        """Index the regions of a view.
+
+        Args:
+            masks: bool (m, H, W).
+            order: `generator`: the last mask wins an overlap. `descending_area`: the smallest.
+        """
+        count, *shape = masks.shape
+        self.shape = tuple(shape)
+        if order == "descending_area":
+            area = masks.sum((1, 2))
+            masks = masks[np.argsort(-area, kind="stable")]
+        self.count = count
+        covering = masks.reshape(count, int(np.prod(shape))).T
+        self.region = np.nonzero(covering)[1].astype(np.int32)  # (entries,), pixel after pixel
+        self.per_pixel = covering.sum(1)  # (H * W,)
+        self.end = np.cumsum(self.per_pixel)
+
+    def votes(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """Pixels of each class in each region, (m, classes); labels >= classes do not vote."""
+        bins = classes + 1
+        voter = np.minimum(labels.ravel(), classes).astype(np.int64)
+        key = self.region.astype(np.int64) * bins + np.repeat(voter, self.per_pixel)
+        return np.bincount(key, minlength=self.count * bins).reshape(self.count, bins)[:, :classes]
+
+    def __call__(self, labels: np.ndarray, classes: int, uncovered: int = VOID) -> np.ndarray:
+        """Labels after RSR.
+
+        Args:
+            labels: u16 (H, W). Votes always count this map, never one already painted.
+            classes: C; labels from C on (void, or the blank prompt) do not vote.
+            uncovered: what pixels get that no voting region covers.
+
+        Returns:
+            u16 (H, W).
+        """
+        if labels.shape != self.shape:
+            raise ValueError(f"labels: found shape {labels.shape}, expected {self.shape}")
+        votes = self.votes(labels, classes)
+        winner = votes.argmax(1).astype(np.uint16)  # the first of equals: the smallest label
+        silent = ~votes.any(1)
+        ranked = np.full(labels.size, uncovered, dtype=np.uint16)
+        pixel = np.flatnonzero(self.per_pixel)
+        entry = self.end[pixel] - 1
+        remaining = self.per_pixel[pixel]
+        while len(pixel):
+            region = self.region[entry]
+            spoken = ~silent[region]
+            ranked[pixel[spoken]] = winner[region[spoken]]
+            # A region without votes leaves what earlier regions painted.
+            keep = ~spoken & (remaining > 1)
+            pixel, entry, remaining = pixel[keep], entry[keep] - 1, remaining[keep] - 1
+        return ranked.reshape(self.shape)
+
+
+def rank_regions(
+    labels: np.ndarray,
+    masks: np.ndarray,
+    classes: int,
+    order: Order = "generator",
+    uncovered: int = VOID,
+) -> np.ndarray:
+    """RSR of one map (H, W) with regions (m, H, W); see `RegionRanker`."""
+    return RegionRanker(masks, order)(labels, classes, uncovered)

@@ -1,0 +1,48 @@
+"""DINO patch tokens of each training view, from whole images (an approximation, method 13.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ovnerf.config import CacheDino
+from ovnerf.encoders.dino import PATCH, DinoEncoder
+from ovnerf.encoders.weights import find_file
+from ovnerf.provenance import file_digest, result_digest
+from ovnerf.splits import frame_indices
+from ovnerf.stores import open_store, read, write_by_frame
+
+
+def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
+    """Write a `dino` store."""
+    scene = open_store(frames, "frames")
+    chosen = frame_indices(scene, "train")
+    encoder = DinoEncoder.load(settings)
+    digest = result_digest(
+        "cache_dino",
+        settings.model_dump(mode="json"),
+        {
+            "frames": scene.attrs["digest"],
+            "weights": file_digest(find_file(settings.weights, "cache_dino.weights")),
+        },
+    )
+
+    def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for slot in tqdm(todo, "cache_dino", disable=None, unit="view"):
+            image = torch.from_numpy(read(scene, "rgb", chosen[slot])).permute(2, 0, 1)
+            token = encoder.tokens(image[None].float() / 255)[0]
+            yield slot, {"token": token.cpu().numpy().astype(np.float16)}
+
+    write_by_frame(
+        out,
+        "dino",
+        len(chosen),
+        produce,
+        {"frames": chosen, "patch": PATCH, "shape": list(scene["rgb"].shape[1:3])},
+        digest,
+    )
+    return {"frames": len(chosen), "token": list(open_store(out, "dino")["token"].shape[1:])}

@@ -1,0 +1,75 @@
+"""Labels of each view: argmax of CLIP relevancy, and the same after region semantic ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ovnerf.config import RankRegions
+from ovnerf.device import resolve_device
+from ovnerf.encoders.pyramid import class_scores
+from ovnerf.errors import UserError
+from ovnerf.provenance import result_digest
+from ovnerf.regions.runlength import Regions
+from ovnerf.relabel import rank_regions, relevancy_labels
+from ovnerf.stores import VOID, open_store, read, write_by_frame
+
+
+def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankRegions) -> dict:
+    """Write a `labels` store for the frames that have both CLIP features and regions."""
+    if settings.uncovered == "void_class" and not settings.blank_prompt:
+        raise UserError(
+            "rank_regions.uncovered: `void_class` needs a void class, found blank_prompt: false",
+            "set `blank_prompt: true`, or `uncovered: ignore`",
+        )
+    scene = open_store(frames, "frames")
+    features, proposals = open_store(clip, "clip"), open_store(regions, "regions")
+    store = Regions(proposals)
+    clip_frames = [int(frame) for frame in features.attrs["frames"]]
+    chosen = sorted(set(clip_frames) & set(store.frames))
+    classes = len(features.attrs["classes"])
+    text = text_vectors(features, settings)
+    height, width = scene["rgb"].shape[1:3]
+    uncovered = classes if settings.uncovered == "void_class" else VOID
+    scale = torch.from_numpy(read(features, "scale"))
+
+    def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for slot in tqdm(todo, "rank_regions", disable=None, unit="view"):
+            position = clip_frames.index(chosen[slot])
+            embedding = torch.from_numpy(read(features, "embedding", position))
+            box = torch.from_numpy(read(features, "box", position))
+            relevancy = relevancy_labels(class_scores(embedding, box, scale, text, height, width))
+            masks = store.masks(chosen[slot])
+            ranked = rank_regions(relevancy, masks, classes, settings.order, uncovered)
+            yield slot, {"relevancy": relevancy, "ranked": ranked}
+
+    write_by_frame(
+        out,
+        "labels",
+        len(chosen),
+        produce,
+        {"frames": chosen, "classes": features.attrs["classes"]},
+        result_digest(
+            "rank_regions",
+            settings.model_dump(mode="json"),
+            {
+                "frames": scene.attrs["digest"],
+                "clip": features.attrs["digest"],
+                "regions": proposals.attrs["digest"],
+            },
+        ),
+    )
+    ranked = read(open_store(out, "labels"), "ranked")
+    return {"frames": len(chosen), "void_percent": round(100 * float((ranked == VOID).mean()), 2)}
+
+
+def text_vectors(features, settings: RankRegions) -> torch.Tensor:
+    """Unit text vectors (C, D) of the chosen bank; with a blank prompt its vector comes last."""
+    text = read(features, f"text_{settings.text_bank}")
+    if settings.blank_prompt:
+        text = np.concatenate([text, read(features, "text_blank")[None]])
+    return torch.from_numpy(text).to(resolve_device())

@@ -1,0 +1,51 @@
+"""A tiny synthetic scene for the feature stages: 12 frames of 64x48, three classes and void."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ovnerf.stores import VOID, write_store
+
+FRAMES, HEIGHT, WIDTH = 12, 48, 64
+CLASSES = ["wall", "table", "lamp"]
+
+
+def tiny_labels() -> np.ndarray:
+    """u16 (12, 48, 64): wall, a table whose left edge moves, a lamp, a void strip on the right."""
+    label = np.zeros((FRAMES, HEIGHT, WIDTH), dtype=np.uint16)
+    for frame in range(FRAMES):
+        label[frame, 28:, 8 + frame : 40 + frame] = 1
+        label[frame, 4:20, 40:52] = 2
+        label[frame, :, 60:] = VOID
+    return label
+
+
+def write_tiny_scene(folder: Path) -> tuple[Path, Path]:
+    """Write `frames.zarr` and `truth.zarr` under `folder`; frames 0 and 10 are held out."""
+    label = tiny_labels()
+    colours = np.array([[200, 190, 180], [120, 70, 30], [250, 240, 90], [0, 0, 0]], dtype=np.uint8)
+    shade = np.random.default_rng(0).integers(-8, 8, (FRAMES, HEIGHT, WIDTH, 1))
+    rgb = np.clip(colours[np.minimum(label, 3)] + shade, 0, 255).astype(np.uint8)
+    frames, truth = folder / "frames.zarr", folder / "truth.zarr"
+    write_store(
+        frames,
+        "frames",
+        {
+            "rgb": rgb,
+            "pose": np.tile(np.eye(4), (FRAMES, 1, 1)),
+            "intrinsics": np.array([[32.0, 0, 32], [0, 32.0, 24], [0, 0, 1]]),
+            "split": (np.arange(FRAMES) % 10 == 0).astype(np.uint8),
+        },
+        {
+            "names": [f"{index:03d}" for index in range(FRAMES)],
+            "classes": CLASSES,
+            "similarity": {"scale": 1.0, "centre": [0.0, 0.0, 0.0]},
+            "box": [[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]],
+            "dropped": [],
+        },
+        "tiny",
+    )
+    write_store(truth, "truth", {"label": label}, {}, "tiny-truth")
+    return frames, truth

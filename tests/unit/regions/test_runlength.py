@@ -1,0 +1,68 @@
+"""Run-length masks: exact round trip, and small enough to keep."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numcodecs import Zstd
+
+from ovnerf.regions.runlength import Regions, decode, encode, encode_all, masks_of
+from ovnerf.stores import open_store, write_store
+
+
+@given(
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    share=st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_round_trip(height, width, share, seed):
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    coded = encode(mask)
+    assert coded.dtype == np.int32
+    assert np.array_equal(decode(coded, mask.shape), mask)
+
+
+def test_runs_by_hand():
+    # Runs 1, 2, 3, 2: background first; from the third on, minus the one two before.
+    assert encode(np.array([[0, 1, 1, 0], [0, 0, 1, 1]])).tolist() == [1, 2, 2, 0]
+    assert encode(np.ones((1, 3), dtype=bool)).tolist() == [0, 3]
+    assert encode(np.zeros((1, 3), dtype=bool)).tolist() == [3]
+
+
+def blobs(count, height, width, seed=0):
+    """Wavy ellipses whose areas spread as SAM's do: most small, a few large."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(float)
+    masks = np.zeros((count, height, width), dtype=bool)
+    for mask in masks:
+        radius = min(height, width) * np.exp(random.normal(-2.7, 0.8))
+        cy, cx = random.uniform(0, height), random.uniform(0, width)
+        angle = np.arctan2(y - cy, x - cx)
+        wave = sum(
+            random.normal(0, 0.08) * np.sin(n * angle + random.uniform(0, 6)) for n in range(2, 9)
+        )
+        mask[...] = np.hypot(y - cy, (x - cx) / random.uniform(0.6, 1.8)) < radius * (1 + wave)
+    return masks
+
+
+def test_a_view_of_150_regions_stays_under_60_kb():
+    masks = blobs(150, 480, 640)
+    assert 0.005 < masks.mean() < 0.05
+    arrays = encode_all(masks)
+    assert sum(len(Zstd(level=3).encode(array)) for array in arrays.values()) < 60_000
+
+
+def test_store_of_ragged_frames(tmp_path):
+    masks = {3: blobs(4, 20, 30), 5: np.zeros((0, 20, 30), dtype=bool), 8: blobs(2, 20, 30, 1)}
+    parts = [encode_all(each) for each in masks.values()]
+    arrays = {}
+    for name in ("runs", "run_count"):
+        arrays[name] = np.concatenate([part[name] for part in parts])
+        arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
+    path = tmp_path / "regions.zarr"
+    write_store(path, "regions", arrays, {"frames": list(masks), "shape": [20, 30]}, "blobs")
+    group = open_store(path, "regions")
+    regions = Regions(group)
+    for frame, expected in masks.items():
+        assert np.array_equal(regions.masks(frame), expected)
+        assert np.array_equal(masks_of(group, frame), expected)
