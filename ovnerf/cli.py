@@ -2,25 +2,31 @@
 
 The options of a stage are the keyword parameters of its `run` function: `Path` parameters become
 `--name PATH`, `settings` becomes `--settings` (JSON text, or a JSON/YAML file), validated by the
-stage's pydantic model. A stage prints one JSON line when it ends. Exit codes: 0 done, 2 bad input
-(one message, no traceback); anything else is a bug and shows its traceback.
+stage's pydantic model. A stage prints one JSON line when it ends: what it made, its seconds and its
+peak memory. Exit codes: 0 done, 2 bad input (one message, no traceback); anything else is a bug
+and shows its traceback.
+
+    python -m ovnerf make_room --out room/room.json --settings '{"seed": 3, "frames": 12}'
+    python -m ovnerf sample_frames --folder room --out frames.zarr
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import json
 import os
 import resource
 import sys
+import textwrap
 import time
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 from pydantic import BaseModel
@@ -36,12 +42,12 @@ def stage_names() -> list[str]:
     return sorted(path.stem for path in STAGES.glob("*.py") if path.stem != "__init__")
 
 
-def is_settings(kind: Any) -> bool:
+def is_settings(kind: Any) -> TypeGuard[type[BaseModel]]:
     """Whether a parameter's type is a pydantic model."""
     return inspect.isclass(kind) and issubclass(kind, BaseModel)
 
 
-def read_settings(model: type[BaseModel], text: str | None) -> BaseModel:
+def read_settings(model: type[BaseModel], text: str | None, option: str) -> BaseModel:
     """Settings from JSON text or a JSON/YAML file; the model's defaults when None."""
     if text is None:
         return model()
@@ -50,36 +56,55 @@ def read_settings(model: type[BaseModel], text: str | None) -> BaseModel:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--settings: not valid JSON: {error}") from None
-    return parse(model, data, "--settings")
+        raise UserError(f"{option}: not valid JSON: {error}") from None
+    return parse(model, data, option)
 
 
-def settings_help(model: type[BaseModel]) -> str:
-    """The settings of a stage, one per line: name, type, default, meaning."""
-    lines = [f"settings ({model.__name__}):"]
+def settings_help(model: type[BaseModel], indent: str = "  ") -> list[str]:
+    """The settings of a stage, one per line: name, default, meaning; nested ones indented."""
+    lines = []
     for name, field in model.model_fields.items():
-        kind = str(field.annotation).replace("typing.", "").replace("<class '", "").rstrip("'>")
-        note = f"  {name}: {kind} = {field.default!r}"
-        lines.append(note + (f"\n      {field.description}" if field.description else ""))
+        meaning = " ".join((field.description or "").split())
+        if is_settings(field.annotation):
+            lines += [f"{indent}{name}:", *settings_help(field.annotation, indent + "  ")]
+            continue
+        lines.append(f"{indent}{name} = {json.dumps(field.default, default=str)}")
+        lines += textwrap.wrap(
+            meaning, 96, initial_indent=indent + "    ", subsequent_indent=indent + "    "
+        )
+    return lines
+
+
+def epilog_of(kinds: dict[str, Any]) -> str:
+    """What stands below the options in a stage's help: every setting of every model."""
+    lines = []
+    for key, kind in kinds.items():
+        if is_settings(kind):
+            lines += [f"{option_of(key)} ({kind.__name__}, defaults shown):", *settings_help(kind)]
     return "\n".join(lines)
+
+
+def option_of(key: str) -> str:
+    """The command line option of a `run` parameter."""
+    return "--" + key.replace("_", "-")
 
 
 def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     """Parser of one stage and the resolved types of its `run` parameters."""
     kinds = typing.get_type_hints(module.run)
     kinds.pop("return", None)
-    epilog = "\n".join(settings_help(kind) for kind in kinds.values() if is_settings(kind))
     parser = argparse.ArgumentParser(
         prog=f"python -m ovnerf {name}",
         description=module.__doc__,
-        epilog=epilog,
+        epilog=epilog_of(kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     for key, parameter in inspect.signature(module.run).parameters.items():
-        option = "--" + key.replace("_", "-")
+        option = option_of(key)
         required = parameter.default is inspect.Parameter.empty and not is_settings(kinds[key])
         if is_settings(kinds[key]):
-            parser.add_argument(option, metavar="JSON|FILE", help="settings; defaults below")
+            parser.add_argument(option, metavar="JSON|FILE", help="every setting is below")
         elif typing.get_origin(kinds[key]) is list:
             parser.add_argument(option, nargs="+", type=Path, required=required, metavar="PATH")
         else:
@@ -111,7 +136,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     device, threads = options.pop("device"), options.pop("threads")
     for key, kind in kinds.items():
         if is_settings(kind):
-            options[key] = read_settings(kind, options[key])
+            options[key] = read_settings(kind, options[key], option_of(key))
     set_up_compute(device, threads)
     begin = time.perf_counter()
     summary = module.run(**options)
@@ -133,16 +158,22 @@ def set_up_compute(device: str, threads: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def overview(names: Sequence[str]) -> str:
+    """The help of the whole command: the module docstring and one line per stage."""
+    lines = [(__doc__ or "").rstrip(), "", "stages:"]
+    for name in names:
+        # Read, not imported: importing all of them takes seconds.
+        about = ast.get_docstring(ast.parse((STAGES / f"{name}.py").read_text())) or ""
+        lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
+    return "\n".join([*lines, "", "`python -m ovnerf <stage> --help` lists a stage's settings."])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     names = stage_names()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        print("stages:")
-        for name in names:
-            module = importlib.import_module(f"ovnerf.stages.{name}")
-            print(f"  {name:<18}{(module.__doc__ or '').splitlines()[0]}")
+        print(overview(names))
         return 0
     if arguments[0] not in names:
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)

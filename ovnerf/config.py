@@ -8,8 +8,6 @@ default is ours and the other behaviour is a value of the same field (docs/conve
 from __future__ import annotations
 
 import csv
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -40,7 +38,9 @@ class MakeRoom(Strict):
     frames: Positive = 40
     """Views on the camera path."""
     width: Positive = 160
+    """Image width in pixels."""
     height: Positive = 120
+    """Image height in pixels."""
     supersampling: Positive = 2
     """Rays per pixel side; colour is their mean, the label that of the pixel centre."""
 
@@ -55,6 +55,7 @@ class SampleFrames(Strict):
     width: Positive | None = None
     """Target size in pixels; the native size when empty. Intrinsics follow."""
     height: Positive | None = None
+    """Given together with `width`."""
     test_every: Positive = 10
     """Frame i is held out when i mod test_every == 0 (method 1.1)."""
     box: Literal["triangulated", "as_shipped"] = "triangulated"
@@ -67,29 +68,39 @@ class ReadTruth(Strict):
     """Ground-truth labels of the sampled frames (for scoring, and for the `simulated` encoder)."""
 
     layout: Layout = "replica"
+    """Folder layout of the scene."""
 
 
 class ProposeRegions(Strict):
     """SAM automatic masks (segment_anything's own generator; names and defaults are its own)."""
 
     architecture: Literal["toy", "vit_b", "vit_l", "vit_h"] = "vit_h"
+    """SAM's size; `toy` is the one that ships with the repository."""
     weights: str = "weights/sam_vit_h_4b8939.pth"
     """Weight file, relative to the directory the workflow runs in."""
     views: Literal["train", "all"] = "train"
     """`all` also proposes regions on test views (used for scoring label maps only)."""
     points_per_side: Positive = 32
+    """Prompts along each image side; time grows with the square."""
     points_per_batch: Positive = 64
+    """Prompts decoded at once; memory, not results."""
     pred_iou_thresh: float = 0.88
+    """Masks with a lower predicted IoU are dropped."""
     stability_score_thresh: float = 0.95
+    """Masks that change more when the logit cut moves are dropped."""
     stability_score_offset: float = 1.0
+    """How far the logit cut moves for that test."""
     box_nms_thresh: float = 0.7
+    """Of two masks whose boxes overlap more than this IoU the worse is dropped."""
     min_mask_region_area: int = 0
+    """Holes and islands smaller than this (pixels) are removed; 0 removes none."""
 
 
 class OpenClip(Strict):
     """Any open_clip model, the toy one included."""
 
     kind: Literal["openclip"]
+    """Always `openclip`."""
     model: str
     """open_clip model name, or a path to a model config JSON."""
     weights: str
@@ -100,6 +111,7 @@ class Simulated(Strict):
     """Window embeddings made from ground truth, for studying RSR and CSE under known noise."""
 
     kind: Literal["simulated"]
+    """Always `simulated`."""
     width: Positive = 64
     """Embedding dimension D."""
     text_cosine: Fraction = 0.7
@@ -110,6 +122,7 @@ class Simulated(Strict):
     """Probability per (view, class) that its embedding is another class's. It does not average out
     over the windows of a view."""
     seed: int = 0
+    """Seed of class vectors, noise and confusion."""
 
 
 Encoder = Annotated[OpenClip | Simulated, Field(discriminator="kind")]
@@ -121,6 +134,7 @@ class CacheClip(Strict):
     encoder: Encoder | None = None
     """Filled in from config/encoders/<name>.yaml."""
     views: Literal["train", "all"] = "train"
+    """`all` also embeds test views (used for scoring label maps only)."""
     scales: tuple[Positive, ...] = (5, 7, 10)
     """Window side of scale k is floor(min(H, W) / k)."""
     stride: Fraction = 0.25
@@ -130,6 +144,7 @@ class CacheClip(Strict):
     seed: int = 0
     """Seed of the window jitter."""
     batch: Positive = 256
+    """Windows encoded at once; memory, not results."""
 
 
 class CacheDino(Strict):
@@ -138,7 +153,9 @@ class CacheDino(Strict):
     model: str = "vit_base_patch8_224.dino"
     """timm model name, or `toy`."""
     weights: str = "weights/dino_vitb8.safetensors"
+    """Weight file."""
     stride: Literal[8] = 8
+    """Patch side in pixels; only 8 is implemented."""
 
 
 class RankRegions(Strict):
@@ -158,39 +175,57 @@ class Reconstruct(Strict):
     """TensoRF-VM radiance field (method 4.1-4.6). Schedules are fractions of `iterations`."""
 
     iterations: Positive = 30_000
+    """Optimisation steps."""
     batch_rays: Positive = 4096
+    """Rays per step."""
     voxels_start: Positive = 2_097_156
+    """Voxels of the first grid."""
     voxels_end: Positive = 262_144_000
+    """Voxels of the last grid."""
     upsample_at: tuple[Fraction, ...] = (2000 / 30000, 3000 / 30000, 4000 / 30000, 5500 / 30000)
+    """When the grid grows, as fractions of `iterations`; sizes are spaced evenly in log."""
     occupancy_at: tuple[Fraction, ...] = (2500 / 30000,)
     """When the occupancy grid is made (the first time the box shrinks, too); never before
     iteration 400."""
     density_ranks: tuple[int, int, int] = (16, 4, 4)
+    """Density components per axis pair."""
     appearance_ranks: tuple[int, int, int] = (48, 12, 12)
+    """Appearance components per axis pair."""
     appearance_width: Positive = 27
+    """Width of the appearance feature."""
     head_width: Positive = 128
+    """Hidden width of the colour head."""
     step_ratio: float = 0.5
     """Step length in mean voxel edges."""
     distance_scale: float = 25.0
+    """Step lengths are multiplied by this before alpha is computed."""
     weight_threshold: float = 1e-4
     """Samples with a smaller rendering weight carry no appearance."""
     learning_rate_grid: float = 0.02
+    """Adam, planes and lines."""
     learning_rate_head: float = 1e-4
+    """Adam, appearance basis and colour head."""
     learning_rate_decay: float = 0.1
     """Learning rates fall to this factor over the run."""
     tv_density: float = 1.0
+    """Weight of the total variation of density planes."""
     tv_appearance: float = 1.0
+    """Weight of the total variation of appearance planes."""
     random_background: bool = True
     """Composite over white for half of the batches (trap 12.2-21)."""
     near_scene: float = 0.05
+    """Rays begin this far from the camera, in scene units."""
     checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints of a running job; not a part of the result."""
     seed: int = 20211202
+    """Seed of initial values and ray batches."""
 
 
 class Cse(Strict):
     """Cross-view self-enhancement: pseudo-label update and novel views (method 7)."""
 
     enabled: bool = True
+    """Off: the first labels stay to the end."""
     start: Fraction = 10_000 / 15_000
     """T as a fraction of the iterations."""
     every: Fraction = 1000 / 15_000
@@ -199,7 +234,10 @@ class Cse(Strict):
     """Clean the rendered labels by RSR (off in Table VII `w CSE`)."""
     refreshed_views: Literal["subset", "all"] = "subset"
     """Refresh the semantic subset (as shipped) or every training view."""
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Bank that turns renders into pseudo labels."""
     novel_views: int = Field(default=60, ge=0)
+    """Views added from poses without a photograph; 0 for none."""
     novel_path: Literal["interpolated", "panorama"] = "interpolated"
     """`interpolated`: between training poses. `panorama`: the as-shipped yaw circle."""
     panorama_centre: tuple[float, float, float] | None = None
@@ -210,6 +248,9 @@ class Cse(Strict):
     """A novel pixel is void when fewer training views see its surface point."""
     min_valid: Fraction = 0.3
     """A novel view with a smaller share of valid pixels is skipped."""
+    cache_mb: int = Field(default=1024, ge=0)
+    """Memory for rendering weights of refreshed views; the rest is recomputed. Never changes a
+    result."""
 
 
 class Dino(Strict):
@@ -218,12 +259,17 @@ class Dino(Strict):
     mode: Literal["cached", "online"] = "cached"
     """`cached`: tokens of whole images (approximation). `online`: the paper's crops."""
     crops: int = Field(default=8, ge=0)
+    """Crops per step; 0 leaves the loss out."""
     crop_side: float = 0.53
     """Crop side over the short image side, rounded to a multiple of 8 (256 of 480)."""
     shift: float = 0.7
+    """Similarity below this counts as different."""
     temperature: float = 0.2
+    """Temperature of the class distribution."""
     positive_weight: float = 200.0
+    """Weight of pixel pairs that DINO calls alike."""
     negative_weight: float = 0.2
+    """Weight of pairs that it calls different."""
     divergence: Literal["kl", "js"] = "kl"
     """KL is what the published code evaluates; the paper says Jensen-Shannon."""
 
@@ -232,40 +278,57 @@ class TrainSemantics(Strict):
     """Semantic branch on the frozen density (method 4.7, 5-8)."""
 
     iterations: Positive = 15_000
+    """Optimisation steps."""
     joint_start: Fraction = 5000 / 15_000
-    """From here appearance, its basis and the colour head train as well (stage B)."""
+    """From here appearance, its basis and the colour head train as well, with the colour loss
+    (stage B). 0 is the paper's wording: colour loss throughout."""
     labels: Literal["relevancy", "ranked"] = "ranked"
     """First labels: argmax CLIP (paper Eq. 4) or RSR (Eq. 6)."""
     view_fraction: Fraction = 0.8
     """Share of the training views that carries labels and features (`clip_input`)."""
     batch_rays: Positive = 4096
+    """Rays per step."""
     head_width: Positive = 128
+    """Width of the two inner layers of the semantic head."""
     select_ranks: tuple[int, int, int] = (16, 4, 4)
+    """Components per axis pair of the scale-selection volume."""
     ray_length: Literal["full", "as_shipped"] = "full"
     """`as_shipped` cuts training rays at the initial grid's sample count (trap 12.2-3)."""
     logits: Literal["dot", "cosine"] = "dot"
     """Cross-entropy logits: dot product at temperature 1, or cosine / `logit_temperature`."""
     logit_temperature: float = 0.05
+    """Divides cosine logits."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
-    colour_from: Literal["joint_start", "start"] = "joint_start"
+    """Bank of the training losses (as shipped: bare)."""
     feature_weight: float = 1.0
+    """Weight of the loss to the CLIP features."""
     label_weight: float = 1.0
+    """Weight of the cross-entropy to the labels."""
     colour_weight: float = 1.0
+    """Weight of the colour loss."""
     novel_weight: float = 1.0
+    """Weight of the cross-entropy on novel views."""
     learning_rate_grid: float = 0.02
+    """Adam, scale-selection volume."""
     learning_rate_head: float = 1e-4
+    """Adam, semantic head."""
     learning_rate_joint_grid: float = 5e-3
+    """Adam, appearance planes and lines from `joint_start`."""
     learning_rate_joint_head: float = 5e-5
+    """Adam, appearance basis and colour head from `joint_start`."""
     learning_rate_decay: float = 0.1
+    """Learning rates fall to this factor over the run."""
     dino: Dino = Dino()
     cse: Cse = Cse()
     checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints of a running job; not a part of the result."""
 
 
 class RenderViews(Strict):
     """Rendering of held-out views at full size."""
 
     text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Text vectors that pixels are compared with."""
 
 
 class Evaluate(Strict):
@@ -286,6 +349,7 @@ class Config(Strict):
     results: str = "results"
     """Folder of everything that is made, relative to the directory the workflow runs in."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is CUDA where there is one."""
     compute_threads: Positive = 1
     """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
     setting and not Snakemake's thread count."""
@@ -315,22 +379,30 @@ class Variant(Strict):
     """A variant file: changes to the sections that are made once per variant, and no others."""
 
     train_semantics: dict[str, Any] = {}
+    """Changes to that section."""
     render_views: dict[str, Any] = {}
+    """Changes to that section."""
 
 
 class Scene(Strict):
     """One row of the scene sheet. An empty cell takes the value of the config's section."""
 
     dataset: Name
+    """Name in paths and tables."""
     scene: Name
+    """Name in paths and tables, unique in its dataset."""
     layout: Layout = "replica"
+    """Folder layout."""
     path: str = ""
     """Folder of the scene, from the working directory; empty for a toy room."""
     toy_seed: int | None = None
     """Makes the scene with `make_room` instead of reading `path`."""
     frames: Positive | None = None
+    """As in `sample_frames`."""
     width: Positive | None = None
+    """As in `sample_frames`."""
     height: Positive | None = None
+    """As in `sample_frames`."""
 
     @model_validator(mode="after")
     def one_source(self) -> Scene:
@@ -442,12 +514,3 @@ def scene_settings(section: Strict, scene: Scene) -> Any:
         cells["seed"] = scene.toy_seed
     known = {key: value for key, value in cells.items() if key in type(section).model_fields}
     return section.model_copy(update=known)
-
-
-def schema() -> str:
-    """JSON schema of the configuration file, as kept in workflow/schemas."""
-    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(schema())

@@ -1,4 +1,4 @@
-"""Digests that say what a result was made from. Standard library only: the Snakefile imports this."""
+"""Digests that say what a result was made from. Standard library only: the Snakefile asks."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def import_closure(module: str) -> tuple[Path, ...]:
             continue
         found[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += [part for part in imported_modules(path.read_text(), package)]
+        waiting += imported_modules(path.read_text(), package)
         waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
     return tuple(sorted(set(found.values())))
 

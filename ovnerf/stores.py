@@ -197,7 +197,7 @@ def save_part(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write one frame's arrays atomically."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, **dict(arrays))
+        np.savez(file, allow_pickle=False, **dict(arrays))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
