@@ -232,8 +232,6 @@ class Cse(Strict):
     """N as a fraction of the iterations."""
     rank_pseudo_labels: bool = True
     """Clean the rendered labels by RSR (off in Table VII `w CSE`)."""
-    refreshed_views: Literal["subset", "all"] = "subset"
-    """Refresh the semantic subset (as shipped) or every training view."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Bank that turns renders into pseudo labels."""
     novel_views: int = Field(default=60, ge=0)
@@ -328,6 +326,8 @@ class RenderViews(Strict):
     """Rendering of held-out views at full size."""
 
     text_bank: Literal["ensemble", "bare"] = "ensemble"
+    blank_prompt: bool = False
+    """As shipped: a blank prompt competes; a pixel it wins is predicted void."""
     """Text vectors that pixels are compared with."""
 
 

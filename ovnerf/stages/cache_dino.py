@@ -42,7 +42,12 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
         "dino",
         len(chosen),
         produce,
-        {"frames": chosen, "patch": PATCH, "shape": list(scene["rgb"].shape[1:3])},
+        {
+            "frames": chosen,
+            "patch": PATCH,
+            "shape": list(scene["rgb"].shape[1:3]),
+            "settings": settings.model_dump(mode="json"),
+        },
         digest,
     )
     return {"frames": len(chosen), "token": list(open_store(out, "dino")["token"].shape[1:])}

@@ -52,7 +52,11 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
         "labels",
         len(chosen),
         produce,
-        {"frames": chosen, "classes": features.attrs["classes"]},
+        {
+            "frames": chosen,
+            "classes": features.attrs["classes"],
+            "settings": settings.model_dump(mode="json"),
+        },
         result_digest(
             "rank_regions",
             settings.model_dump(mode="json"),

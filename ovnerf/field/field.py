@@ -1,0 +1,260 @@
+"""The radiance field and its semantic branch: marching, weights, per-ray features (method 4, 13).
+
+Density is frozen while semantics train, the CLIP head is affine and compositing is linear, so a
+ray is reduced once to u = [X; a]: X the composited 27 appearance channels, a the summed weights.
+Everything 512-dimensional happens per ray, or not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ovnerf.field.compositing import composite, rendering_weights, transmittance
+from ovnerf.field.heads import ClipHead, ColourHead
+from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
+from ovnerf.field.sampling import Samples, march
+from ovnerf.field.vm import VectorMatrixGrid, locate
+
+TRANSMITTANCE_END = 1e-4
+"""A ray ends here: w <= T, so every later sample would fall under the weight threshold."""
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """What is needed to build a field besides its tensors."""
+
+    resolution: tuple[int, int, int]
+    density_ranks: tuple[int, int, int]
+    appearance_ranks: tuple[int, int, int]
+    appearance_width: int
+    head_width: int
+    step_ratio: float
+    distance_scale: float
+    weight_threshold: float
+    near: float
+    far: float = 2.5
+
+
+class RadianceField(nn.Module):
+    """TensoRF-VM density and appearance in a box (method 4).
+
+    Args:
+        shape: sizes and constants.
+        box: f32 (2, 3), scene units.
+        generator: draws the initial grids; linear layers use torch's global generator.
+    """
+
+    box: Tensor
+
+    def __init__(self, shape: FieldShape, box: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("box", box.float())
+        self.density = VectorMatrixGrid(shape.resolution, shape.density_ranks, generator)
+        self.appearance = VectorMatrixGrid(shape.resolution, shape.appearance_ranks, generator)
+        self.basis = nn.Linear(sum(shape.appearance_ranks), shape.appearance_width, bias=False)
+        self.colour = ColourHead(shape.appearance_width, shape.head_width)
+        self.occupancy = OccupancyGrid.full(shape.resolution)
+        self.measure()
+
+    def measure(self) -> None:
+        """Step and full ray length in samples, from the box and the resolution."""
+        size = torch.tensor(self.density.resolution, device=self.box.device)
+        sides = self.box[1] - self.box[0]
+        self.step = float(self.shape.step_ratio * (sides / (size - 1)).mean())
+        self.limit = int(float(sides.norm()) / self.step) + 1
+
+    def march(
+        self,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None = None,
+        limit: int | None = None,
+    ) -> Samples:
+        """Samples of rays (r, 3) in occupied cells; `limit` cuts rays short (trap 12.2-3)."""
+        return march(
+            origin,
+            direction,
+            self.box,
+            self.step,
+            limit or self.limit,
+            self.shape.near,
+            self.shape.far,
+            self.occupancy,
+            jitter,
+        )
+
+    def optical_depth(self, samples: Samples) -> Tensor:
+        """sigma x delta x distance_scale per sample (s,); density is a ReLU (method 4.1)."""
+        corners = locate(samples.point, self.density.resolution)
+        sigma = torch.relu(self.density.density(corners))
+        return sigma * samples.delta * self.shape.distance_scale
+
+    @torch.no_grad()
+    def visible(self, samples: Samples) -> Samples:
+        """Samples with density that light reaches: the others carry no weight and no gradient."""
+        depth = self.optical_depth(samples)
+        reached = transmittance(depth, samples.offset, samples.ray) > TRANSMITTANCE_END
+        return samples.keep((depth > 0) & reached)
+
+    @torch.no_grad()
+    def weigh(self, samples: Samples) -> tuple[Samples, Tensor]:
+        """Samples with weight above the threshold and their weights (s,); no gradient."""
+        depth = self.optical_depth(samples)
+        weight = rendering_weights(depth, samples.offset, samples.ray)
+        mask = weight > self.shape.weight_threshold
+        return samples.keep(mask), weight[mask]
+
+    def appearance_features(self, samples: Samples) -> Tensor:
+        """x_i per sample (s, 27)."""
+        corners = locate(samples.point, self.appearance.resolution)
+        return self.basis(self.appearance.features(corners))
+
+    def render_colour(
+        self, origin: Tensor, direction: Tensor, jitter: Tensor | None, background: float
+    ) -> tuple[Tensor, int]:
+        """Colour of rays with gradients for every parameter (reconstruction).
+
+        Returns:
+            rgb (r, 3) over a grey `background`, and the number of samples that were evaluated.
+        """
+        samples = self.visible(self.march(origin, direction, jitter))
+        depth = self.optical_depth(samples)
+        weight = rendering_weights(depth, samples.offset, samples.ray)
+        opacity = composite(weight, torch.ones_like(weight)[:, None], samples.offset, samples.ray)
+        mask = weight.detach() > self.shape.weight_threshold
+        bright, bright_weight = samples.keep(mask), weight[mask]
+        rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
+        pixel = composite(bright_weight, rgb, bright.offset, bright.ray)
+        return pixel + (1 - opacity) * background, len(samples)
+
+    @torch.no_grad()
+    def alpha_grid(self) -> Tensor:
+        """Opacity of one step at every corner, without the distance scale: (X, Y, Z)."""
+        x, y, z = self.density.resolution
+        axis = [torch.linspace(-1, 1, size, device=self.box.device) for size in (x, y, z)]
+        alpha = torch.empty(x, y, z, device=self.box.device)
+        for index in range(x):
+            plane = torch.stack(
+                torch.meshgrid(axis[0][index : index + 1], axis[1], axis[2], indexing="ij"), -1
+            )
+            corners = locate(plane.view(-1, 3), (x, y, z))
+            sigma = torch.relu(self.density.density(corners))
+            alpha[index] = -torch.expm1(-sigma * self.step).view(y, z)
+        return alpha
+
+    @torch.no_grad()
+    def update_occupancy(self, shrink: bool) -> None:
+        """Mark empty cells; with `shrink` also cut box and grids to what is occupied."""
+        occupied = corner_occupancy(self.alpha_grid())
+        if shrink:
+            low, high = occupied_bounds(occupied)
+            size = torch.tensor(self.density.resolution, device=self.box.device)
+            edge = (self.box[1] - self.box[0]) / (size - 1)
+            near = torch.tensor(low, device=edge.device)
+            far = torch.tensor(high, device=edge.device) - 1
+            self.box = torch.stack([self.box[0] + near * edge, self.box[0] + far * edge])
+            occupied = occupied[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+            for grid in (self.density, self.appearance):
+                grid.crop(low, high)
+        self.occupancy = OccupancyGrid.from_corners(occupied, self.step_cells())
+        self.measure()
+
+    def resize(self, resolution: tuple[int, int, int]) -> None:
+        """Resample the grids; the occupancy keeps its own resolution over the same box."""
+        self.density.resize(resolution)
+        self.appearance.resize(resolution)
+        self.measure()
+
+    def step_cells(self) -> float:
+        """Step over the shortest cell edge."""
+        size = torch.tensor(self.density.resolution, device=self.box.device)
+        edge = (self.box[1] - self.box[0]) / (size - 1)
+        return float(self.step / edge.min())
+
+    def header(self) -> dict[str, Any]:
+        """JSON-able description from which `empty_like_header` rebuilds the module."""
+        shape = {**asdict(self.shape), "resolution": self.density.resolution}
+        return {"field": shape, "occupancy": tuple(self.occupancy.cells.shape)}
+
+
+def radiance_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> RadianceField:
+    """A radiance field with the stored tensors (keys as in its state dict)."""
+    shape = FieldShape(
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in header["field"].items()
+        }
+    )
+    field = RadianceField(shape, tensors["box"], torch.Generator())
+    cells = torch.zeros(tuple(header["occupancy"]), dtype=torch.bool)
+    field.occupancy = OccupancyGrid(cells)
+    field.occupancy.coarse = torch.zeros_like(tensors["occupancy.coarse"])
+    field.load_state_dict(tensors)
+    field.measure()
+    return field
+
+
+class SemanticField(nn.Module):
+    """A radiance field with the CLIP head and the scale-selection volume (method 4.7, 2).
+
+    Args:
+        radiance: trained field; its density never changes here.
+        select_ranks: ranks of the scale-selection grid.
+        scales: number of pyramid scales K.
+        width: CLIP dimension D. head_width: hidden width of the head.
+        generator: draws the selection grid.
+    """
+
+    def __init__(
+        self,
+        radiance: RadianceField,
+        select_ranks: tuple[int, int, int],
+        scales: int,
+        width: int,
+        head_width: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.radiance = radiance
+        self.sizes = {
+            "select_ranks": tuple(select_ranks),
+            "scales": scales,
+            "width": width,
+            "head_width": head_width,
+        }
+        self.clip = ClipHead(radiance.shape.appearance_width, head_width, width)
+        self.select = VectorMatrixGrid(radiance.density.resolution, select_ranks, generator)
+        self.select_basis = nn.Linear(sum(select_ranks), scales)
+
+    def rays(self, samples: Samples, weight: Tensor) -> Tensor:
+        """u = [X; a] per ray (r, 28) (method 13.1)."""
+        feature = self.radiance.appearance_features(samples)
+        ones = feature.new_ones(len(feature), 1)
+        return composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
+
+    def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
+        """s(r) = softmax of the composited per-sample sigmoids: (r, K) (method 2)."""
+        corners = locate(samples.point, self.select.resolution)
+        vote = torch.sigmoid(self.select_basis(self.select.features(corners)))
+        return composite(weight, vote, samples.offset, samples.ray).softmax(-1)
+
+    def header(self) -> dict[str, Any]:
+        """JSON-able description from which `semantics_from_header` rebuilds the module."""
+        return {**self.radiance.header(), "semantics": self.sizes}
+
+
+def semantics_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> SemanticField:
+    """A semantic field with the stored tensors (keys as in its state dict)."""
+    prefix = "radiance."
+    radiance = radiance_from_header(
+        header,
+        {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)},
+    )
+    field = SemanticField(radiance, **header["semantics"], generator=torch.Generator())
+    field.load_state_dict(tensors)
+    return field

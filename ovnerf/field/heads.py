@@ -1,0 +1,62 @@
+"""Decoders of the appearance feature: colour (per sample) and CLIP (once per ray)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ColourHead(nn.Module):
+    """27 features + view direction -> RGB in (0, 1); method 4.2."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features + 3, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, 3),
+        )
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, feature: Tensor, direction: Tensor) -> Tensor:
+        """(s, features), (s, 3) -> (s, 3)."""
+        return torch.sigmoid(self.layers(torch.cat([feature, direction], -1)))
+
+
+class ClipHead(nn.Module):
+    """Three linear layers without activation: an affine map 27 -> D (method 4.2).
+
+    Being affine it commutes with compositing (method 13.1): with X the composited feature and a
+    the summed weights of a ray, the composited CLIP vector is A X + b a = U [X; a]. The three
+    layers stay the parameters, because Adam on A would be another optimiser.
+    """
+
+    def __init__(self, features: int, width: int, out: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(features, width)
+        self.second = nn.Linear(width, width)
+        self.third = nn.Linear(width, out)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """The head applied literally, per sample: (s, features) -> (s, D)."""
+        return self.third(self.second(self.first(feature)))
+
+    def matrix(self) -> Tensor:
+        """U = [A b] (D, features + 1), differentiable in the layers' parameters."""
+        inner = self.second.weight @ self.first.weight
+        inner_bias = self.second.weight @ self.first.bias + self.second.bias
+        bias = self.third.weight @ inner_bias + self.third.bias
+        return torch.cat([self.third.weight @ inner, bias[:, None]], -1)
+
+
+def text_scores(matrix: Tensor, text: Tensor, ray: Tensor) -> Tensor:
+    """t_c . F per ray and class without forming F: U (D, 28), text (C, D), u (r, 28) -> (r, C)."""
+    return ray @ (text @ matrix).T
+
+
+def feature_norm(matrix: Tensor, ray: Tensor, floor: float = 1e-8) -> Tensor:
+    """|F| per ray through the 28 x 28 Gram matrix (method 13.3): (r, 1), at least `floor`."""
+    square = torch.einsum("ri,ij,rj->r", ray, matrix.T @ matrix, ray)
+    return square.clamp_min(floor**2).sqrt()[:, None]

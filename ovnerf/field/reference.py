@@ -1,0 +1,106 @@
+"""Plain rendering, the paper's equations in order: what tests and benchmarks compare with.
+
+Every sample of every ray, dense (rays, samples, D) tensors, no occupancy skipping, no packing,
+no algebra. Differentiable, slow, only for small inputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.sampling import box_entry_exit
+from ovnerf.field.vm import LINE_AXES, PLANE_AXES, VectorMatrixGrid
+
+
+def grid_products(grid: VectorMatrixGrid, points: Tensor) -> list[Tensor]:
+    """Plane x line per mode at points (s, 3) in [-1, 1]^3, by `grid_sample` (method 4.1)."""
+    products = []
+    for mode, ((a, b), c) in enumerate(zip(PLANE_AXES, LINE_AXES, strict=True)):
+        plane = grid.image(mode).permute(2, 0, 1)[None]
+        line = grid.lines[mode].T[None, :, :, None]
+        at_plane = points[:, [a, b]][None, None]
+        at_line = torch.stack([torch.zeros_like(points[:, c]), points[:, c]], -1)[None, None]
+        on_plane = functional.grid_sample(plane, at_plane, align_corners=True)
+        on_line = functional.grid_sample(line, at_line, align_corners=True)
+        products.append((on_plane * on_line)[0, :, 0].T)
+    return products
+
+
+def sample_grid(
+    field: RadianceField,
+    origin: Tensor,
+    direction: Tensor,
+    jitter: Tensor | None,
+    limit: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances (r, S), normalised points (r, S, 3) and validity (r, S) (method 4.3)."""
+    count = limit or field.limit
+    entry, _ = box_entry_exit(origin, direction, field.box)
+    begin = entry.clamp(field.shape.near, field.shape.far)
+    shift = torch.zeros(len(origin)) if jitter is None else jitter
+    distance = begin[:, None] + (torch.arange(count) + shift[:, None]) * field.step
+    place = origin[:, None] + direction[:, None] * distance[..., None]
+    point = (place - field.box[0]) * 2 / (field.box[1] - field.box[0]) - 1
+    valid = point.abs().amax(-1) <= 1
+    flat = point.view(-1, 3)
+    occupied = field.occupancy.lookup(flat).view(valid.shape)
+    return distance, point, valid & occupied
+
+
+def weights(field: RadianceField, distance: Tensor, point: Tensor, valid: Tensor) -> Tensor:
+    """w = T alpha, (r, S) (paper Eq. 1-2, method 4.4)."""
+    flat = point.view(-1, 3)
+    density = torch.stack([part.sum(-1) for part in grid_products(field.density, flat)]).sum(0)
+    sigma = torch.relu(density).view(valid.shape) * valid
+    delta = functional.pad(distance.diff(dim=-1), (0, 1))
+    alpha = 1 - torch.exp(-sigma * delta * field.shape.distance_scale)
+    clear = functional.pad(1 - alpha + 1e-10, (1, 0), value=1.0)[:, :-1]
+    return alpha * clear.cumprod(-1)
+
+
+def appearance(field: RadianceField, point: Tensor) -> Tensor:
+    """x at every sample: (r, S, 27)."""
+    products = torch.cat(grid_products(field.appearance, point.reshape(-1, 3)), -1)
+    return field.basis(products).view(*point.shape[:2], -1)
+
+
+def render_colour(
+    field: RadianceField,
+    origin: Tensor,
+    direction: Tensor,
+    jitter: Tensor | None,
+    background: float,
+) -> Tensor:
+    """Colour of rays (r, 3), every sample evaluated."""
+    distance, point, valid = sample_grid(field, origin, direction, jitter)
+    weight = weights(field, distance, point, valid)
+    used = weight * (weight > field.shape.weight_threshold)
+    view = direction[:, None].expand_as(point)
+    rgb = field.colour(appearance(field, point), view)
+    return (used[..., None] * rgb).sum(1) + (1 - weight.sum(-1))[:, None] * background
+
+
+def render_semantics(
+    field: SemanticField,
+    origin: Tensor,
+    direction: Tensor,
+    jitter: Tensor | None,
+    limit: int | None = None,
+) -> dict[str, Tensor]:
+    """Dense composited outputs: `feature` (r, D), `scales` (r, K), `colour` (r, 3)."""
+    radiance = field.radiance
+    distance, point, valid = sample_grid(radiance, origin, direction, jitter, limit)
+    weight = weights(radiance, distance, point, valid).detach()
+    used = (weight * (weight > radiance.shape.weight_threshold))[..., None]
+    x = appearance(radiance, point)
+    votes = field.select_basis(torch.cat(grid_products(field.select, point.reshape(-1, 3)), -1))
+    votes = torch.sigmoid(votes).view(*point.shape[:2], -1)
+    view = direction[:, None].expand_as(point)
+    return {
+        "feature": (used * field.clip(x)).sum(1),
+        "scales": (used * votes).sum(1).softmax(-1),
+        "colour": (used * radiance.colour(x, view)).sum(1),
+    }

@@ -1,0 +1,58 @@
+"""Fit a TensoRF-VM radiance field to the training frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovnerf.config import Reconstruct
+from ovnerf.device import resolve_device
+from ovnerf.provenance import result_digest
+from ovnerf.stores import open_store
+from ovnerf.training.checkpoint import module_tensors, publish_folder, save_tensors, write_log
+from ovnerf.training.data import load_photos, scene_box, split_frames
+from ovnerf.training.reconstruct import Reconstruction, run_with_checkpoints
+
+
+def run(*, frames: Path, out: Path, settings: Reconstruct) -> dict[str, object]:
+    """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
+    store = open_store(frames, "frames")
+    device = resolve_device()
+    digest = result_digest(
+        "reconstruct", settings.model_dump(mode="json"), {"frames": store.attrs["digest"]}
+    )
+    photos = load_photos(store, split_frames(store, 0))
+    training = Reconstruction(photos, scene_box(store), settings, device)
+    partial = out.with_name(out.name + ".partial.safetensors")
+    run_with_checkpoints(
+        training,
+        settings.iterations,
+        partial,
+        digest,
+        settings.checkpoint_minutes,
+        "reconstruct",
+        lambda: f"psnr {training.rows[-1]['psnr']:.1f}" if training.rows else "",
+    )
+    header = {
+        **training.field.header(),
+        "digest": digest,
+        "initial_samples": training.initial_samples,
+    }
+
+    def fill(folder: Path) -> None:
+        save_tensors(
+            folder / "field.safetensors", module_tensors(training.field, "radiance."), header
+        )
+        write_log(folder / "train.csv", training.rows)
+
+    publish_folder(out, fill)
+    partial.unlink(missing_ok=True)
+    return {
+        "frames": len(photos),
+        "iterations": settings.iterations,
+        "psnr_train": round(training.rows[-1]["psnr"], 2) if training.rows else None,
+        "resolution": list(training.field.density.resolution),
+        "occupied": round(training.field.occupancy.share(), 4),
+        "samples_per_ray": round(training.rows[-1]["samples_per_ray"], 1)
+        if training.rows
+        else None,
+    }

@@ -1,0 +1,78 @@
+"""Render the held-out views at full size: colour, depth, opacity and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ovnerf.config import RenderViews
+from ovnerf.device import resolve_device
+from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.rendering import render_labels, render_rgb, to_uint8, view_weights
+from ovnerf.provenance import result_digest
+from ovnerf.stores import VOID, open_store, write_by_frame
+from ovnerf.training.assemble import text_bank
+from ovnerf.training.checkpoint import load_tensors, strip
+from ovnerf.training.data import load_photos, similarity, split_frames
+
+
+def run(
+    *,
+    frames: Path,
+    clip: Path,
+    radiance: Path,
+    semantics: Path,
+    out: Path,
+    settings: RenderViews,
+) -> dict[str, object]:
+    """Write a `views` store; `rgb_radiance` is the colour before the semantic stage."""
+    device = resolve_device()
+    scene, features = open_store(frames, "frames"), open_store(clip, "clip")
+    tensors, header = load_tensors(semantics / "field.safetensors")
+    field = semantics_from_header(header, tensors).to(device).eval()
+    before, before_header = load_tensors(radiance / "field.safetensors")
+    radiance_field = radiance_from_header(before_header, strip(before, "radiance.")).to(device)
+    test = split_frames(scene, 1)
+    photos = load_photos(scene, test).to(device)
+    classes = len(features.attrs["classes"])
+    text = text_bank(features, settings.text_bank, settings.blank_prompt, device)
+    metres = 1 / similarity(scene).scale
+    height, width = photos.size
+
+    def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for slot in tqdm(todo, "render_views", disable=None, unit="view"):
+            view = view_weights(field.radiance, photos.camera(slot))
+            label = render_labels(field, view, text, VOID)
+            label = torch.where(label < classes, label, VOID)
+            rgb = to_uint8(render_rgb(field.radiance, view), height, width)
+            rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
+            depth = (view.expected_distance() * metres).view(height, width)
+            opacity = view.opacity().view(height, width)
+            yield (
+                slot,
+                {
+                    "rgb": rgb.cpu().numpy(),
+                    "rgb_radiance": rgb_before.cpu().numpy(),
+                    "depth": depth.cpu().numpy().astype(np.float32),
+                    "opacity": opacity.cpu().numpy().astype(np.float16),
+                    "label": label.view(height, width).cpu().numpy().astype(np.uint16),
+                },
+            )
+
+    write_by_frame(
+        out,
+        "views",
+        len(test),
+        produce,
+        {"frames": test, "classes": list(features.attrs["classes"])},
+        result_digest(
+            "render_views",
+            settings.model_dump(mode="json"),
+            {"frames": scene.attrs["digest"], "semantics": header["digest"]},
+        ),
+    )
+    return {"views": len(test)}

@@ -1,0 +1,79 @@
+"""Train the semantic branch from iteration T to the end, with CSE where the variant has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ovnerf.config import ProposeRegions, TrainSemantics
+from ovnerf.provenance import result_digest
+from ovnerf.regions.sam import RegionProposer
+from ovnerf.training.assemble import SemanticInputs, assemble_pseudo_labels, assemble_training
+from ovnerf.training.checkpoint import (
+    load_tensors,
+    module_tensors,
+    publish_folder,
+    save_tensors,
+    write_log,
+)
+from ovnerf.training.reconstruct import run_with_checkpoints
+
+
+def run(
+    *,
+    frames: Path,
+    clip: Path,
+    dino: Path,
+    labels: Path,
+    regions: Path,
+    radiance: Path,
+    trunk: Path,
+    out: Path,
+    settings: TrainSemantics,
+    region_settings: ProposeRegions,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
+    inputs = SemanticInputs(frames, clip, dino, labels, radiance)
+    start = trunk / "checkpoint.safetensors"
+    _, trunk_header = load_tensors(start)
+    stated = {
+        **settings.model_dump(mode="json"),
+        "regions": region_settings.model_dump(mode="json"),
+        "seed": seed,
+    }
+    digest = result_digest("train_semantics", stated, {"trunk": trunk_header["digest"]})
+    training = assemble_training(inputs, settings, seed)
+    training.restore(start, None)
+    if settings.cse.enabled:
+        proposer = RegionProposer.load(region_settings)
+
+        def propose(image: np.ndarray) -> np.ndarray:
+            return proposer.propose(image).masks
+
+        training.pseudo_labels = assemble_pseudo_labels(training, inputs, regions, propose)
+    partial = out.with_name(out.name + ".partial.safetensors")
+    run_with_checkpoints(
+        training,
+        settings.iterations,
+        partial,
+        digest,
+        settings.checkpoint_minutes,
+        "train_semantics",
+    )
+
+    def fill(folder: Path) -> None:
+        header = {**training.field.header(), "digest": digest, "seed": seed}
+        save_tensors(folder / "field.safetensors", module_tensors(training.field, ""), header)
+        write_log(folder / "train.csv", training.rows)
+
+    publish_folder(out, fill)
+    partial.unlink(missing_ok=True)
+    novel = len(training.pseudo_labels.novel) if training.pseudo_labels else 0
+    return {
+        "iterations": settings.iterations,
+        "seed": seed,
+        "views": len(training.data.labelled),
+        "novel_views": novel,
+    }

@@ -1,0 +1,36 @@
+"""Train the semantic branch up to iteration T: the part that runs with and without CSE share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovnerf.config import TrainSemantics
+from ovnerf.provenance import result_digest
+from ovnerf.training.assemble import SemanticInputs, assemble_training
+from ovnerf.training.checkpoint import publish_folder
+from ovnerf.training.reconstruct import run_with_checkpoints
+
+
+def run(
+    *,
+    frames: Path,
+    clip: Path,
+    dino: Path,
+    labels: Path,
+    radiance: Path,
+    out: Path,
+    settings: TrainSemantics,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Write `checkpoint.safetensors` at iteration T to folder `out`; resumes after a kill."""
+    inputs = SemanticInputs(frames, clip, dino, labels, radiance)
+    stated = {**settings.model_dump(mode="json", exclude={"cse"}), "seed": seed}
+    digest = result_digest("train_trunk", stated, inputs.digests())
+    training = assemble_training(inputs, settings, seed)
+    partial = out.with_name(out.name + ".partial.safetensors")
+    run_with_checkpoints(
+        training, training.cse_start, partial, digest, settings.checkpoint_minutes, "train_trunk"
+    )
+    publish_folder(out, lambda folder: training.save(folder / "checkpoint.safetensors", digest))
+    partial.unlink(missing_ok=True)
+    return {"iterations": training.cse_start, "seed": seed, "views": len(training.data.labelled)}

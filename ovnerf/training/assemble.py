@@ -1,0 +1,155 @@
+"""From stores to a semantic training run: what `train_trunk` and `train_semantics` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+
+from ovnerf.config import CacheDino, RankRegions, TrainSemantics
+from ovnerf.device import resolve_device
+from ovnerf.encoders.dino import DinoEncoder
+from ovnerf.encoders.pyramid import PyramidFeatures
+from ovnerf.errors import UserError
+from ovnerf.field.field import SemanticField, radiance_from_header
+from ovnerf.regions.runlength import Regions
+from ovnerf.relabel import RegionRanker
+from ovnerf.stores import VOID, open_store, read
+from ovnerf.training.checkpoint import load_tensors, strip, use_deterministic_seed
+from ovnerf.training.data import Photos, load_photos, split_frames
+from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
+from ovnerf.training.semantics import (
+    CachedTokens,
+    OnlineTokens,
+    SemanticData,
+    SemanticTraining,
+    Tokens,
+    labelled_positions,
+)
+
+
+@dataclass(frozen=True)
+class SemanticInputs:
+    """Paths of the stores and folders that semantic training reads."""
+
+    frames: Path
+    clip: Path
+    dino: Path
+    labels: Path
+    radiance: Path
+
+    def digests(self) -> dict[str, str]:
+        """What each input was made from."""
+        stores = {
+            kind: str(open_store(getattr(self, kind), kind).attrs["digest"])
+            for kind in ("frames", "clip", "dino", "labels")
+        }
+        _, header = load_tensors(self.radiance / "field.safetensors")
+        return {**stores, "radiance": header["digest"]}
+
+
+def text_bank(clip: zarr.Group, bank: str, blank_prompt: bool, device: torch.device) -> Tensor:
+    """Unit text vectors (C, D); with a blank prompt its vector comes last."""
+    rows = [read(clip, f"text_{bank}")]
+    if blank_prompt:
+        rows.append(read(clip, "text_blank")[None])
+    return torch.from_numpy(np.concatenate(rows)).to(device)
+
+
+def assemble_training(
+    inputs: SemanticInputs, settings: TrainSemantics, seed: int
+) -> SemanticTraining:
+    """The run at iteration 0: radiance field loaded, semantic branch fresh, no CSE yet.
+
+    Raises:
+        UserError: a store is missing, or covers other frames than the training frames.
+    """
+    device = resolve_device()
+    frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.clip, "clip")
+    labels, dino = open_store(inputs.labels, "labels"), open_store(inputs.dino, "dino")
+    train = split_frames(frames, 0)
+    photos = load_photos(frames, train).to(device)
+    positions = labelled_positions(len(train), settings.view_fraction, seed)
+    labelled = [train[place] for place in positions.tolist()]
+    stored = [int(frame) for frame in labels.attrs["frames"]]
+    missing = sorted(set(labelled) - set(stored))
+    if missing:
+        raise UserError(
+            f"{inputs.labels}: found no labels of training frames {missing[:10]}",
+            "rerun rank_regions, cache_clip and propose_regions of this scene",
+        )
+    maps = read(labels, settings.labels, [stored.index(frame) for frame in labelled])
+    rules = RankRegions(**labels.attrs["settings"])
+    tensors, header = load_tensors(inputs.radiance / "field.safetensors")
+    generator = use_deterministic_seed(seed)
+    radiance = radiance_from_header(header, strip(tensors, "radiance."))
+    pyramid = PyramidFeatures(clip, device, labelled)
+    field = SemanticField(
+        radiance,
+        settings.select_ranks,
+        len(pyramid.grids),
+        pyramid.channels,
+        settings.head_width,
+        generator,
+    ).to(device)
+    data = SemanticData(
+        photos=photos,
+        labelled=positions.to(device),
+        frame_ids=torch.tensor(train, device=device),
+        label=torch.from_numpy(maps.astype(np.int64)).to(device),
+        pyramid=pyramid,
+        tokens=dino_tokens(dino, train, photos, settings.dino.mode, device),
+        text=text_bank(clip, settings.text_bank, rules.blank_prompt, device),
+        initial_samples=int(header["initial_samples"]),
+    )
+    return SemanticTraining(field, data, settings, seed)
+
+
+def dino_tokens(
+    dino: zarr.Group, train: list[int], photos: Photos, mode: str, device: torch.device
+) -> Tokens:
+    """Cached tokens of the training frames, or the encoder that made them for online use."""
+    if mode == "online":
+        encoder = DinoEncoder.load(CacheDino(**dino.attrs["settings"]), device)
+        return OnlineTokens(encoder.tokens, photos.rgb)
+    stored = [int(frame) for frame in dino.attrs["frames"]]
+    token = read(dino, "token", [stored.index(frame) for frame in train])
+    return CachedTokens(torch.from_numpy(token).to(device))
+
+
+def assemble_pseudo_labels(
+    training: SemanticTraining,
+    inputs: SemanticInputs,
+    regions: Path,
+    propose: Proposer,
+) -> PseudoLabels:
+    """CSE for a run; the labelled set grows to all training views if the settings say so."""
+    settings, data, device = training.settings, training.data, resolve_device()
+    clip, labels = open_store(inputs.clip, "clip"), open_store(inputs.labels, "labels")
+    rules = RankRegions(**labels.attrs["settings"])
+    classes = len(clip.attrs["classes"])
+    label_rules = LabelRules(
+        text=text_bank(clip, settings.cse.text_bank, rules.blank_prompt, device),
+        classes=classes,
+        uncovered=classes if rules.uncovered == "void_class" else VOID,
+        order=rules.order,
+    )
+    refreshed = data.labelled.tolist()
+    store = Regions(open_store(regions, "regions"))
+    frame_ids = data.frame_ids.tolist()
+    rankers = [RegionRanker(store.masks(frame_ids[place]), rules.order) for place in refreshed]
+    cameras = [data.photos.camera(place) for place in range(len(data.photos))]
+    return PseudoLabels(
+        training.field,
+        cameras,
+        refreshed,
+        rankers,
+        propose,
+        label_rules,
+        settings.cse,
+        training.seed,
+    )

@@ -1,0 +1,70 @@
+"""Stores as tensors: what training and rendering read from `frames.zarr`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import zarr
+from torch import Tensor
+
+from ovnerf.cameras import Similarity, pixel_rays
+from ovnerf.field.rendering import Camera
+from ovnerf.stores import read
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Frames: rgb u8 (n, H, W, 3), pose f32 (n, 4, 4) camera-to-scene, intrinsics f32 (3, 3)."""
+
+    rgb: Tensor
+    pose: Tensor
+    intrinsics: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rgb.shape[1], self.rgb.shape[2]
+
+    def rays(self, frame: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """Origins and unit directions of pixels, (b, 3) each."""
+        return pixel_rays(self.pose[frame], self.intrinsics, column, row)
+
+    def colours(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Colours in [0, 1] of pixels, (b, 3)."""
+        return self.rgb[frame, row, column].float() / 255
+
+    def camera(self, frame: int) -> Camera:
+        """One frame's camera."""
+        return Camera(self.pose[frame], self.intrinsics, *self.size)
+
+    def to(self, device: torch.device) -> Photos:
+        """The same on another device."""
+        return Photos(*(part.to(device) for part in vars(self).values()))
+
+
+def similarity(store: zarr.Group) -> Similarity:
+    """World -> scene."""
+    stored = store.attrs["similarity"]
+    return Similarity(float(stored["scale"]), tuple(stored["centre"]))
+
+
+def scene_box(store: zarr.Group) -> Tensor:
+    """Box (2, 3) in scene units."""
+    return torch.tensor(store.attrs["box"], dtype=torch.float32)
+
+
+def split_frames(store: zarr.Group, split: int) -> list[int]:
+    """Indices of the training (0) or test (1) frames."""
+    return np.flatnonzero(read(store, "split") == split).tolist()
+
+
+def load_photos(store: zarr.Group, frames: list[int]) -> Photos:
+    """The given frames, in the given order."""
+    pose = similarity(store).poses(torch.from_numpy(read(store, "pose")[frames]))
+    rgb = torch.from_numpy(read(store, "rgb", frames))
+    return Photos(rgb, pose.float(), torch.from_numpy(read(store, "intrinsics")).float())

@@ -1,0 +1,111 @@
+"""Novel cameras for cross-view self-enhancement, and which of their pixels can be trusted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation, Slerp
+from torch import Tensor
+
+from ovnerf.config import Cse
+from ovnerf.field.rendering import Camera, ViewWeights
+
+PANORAMA_RADIUS = 0.005
+PANORAMA_DROP = -0.001
+PANORAMA_TILT = -0.2
+DEPTH_TOLERANCE = 0.05
+"""Two views see the same point when their distances to it agree within this share."""
+MAX_GAP = 3
+"""Interpolated views lie between training frames at most this far apart in the sequence."""
+
+
+def novel_poses(train: Tensor, settings: Cse, seed: int) -> Tensor:
+    """Camera-to-scene poses (m, 4, 4) of the novel views.
+
+    Args:
+        train: training poses (n, 4, 4), in sequence order.
+    """
+    if settings.novel_path == "panorama":
+        return panorama(train, settings.novel_views, settings.panorama_centre)
+    return interpolated(train, settings.novel_views, seed)
+
+
+def interpolated(train: Tensor, count: int, seed: int) -> Tensor:
+    """Poses between training frames 1 to 3 apart, spread over the sequence, at a random place."""
+    draw = np.random.default_rng(seed)
+    poses = []
+    for place in np.linspace(0, len(train) - 1, count, endpoint=False):
+        first = int(place)
+        second = min(first + int(draw.integers(1, MAX_GAP + 1)), len(train) - 1)
+        poses.append(between(train[first], train[second], float(draw.uniform(0.25, 0.75))))
+    return torch.stack(poses) if poses else train.new_zeros(0, 4, 4)
+
+
+def between(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """Spherical interpolation of the rotation, linear of the centre: (4, 4)."""
+    pair = torch.stack([first, second])
+    turn = Slerp([0.0, 1.0], Rotation.from_matrix(pair[:, :3, :3].double().numpy()))
+    pose = torch.eye(4, dtype=first.dtype)
+    pose[:3, :3] = torch.from_numpy(turn(share).as_matrix()).to(first)
+    pose[:3, 3] = torch.lerp(first[:3, 3], second[:3, 3], share)
+    return pose
+
+
+def panorama(train: Tensor, count: int, centre: tuple[float, float, float] | None) -> Tensor:
+    """The as-shipped yaw circle (method 7) about the world's up, the mean camera up.
+
+    Position c0 + (0.005 cos, 0.005 sin, -0.001), looking outward and down by atan(0.2).
+    """
+    up = torch.nn.functional.normalize(-train[:, :3, 1].mean(0), dim=0)
+    helper = torch.eye(3)[int(up.abs().argmin())].to(up)
+    east = torch.nn.functional.normalize(torch.linalg.cross(helper, up), dim=0)
+    north = torch.linalg.cross(up, east)
+    origin = train[:, :3, 3].mean(0) if centre is None else torch.tensor(centre).to(train)
+    poses = []
+    for index in range(count):
+        angle = 2 * math.pi * index / count
+        outward = math.cos(angle) * east + math.sin(angle) * north
+        forward = torch.nn.functional.normalize(outward + PANORAMA_TILT * up, dim=0)
+        right = torch.linalg.cross(forward, up)
+        right = torch.nn.functional.normalize(right, dim=0)
+        pose = torch.eye(4, dtype=train.dtype)
+        pose[:3, 0], pose[:3, 2] = right, forward
+        pose[:3, 1] = torch.linalg.cross(forward, right)
+        pose[:3, 3] = origin + PANORAMA_RADIUS * outward + PANORAMA_DROP * up
+        poses.append(pose)
+    return torch.stack(poses) if poses else train.new_zeros(0, 4, 4)
+
+
+def seen_by(view: ViewWeights, cameras: list[Camera], distances: list[Tensor]) -> Tensor:
+    """How many cameras see each ray's surface point: i64 (r,).
+
+    A camera sees a point that falls into its image at about its own rendered distance.
+
+    Args:
+        cameras: the training views. distances: their expected distances (H, W), scene units.
+    """
+    surface = view.origin + view.direction * view.expected_distance()[:, None]
+    count = torch.zeros(len(surface), dtype=torch.long, device=surface.device)
+    for camera, distance in zip(cameras, distances, strict=True):
+        local = (surface - camera.pose[:3, 3]) @ camera.pose[:3, :3]
+        pixel = local @ camera.intrinsics.T
+        place = pixel[:, :2] / pixel[:, 2:].clamp_min(1e-6)
+        column, row = place.floor().long().unbind(-1)
+        inside = (local[:, 2] > 0) & (column >= 0) & (column < camera.width)
+        inside &= (row >= 0) & (row < camera.height)
+        own = distance[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
+        reach = local.norm(dim=-1)
+        count += inside & ((reach - own).abs() <= DEPTH_TOLERANCE * reach)
+    return count
+
+
+def valid_pixels(
+    view: ViewWeights, settings: Cse, cameras: list[Camera], distances: list[Tensor]
+) -> Tensor:
+    """Pixels of a novel view that are opaque enough and seen by enough cameras: bool (r,)."""
+    valid = view.opacity() >= settings.min_opacity
+    if settings.min_seen_by > 0:
+        valid &= seen_by(view, cameras, distances) >= settings.min_seen_by
+    return valid

@@ -1,0 +1,149 @@
+"""Cross-view self-enhancement, CSE: the field's own renders become its labels (paper Eq. 7-12)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ovnerf.config import Cse
+from ovnerf.field.field import SemanticField
+from ovnerf.field.rendering import (
+    Camera,
+    ViewWeights,
+    render_labels,
+    render_rgb,
+    to_uint8,
+    view_weights,
+)
+from ovnerf.relabel import Order, RegionRanker
+from ovnerf.stores import VOID
+from ovnerf.training.novel_views import novel_poses, valid_pixels
+
+Proposer = Callable[[np.ndarray], np.ndarray]
+"""Image u8 (H, W, 3) -> region masks bool (m, H, W) in generator order."""
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """How maps become labels.
+
+    Attributes:
+        text: unit rows (C, D), or (C + 1, D) with a blank prompt last.
+        classes: C. uncovered: label of pixels no region covers. order: see `RegionRanker`.
+    """
+
+    text: Tensor
+    classes: int
+    uncovered: int
+    order: Order
+
+
+class ViewCache:
+    """Rendering weights of views, kept within a memory budget and recomputed beyond it."""
+
+    def __init__(self, field: SemanticField, budget_mb: int) -> None:
+        self.field, self.room = field, budget_mb * 2**20
+        self.kept: dict[str, ViewWeights] = {}
+
+    def get(self, name: str, camera: Camera) -> ViewWeights:
+        """The view's weights; density is frozen, so they never change."""
+        if name in self.kept:
+            return self.kept[name]
+        view = view_weights(self.field.radiance, camera)
+        if view.nbytes() <= self.room:
+            self.kept[name] = view
+            self.room -= view.nbytes()
+        return view
+
+
+class PseudoLabels:
+    """Renders and cleans labels of refreshed training views and of novel views.
+
+    Args:
+        field: the field in training. cameras: all training cameras, in sequence order.
+        refreshed: positions in `cameras` of the views whose labels are replaced.
+        rankers: RSR of each refreshed view. propose: region proposals for novel renders.
+    """
+
+    def __init__(
+        self,
+        field: SemanticField,
+        cameras: list[Camera],
+        refreshed: list[int],
+        rankers: list[RegionRanker],
+        propose: Proposer,
+        rules: LabelRules,
+        settings: Cse,
+        seed: int,
+    ) -> None:
+        self.field, self.cameras, self.refreshed = field, cameras, refreshed
+        self.rankers, self.propose, self.rules, self.settings = rankers, propose, rules, settings
+        self.cache = ViewCache(field, settings.cache_mb)
+        self.novel = self.place_novel_views(seed)
+
+    def place_novel_views(self, seed: int) -> list[tuple[str, Camera, Tensor]]:
+        """(name, camera, valid pixels) of the novel views that see enough."""
+        if self.settings.novel_views == 0:
+            return []
+        size = self.cameras[0].height, self.cameras[0].width
+        distances: list[Tensor] = []
+        if self.settings.min_seen_by > 0:
+            for index, camera in enumerate(self.cameras):
+                view = self.cache.get(f"train{index}", camera)
+                distances.append(view.expected_distance().view(size))
+        poses = novel_poses(
+            torch.stack([camera.pose.cpu() for camera in self.cameras]), self.settings, seed
+        )
+        kept = []
+        for index, pose in enumerate(poses):
+            camera = Camera(pose.to(self.cameras[0].pose), self.cameras[0].intrinsics, *size)
+            view = self.cache.get(f"novel{index}", camera)
+            valid = valid_pixels(view, self.settings, self.cameras, distances)
+            if valid.float().mean() >= self.settings.min_valid:
+                kept.append((f"novel{index}", camera, valid))
+        return kept
+
+    def refresh(self) -> tuple[Tensor, Tensor]:
+        """New labels i64 (refreshed views, H, W) and (novel views, H, W), void where unknown."""
+        train = [
+            self.rank(self.label_map(f"train{place}", self.cameras[place]), ranker)
+            for place, ranker in zip(self.refreshed, self.rankers, strict=True)
+        ]
+        novel = [self.novel_labels(*view) for view in self.novel]
+        return stack_maps(train), stack_maps(novel)
+
+    def label_map(self, name: str, camera: Camera) -> np.ndarray:
+        """Rendered labels u16 (H, W) (paper Eq. 7)."""
+        view = self.cache.get(name, camera)
+        label = render_labels(self.field, view, self.rules.text, VOID)
+        return label.view(camera.height, camera.width).cpu().numpy().astype(np.uint16)
+
+    def rank(self, label: np.ndarray, ranker: RegionRanker) -> np.ndarray:
+        """RSR of a rendered map, where the settings ask for it."""
+        if not self.settings.rank_pseudo_labels:
+            return label
+        return ranker(label, self.rules.classes, self.rules.uncovered)
+
+    def novel_labels(self, name: str, camera: Camera, valid: Tensor) -> np.ndarray:
+        """Labels of a novel view: regions of its rendered colours, votes of its rendered labels.
+
+        Untrusted pixels neither vote nor keep a label.
+        """
+        rgb = render_rgb(self.field.radiance, self.cache.get(name, camera))
+        image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
+        trusted = valid.view(camera.height, camera.width).cpu().numpy()
+        label = np.where(trusted, self.label_map(name, camera), VOID).astype(np.uint16)
+        if self.settings.rank_pseudo_labels:
+            label = self.rank(label, RegionRanker(self.propose(image), self.rules.order))
+        return np.where(trusted, label, VOID).astype(np.uint16)
+
+
+def stack_maps(maps: list[np.ndarray]) -> Tensor:
+    """Label maps as one i64 tensor (n, H, W); (0, 0, 0) for none."""
+    if not maps:
+        return torch.zeros(0, 0, 0, dtype=torch.long)
+    return torch.from_numpy(np.stack(maps).astype(np.int64))

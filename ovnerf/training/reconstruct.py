@@ -1,0 +1,181 @@
+"""TensoRF-VM reconstruction from posed RGB frames (method 4.5-4.6)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Adam
+from tqdm import tqdm
+
+from ovnerf.config import Reconstruct
+from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
+from ovnerf.field.vm import grid_resolution
+from ovnerf.training.batches import PixelBatches, generator
+from ovnerf.training.checkpoint import (
+    load_optimiser_tensors,
+    load_tensors,
+    module_tensors,
+    optimiser_tensors,
+    save_tensors,
+    strip,
+    use_deterministic_seed,
+)
+from ovnerf.training.data import Photos
+
+FIRST_OCCUPANCY = 400
+"""The occupancy is not trusted before this iteration, however short the run."""
+LOGGED_STEPS = 200
+
+
+def growth(settings: Reconstruct) -> dict[int, float]:
+    """Iteration -> voxel count: log-spaced from the initial to the final count (method 4.5)."""
+    steps = len(settings.upsample_at)
+    voxels = np.geomspace(settings.voxels_start, settings.voxels_end, steps + 1)[1:]
+    at = [round(share * settings.iterations) for share in settings.upsample_at]
+    return dict(zip(at, voxels.tolist(), strict=True))
+
+
+def occupancy_updates(settings: Reconstruct) -> list[int]:
+    """Iterations at which the occupancy is made, first to last."""
+    at = [round(share * settings.iterations) for share in settings.occupancy_at]
+    return sorted({max(FIRST_OCCUPANCY, step) for step in at})
+
+
+class Reconstruction:
+    """The state of a run: field, optimiser, iteration. `step` advances it by one."""
+
+    def __init__(self, photos: Photos, box: Tensor, settings: Reconstruct, device: torch.device):
+        self.settings, self.photos, self.device = settings, photos.to(device), device
+        grid_generator = use_deterministic_seed(settings.seed)
+        shape = FieldShape(
+            resolution=grid_resolution(settings.voxels_start, box),
+            density_ranks=settings.density_ranks,
+            appearance_ranks=settings.appearance_ranks,
+            appearance_width=settings.appearance_width,
+            head_width=settings.head_width,
+            step_ratio=settings.step_ratio,
+            distance_scale=settings.distance_scale,
+            weight_threshold=settings.weight_threshold,
+            near=settings.near_scene,
+        )
+        self.field = RadianceField(shape, box, grid_generator).to(device)
+        self.initial_samples = self.field.limit
+        self.batches = PixelBatches(len(photos), *photos.size, settings.batch_rays, settings.seed)
+        self.growth, self.occupancy_updates = growth(settings), occupancy_updates(settings)
+        self.iteration, self.rows = 0, []
+        self.new_optimiser()
+
+    def new_optimiser(self) -> None:
+        """A fresh Adam with the initial learning rates, as at every change of the grids."""
+        rates = self.settings.learning_rate_grid, self.settings.learning_rate_head
+        grids = [*self.field.density.parameters(), *self.field.appearance.parameters()]
+        heads = [*self.field.basis.parameters(), *self.field.colour.parameters()]
+        self.optimiser = Adam(
+            [
+                {"params": grids, "lr": rates[0], "initial": rates[0]},
+                {"params": heads, "lr": rates[1], "initial": rates[1]},
+            ],
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.restarted = self.iteration
+
+    def step(self) -> None:
+        """One iteration: change the grids if it is time, draw a batch, descend."""
+        self.change_grids()
+        decay = self.settings.learning_rate_decay
+        for group in self.optimiser.param_groups:
+            past = (self.iteration - self.restarted) / self.settings.iterations
+            group["lr"] = group["initial"] * decay**past
+        draw = generator(self.settings.seed, "reconstruct", self.iteration)
+        pixels = [part.to(self.device) for part in self.batches.at(self.iteration)]
+        origin, direction = self.photos.rays(*pixels)
+        jitter = torch.rand(len(origin), generator=draw).to(self.device)
+        white = self.settings.random_background and bool(torch.rand((), generator=draw) < 0.5)
+        rgb, samples = self.field.render_colour(origin, direction, jitter, float(white))
+        loss = (rgb.clamp(0, 1) - self.photos.colours(*pixels)).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        fade = decay ** (self.iteration / self.settings.iterations)
+        self.field.density.add_total_variation_gradient(self.settings.tv_density * fade)
+        self.field.appearance.add_total_variation_gradient(self.settings.tv_appearance * fade)
+        self.optimiser.step()
+        self.iteration += 1
+        if self.iteration % max(1, self.settings.iterations // LOGGED_STEPS) == 0:
+            self.log(loss.item(), samples / len(origin))
+
+    def change_grids(self) -> None:
+        """Occupancy, box shrink and growth, where the schedule says so (method 4.5)."""
+        if self.iteration in self.occupancy_updates:
+            self.field.update_occupancy(shrink=self.iteration == self.occupancy_updates[0])
+            self.new_optimiser()
+        if self.iteration in self.growth:
+            self.field.resize(grid_resolution(self.growth[self.iteration], self.field.box))
+            self.new_optimiser()
+
+    def log(self, loss: float, samples: float) -> None:
+        """One row of train.csv."""
+        self.rows.append(
+            {
+                "iteration": self.iteration,
+                "loss": loss,
+                "psnr": -10 * float(np.log10(max(loss, 1e-12))),
+                "samples_per_ray": samples,
+                "resolution": max(self.field.density.resolution),
+            }
+        )
+
+    def save(self, path: Path, digest: str) -> None:
+        """Everything that is needed to go on and end at the same result."""
+        header: dict[str, Any] = {
+            **self.field.header(),
+            "digest": digest,
+            "iteration": self.iteration,
+            "restarted": self.restarted,
+            "rows": self.rows,
+        }
+        tensors = module_tensors(self.field, "field.") | optimiser_tensors(self.optimiser)
+        save_tensors(path, tensors, header)
+
+    def restore(self, path: Path, digest: str) -> bool:
+        """Go on from a checkpoint of the same digest; False when there is none."""
+        if not path.exists():
+            return False
+        tensors, header = load_tensors(path)
+        if header["digest"] != digest:
+            return False
+        self.field = radiance_from_header(header, strip(tensors, "field.")).to(self.device)
+        self.iteration, self.rows = header["iteration"], header["rows"]
+        self.new_optimiser()
+        self.restarted = header["restarted"]
+        load_optimiser_tensors(self.optimiser, tensors)
+        return True
+
+
+def run_with_checkpoints(
+    run: Any,
+    end: int,
+    checkpoint: Path,
+    digest: str,
+    minutes: float,
+    label: str,
+    status: Callable[[], str] = lambda: "",
+) -> None:
+    """Step `run` to iteration `end`, saving every so many minutes; resumes from `checkpoint`."""
+    run.restore(checkpoint, digest)
+    saved = time.monotonic()
+    with tqdm(total=end, initial=run.iteration, desc=label, unit="it", disable=None) as bar:
+        while run.iteration < end:
+            run.step()
+            bar.update()
+            if run.iteration % 50 == 0:
+                bar.set_postfix_str(status(), refresh=False)
+            if time.monotonic() - saved > 60 * minutes:
+                run.save(checkpoint, digest)
+                saved = time.monotonic()
