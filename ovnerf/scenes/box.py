@@ -1,0 +1,283 @@
+"""The scene box: which part of the world the field covers, from posed photos alone (no depth).
+
+`triangulated`: SIFT features of training frames are matched between frames that look the same way
+and triangulated with the known poses. Walls without texture carry no features, so bounds of the
+points themselves would cut them; instead every training view is covered with a coarse grid of
+rays, each ray is given the depth of the nearest triangulated features in its image, and the bounds
+are robust percentiles of where these rays end, plus a margin. All training cameras lie inside.
+
+`as_shipped`: the cube of +-1.5 around the world origin after division by the largest component of
+a training camera centre (method 1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ovnerf.cameras import Similarity
+
+HALF_SIDE = 1.5
+"""Longest half side of the box in scene units."""
+MAXIMUM_FRAMES = 100
+"""At most so many training frames, spread evenly, are matched."""
+MAXIMUM_FEATURES = 2000
+NEIGHBOURS = 6
+MAXIMUM_VIEW_ANGLE = np.radians(50.0)
+MINIMUM_PARALLAX = np.radians(2.0)
+RATIO = 0.85
+REPROJECTION_PIXELS = 1.0
+MINIMUM_POINTS = 200
+MINIMUM_POINTS_PER_VIEW = 5
+GRID = (12, 16)
+"""Rows and columns of the rays that stand for a view."""
+NEAREST_FEATURES = 5
+PERCENTILE = 0.5
+MARGIN = 0.05
+"""Added on each side, as a fraction of the axis's extent."""
+CAMERA_MARGIN = 0.02
+"""Distance of a camera from the box wall, as a fraction of the longest extent."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Axis-aligned bounds in world units (metres) and how they were found.
+
+    Attributes:
+        low, high: f64 (3,).
+        similarity: world -> scene; the box is centred at 0 there.
+        rule: which rule gave the bounds.
+        points: how many triangulated points stand behind them.
+        warning: what a person should know, empty when all is well.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    similarity: Similarity
+    rule: str
+    points: int = 0
+    warning: str = ""
+
+    def in_scene(self) -> list[list[float]]:
+        """[[low], [high]] in scene units."""
+        centre = np.array(self.similarity.centre)
+        return [
+            (self.similarity.scale * (corner - centre)).tolist() for corner in (self.low, self.high)
+        ]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one image: points at unit depth f64 (k, 2), unit descriptors f32 (k, 128)."""
+
+    local: np.ndarray
+    descriptor: np.ndarray
+
+
+def triangulated(images: Iterable[np.ndarray], intrinsics: np.ndarray, pose: np.ndarray) -> Box:
+    """Box of the space that posed photos see.
+
+    Args:
+        images: u8 (H, W, 3) training photos at their own size, one by one.
+        intrinsics: f64 (3, 3) at that size.
+        pose: f64 (n, 4, 4) camera-to-world of the same photos.
+
+    Returns:
+        The triangulated box; when there are fewer than MINIMUM_POINTS points, the box around the
+        cameras, with a warning.
+    """
+    chosen = set(spread(len(pose), MAXIMUM_FRAMES))
+    features, size = [], (0, 0)
+    for index, image in enumerate(images):
+        if index in chosen:
+            features.append(find_features(image, intrinsics))
+            size = image.shape[:2]
+    used = pose[sorted(chosen)]
+    seen = points_by_view(features, used, REPROJECTION_PIXELS / intrinsics[0, 0])
+    count = sum(map(len, seen)) // 2
+    centres = pose[:, :3, 3]
+    if count < MINIMUM_POINTS:
+        low, high = around_cameras(centres)
+        warning = (
+            f"only {count} feature points could be triangulated (expected {MINIMUM_POINTS}); the "
+            "scene box is a guess from camera positions"
+        )
+        return centred_box(low, high, "cameras", count, warning)
+    ends = ray_ends(seen, used, ray_grid(intrinsics, size))
+    low, high = np.percentile(ends, [PERCENTILE, 100 - PERCENTILE], axis=0)
+    margin = MARGIN * (high - low)
+    return centred_box(*include(low - margin, high + margin, centres), "triangulated", count)
+
+
+def as_shipped(pose: np.ndarray) -> Box:
+    """The published code's cube; one factor for all splits, from training poses f64 (n, 4, 4)."""
+    largest = float(np.abs(pose[:, :3, 3]).max())
+    side = np.full(3, HALF_SIDE * largest)
+    return Box(-side, side, Similarity(1 / largest, (0.0, 0.0, 0.0)), "as_shipped")
+
+
+def centred_box(
+    low: np.ndarray, high: np.ndarray, rule: str, points: int, warning: str = ""
+) -> Box:
+    """A box whose similarity puts it at the origin with longest half side HALF_SIDE."""
+    centre = (low + high) / 2
+    scale = float(2 * HALF_SIDE / (high - low).max())
+    return Box(low, high, Similarity(scale, tuple(centre.tolist())), rule, points, warning)
+
+
+def include(
+    low: np.ndarray, high: np.ndarray, centres: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds widened so that camera centres f64 (n, 3) lie inside, off the walls."""
+    space = CAMERA_MARGIN * (high - low).max()
+    return np.minimum(low, centres.min(0) - space), np.maximum(high, centres.max(0) + space)
+
+
+def around_cameras(centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Camera bounds grown on every side by their longest extent (1 m when cameras do not move)."""
+    low, high = centres.min(0), centres.max(0)
+    grow = float((high - low).max()) or 1.0
+    return low - grow, high + grow
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices, evenly spread."""
+    return sorted({position * count // min(count, most) for position in range(min(count, most))})
+
+
+def find_features(image: np.ndarray, intrinsics: np.ndarray) -> Features:
+    """SIFT features of a u8 (H, W, 3) image."""
+    detector = cv2.SIFT_create(nfeatures=MAXIMUM_FEATURES, contrastThreshold=0.01)
+    points, descriptor = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
+    if not points:
+        return Features(np.zeros((0, 2)), np.zeros((0, 128), dtype=np.float32))
+    # OpenCV counts pixel centres at integers, our intrinsics at +0.5.
+    pixel = np.array([point.pt for point in points]) + 0.5
+    local = (pixel - intrinsics[:2, 2]) / intrinsics[[0, 1], [0, 1]]
+    # Square roots of L1-normalised histograms match better, and are unit vectors.
+    unit = np.sqrt(descriptor / np.maximum(descriptor.sum(1, keepdims=True), 1e-12))
+    return Features(local, unit.astype(np.float32))
+
+
+def choose_pairs(pose: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of frames worth matching: viewing directions alike, baselines short to middling.
+
+    For each frame, the frames within MAXIMUM_VIEW_ANGLE are sorted by distance, and NEIGHBOURS of
+    them are taken evenly over the nearer half.
+    """
+    centre, axis = pose[:, :3, 3], pose[:, :3, 2]
+    distance = np.linalg.norm(centre[:, None] - centre[None], axis=-1)
+    angle = np.arccos(np.clip(axis @ axis.T, -1, 1))
+    pairs: set[tuple[int, int]] = set()
+    for index in range(len(pose)):
+        usable = np.flatnonzero((angle[index] < MAXIMUM_VIEW_ANGLE) & (distance[index] > 0))
+        near = usable[np.argsort(distance[index, usable], kind="stable")]
+        near = near[: max(NEIGHBOURS, len(near) // 2)]
+        for position in spread_ends(len(near), NEIGHBOURS):
+            other = int(near[position])
+            pairs.add((min(index, other), max(index, other)))
+    return sorted(pairs)
+
+
+def spread_ends(count: int, most: int) -> list[int]:
+    """At most `most` of `count` indices, evenly spread, first and last included."""
+    return (
+        sorted(set(np.linspace(0, count - 1, most).round().astype(int).tolist())) if count else []
+    )
+
+
+def match(first: Features, second: Features) -> np.ndarray:
+    """i64 (m, 2): mutually nearest descriptors that pass the ratio test."""
+    if min(len(first.local), len(second.local)) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    similarity = first.descriptor @ second.descriptor.T
+    rows = np.arange(len(similarity))
+    best = similarity.argmax(1)
+    mutual = similarity.argmax(0)[best] == rows
+    top = similarity[rows, best]
+    similarity[rows, best] = -1
+    squared, runner_up = 2 - 2 * top, 2 - 2 * similarity.max(1)
+    good = mutual & (squared < RATIO**2 * runner_up)
+    return np.stack([rows[good], best[good]], axis=1)
+
+
+def directions(local: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """World directions (k, 3), depth 1 along the optical axis, of unit-depth points (k, 2)."""
+    return np.concatenate([local, np.ones((len(local), 1))], axis=1) @ pose[:3, :3].T
+
+
+def project(points: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit-depth coordinates (k, 2) and depths (k,) of world points (k, 3)."""
+    camera = (points - pose[:3, 3]) @ pose[:3, :3]
+    return camera[:, :2] / np.maximum(camera[:, 2:], 1e-9), camera[:, 2]
+
+
+def triangulate(
+    locals_: tuple[np.ndarray, np.ndarray],
+    poses: tuple[np.ndarray, np.ndarray],
+    tolerance: float,
+) -> np.ndarray:
+    """World points f64 (m, 3) where two views' rays meet: midpoints of their closest approach.
+
+    Dropped: parallax below MINIMUM_PARALLAX, points behind a camera, reprojection errors above
+    `tolerance` (at unit depth) in either view. The last also enforces the epipolar constraint.
+    """
+    origins = [pose[:3, 3] for pose in poses]
+    rays = [directions(local, pose) for local, pose in zip(locals_, poses, strict=True)]
+    rays = [ray / np.linalg.norm(ray, axis=1, keepdims=True) for ray in rays]
+    cosine = np.clip((rays[0] * rays[1]).sum(1), -1, 1)
+    baseline = origins[1] - origins[0]
+    along = [ray @ baseline for ray in rays]
+    sine2 = np.maximum(1 - cosine**2, 1e-12)
+    lengths = [
+        (along[0] - cosine * along[1]) / sine2,
+        (cosine * along[0] - along[1]) / sine2,
+    ]
+    ends = [o + t[:, None] * ray for o, t, ray in zip(origins, lengths, rays, strict=True)]
+    points = (ends[0] + ends[1]) / 2
+    good = np.arccos(cosine) > MINIMUM_PARALLAX
+    for local, pose in zip(locals_, poses, strict=True):
+        seen, depth = project(points, pose)
+        good &= (depth > 0) & (np.linalg.norm(seen - local, axis=1) < tolerance)
+    return points[good]
+
+
+def points_by_view(
+    features: Sequence[Features], pose: np.ndarray, tolerance: float
+) -> list[np.ndarray]:
+    """Per view the world points f64 (k, 3) triangulated from its matches; each in two views."""
+    seen: list[list[np.ndarray]] = [[np.zeros((0, 3))] for _ in features]
+    for first, second in choose_pairs(pose):
+        pairs = match(features[first], features[second])
+        points = triangulate(
+            (features[first].local[pairs[:, 0]], features[second].local[pairs[:, 1]]),
+            (pose[first], pose[second]),
+            tolerance,
+        )
+        seen[first].append(points)
+        seen[second].append(points)
+    return [np.concatenate(points) for points in seen]
+
+
+def ray_grid(intrinsics: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Unit-depth points f64 (GRID cells, 2) at the centres of a grid over the image."""
+    row, column = np.mgrid[: GRID[0], : GRID[1]] + 0.5
+    pixel = np.stack([column / GRID[1] * size[1], row / GRID[0] * size[0]], axis=-1).reshape(-1, 2)
+    return (pixel - intrinsics[:2, 2]) / intrinsics[[0, 1], [0, 1]]
+
+
+def ray_ends(seen: Sequence[np.ndarray], pose: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Where each view's grid rays end (m, 3): at the median depth of the nearest features."""
+    ends = []
+    for points, matrix in zip(seen, pose, strict=True):
+        if len(points) < MINIMUM_POINTS_PER_VIEW:
+            continue
+        local, depth = project(points, matrix)
+        nearest = cKDTree(local).query(grid, k=NEAREST_FEATURES)[1]
+        reach = np.median(depth[nearest], axis=1)
+        ends.append(matrix[:3, 3] + reach[:, None] * directions(grid, matrix))
+    return np.concatenate(ends)

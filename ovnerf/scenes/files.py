@@ -1,0 +1,213 @@
+"""Single files of a scene -> arrays, each checked where it is read: images, matrices, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ovnerf.errors import UserError
+
+ROTATION_TOLERANCE = 1e-2
+PRINCIPAL_POINT_TOLERANCE = 1e-3
+
+
+def open_image(path: Path) -> Image.Image:
+    """A decoded image; UserError when missing, truncated or not an image."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such image") from None
+    except Exception as error:  # Pillow raises many kinds for damaged bytes
+        raise UserError(
+            f"{path}: not a readable image ({error})", "replace the file; PNG and JPEG are read"
+        ) from None
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """u8 (H, W, 3); transparency is blended over white (method 1.1)."""
+    image = open_image(path)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def read_label_ids(path: Path) -> np.ndarray:
+    """i64 (H, W) ids as they are in the file; UserError unless it has one channel."""
+    image = open_image(path)
+    ids = np.asarray(image)
+    if ids.ndim != 2:
+        raise UserError(
+            f"{path}: found a label image with mode {image.mode}, expected one channel of ids",
+            "colour-coded label images cannot be read; write class ids",
+        )
+    return ids.astype(np.int64)
+
+
+def check_size(path: Path, found: tuple[int, ...], expected: tuple[int, int], like: Path) -> None:
+    """UserError unless an image has the height and width of the scene's first image."""
+    if tuple(found[:2]) != expected:
+        raise UserError(
+            f"{path}: found size {found[1]}x{found[0]}, expected {expected[1]}x{expected[0]} "
+            f"as {like.name}",
+            "all images of a scene come from one camera at one size",
+        )
+
+
+def read_numbers(path: Path) -> list[list[float]]:
+    """Rows of whitespace- or comma-separated numbers; UserError naming a line that is not."""
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            row = [float(part) for part in line.replace(",", " ").split()]
+        except ValueError:
+            raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected numbers")
+        if row:
+            rows.append(row)
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """A text file; UserError when missing or not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file") from None
+
+
+def pose_matrix(values: Iterable[float], where: str) -> np.ndarray:
+    """f64 (4, 4) camera-to-world, checked: 16 finite numbers, rotation, last row 0 0 0 1."""
+    flat = np.asarray(list(values), dtype=np.float64)
+    if flat.size != 16:
+        raise UserError(
+            f"{where}: found {flat.size} numbers, expected 16 (4x4 camera-to-world)",
+            "write the matrix row by row",
+        )
+    pose = flat.reshape(4, 4)
+    if not np.isfinite(pose).all():
+        raise UserError(
+            f"{where}: found a non-finite pose, expected 16 finite numbers",
+            "the tracker lost this frame: remove its image and pose",
+        )
+    rotation = pose[:3, :3]
+    off = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if off > ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:
+        raise UserError(
+            f"{where}: the 3x3 block is not a rotation (determinant "
+            f"{np.linalg.det(rotation):.3f}), expected camera-to-world without scale or mirror"
+        )
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > ROTATION_TOLERANCE:
+        raise UserError(f"{where}: found last row {pose[3].tolist()}, expected 0 0 0 1")
+    return pose
+
+
+def camera_matrix(path: Path, width: int, height: int) -> np.ndarray:
+    """f64 (3, 3) pinhole intrinsics in our convention (pixel centres at +0.5).
+
+    Datasets whose principal point is exactly ((W-1)/2, (H-1)/2) count pixel centres at integers
+    (319.5 for 640 columns): half a pixel is added (trap 12.2-26). Any other value is kept.
+    """
+    rows = read_numbers(path)
+    shape = (len(rows), len(rows[0]) if rows else 0)
+    if shape not in ((3, 3), (4, 4), (3, 4)) or len({len(row) for row in rows}) != 1:
+        raise UserError(
+            f"{path}: found a matrix of shape {shape[0]}x{shape[1]}, expected 3x3 or 4x4",
+            "rows are fx 0 cx / 0 fy cy / 0 0 1",
+        )
+    matrix = np.array(rows, dtype=np.float64)[:3, :3]
+    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise UserError(
+            f"{path}: found focal lengths {matrix[0, 0]} and {matrix[1, 1]}, "
+            "expected positive finite numbers"
+        )
+    if matrix[0, 1] != 0:
+        raise UserError(f"{path}: found skew {matrix[0, 1]}, expected 0", "undistort the images")
+    if not (0 < matrix[0, 2] < width and 0 < matrix[1, 2] < height):
+        raise UserError(
+            f"{path}: principal point ({matrix[0, 2]}, {matrix[1, 2]}) lies outside the "
+            f"{width}x{height} images",
+            "intrinsics belong to the native image size",
+        )
+    return half_pixel_centres(matrix, width, height)
+
+
+def half_pixel_centres(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The camera matrix with pixel centres at +0.5, whatever convention it came in."""
+    integer_centre = ((width - 1) / 2, (height - 1) / 2)
+    matrix = matrix.copy()
+    if np.allclose(matrix[:2, 2], integer_centre, rtol=0, atol=PRINCIPAL_POINT_TOLERANCE):
+        matrix[:2, 2] += 0.5
+    matrix[2] = (0, 0, 1)
+    return matrix
+
+
+def scale_camera(matrix: np.ndarray, native: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Intrinsics of the same camera at another (height, width).
+
+    With pixel centres at +0.5 a resize is a plain scaling of both rows.
+    """
+    scaled = matrix.copy()
+    scaled[0] *= size[1] / native[1]
+    scaled[1] *= size[0] / native[0]
+    return scaled
+
+
+def resize_rgb(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """u8 (H, W, 3) at another (height, width): area mean when shrinking, Lanczos when growing."""
+    if image.shape[:2] == size:
+        return image
+    shrinks = size[0] <= image.shape[0] and size[1] <= image.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
+    return cv2.resize(image, (size[1], size[0]), interpolation=how)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) at another (height, width): the label under each new pixel's centre, never a mix."""
+    row = pixel_under_centre(labels.shape[0], size[0])
+    column = pixel_under_centre(labels.shape[1], size[1])
+    return labels[row[:, None], column[None, :]]
+
+
+def pixel_under_centre(native: int, wanted: int) -> np.ndarray:
+    """Native pixel index below the centre of each of `wanted` pixels: floor((i + 0.5) s)."""
+    return ((np.arange(wanted) * 2 + 1) * native) // (2 * wanted)
+
+
+def target_size(native: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+    """(height, width) asked for; a missing side follows the aspect ratio."""
+    if width and height:
+        return height, width
+    if width:
+        return round(native[0] * width / native[1]), width
+    if height:
+        return height, round(native[1] * height / native[0])
+    return native
+
+
+def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
+    """File id -> class name, as given; UserError when empty or when a name occurs twice."""
+    if not names:
+        raise UserError(
+            f"{path}: the class list is empty, expected at least one class besides void"
+        )
+    seen: dict[str, int] = {}
+    for identity, name in names.items():
+        if not name:
+            raise UserError(f"{path}: class {identity} has no name, expected text")
+        if name in seen:
+            raise UserError(
+                f"{path}: class {name!r} appears twice (ids {seen[name]} and {identity}), "
+                "expected once",
+                "rename or merge one of the two",
+            )
+        seen[name] = identity
+    return names

@@ -1,0 +1,28 @@
+"""Reader of the `replica` layout (method 1.1): one pose file per image, class names by line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.layouts import Listing
+
+VOID_IDS = (0,)
+"""Label ids that mean "no class" (line 0 of classes.txt is a placeholder, method 1.6)."""
+
+
+def poses(listing: Listing) -> np.ndarray:
+    """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres."""
+    return np.stack([pose_matrix(sum(read_numbers(path), []), str(path)) for path in listing.poses])
+
+
+def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
+    """f64 (3, 3) of the native size, pixel centres at +0.5."""
+    assert listing.intrinsics is not None
+    return camera_matrix(listing.intrinsics, width, height)
+
+
+def classes(listing: Listing) -> dict[int, str]:
+    """Label id -> name. Id = line number; line 0 is the void placeholder whatever it says."""
+    lines = [line.strip() for line in read_text(listing.classes).rstrip().splitlines()]
+    return check_classes(dict(enumerate(lines[1:], start=1)), listing.classes)

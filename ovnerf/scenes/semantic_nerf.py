@@ -1,0 +1,67 @@
+"""Reader of the `semantic_nerf` layout: one trajectory file, classes in info_semantic.json."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from ovnerf.errors import UserError
+from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.layouts import Listing
+
+VOID_IDS = (0,)
+DEFAULT_SIZE = (640, 480)
+"""Width and height of the public Replica renderings, whose camera has a 90 degree field of view."""
+
+
+def poses(listing: Listing) -> np.ndarray:
+    """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres: line N (from 0) belongs to image N."""
+    path = listing.poses[0]
+    rows = read_numbers(path)
+    found = []
+    for name, number in zip(listing.names, listing.numbers, strict=True):
+        if not isinstance(number, int) or number >= len(rows):
+            raise UserError(
+                f"{path}: no pose for image {name}, found {len(rows)} lines, "
+                f"expected line {number} (counted from 0)",
+                "image N needs line N of the trajectory",
+            )
+        found.append(pose_matrix(rows[number], f"{path}, line {number + 1}"))
+    return np.stack(found)
+
+
+def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
+    """f64 (3, 3) of the native size, pixel centres at +0.5.
+
+    Without a file: the public 640x480 renderings, 90 degrees across (fx = fy = 320).
+    """
+    if listing.intrinsics is not None:
+        return camera_matrix(listing.intrinsics, width, height)
+    if (width, height) != DEFAULT_SIZE:
+        raise UserError(
+            f"{listing.folder}: no intrinsics.txt, and images are {width}x{height}; the default "
+            "camera is known for 640x480 only",
+            "add intrinsics.txt (3x3)",
+        )
+    return np.array([[320.0, 0.0, 320.0], [0.0, 320.0, 240.0], [0.0, 0.0, 1.0]])
+
+
+def classes(listing: Listing) -> dict[int, str]:
+    """Label id -> name by ascending id, from the `classes` list; id 0 is void."""
+    path = listing.classes
+    try:
+        rows = json.loads(read_text(path))["classes"]
+        pairs = sorted((int(row["id"]), str(row["name"]).strip()) for row in rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a class list ({type(error).__name__}: {error})",
+            'expected {"classes": [{"id": 1, "name": "wall"}, ...]}',
+        ) from None
+    names: dict[int, str] = {}
+    for identity, name in pairs:
+        if identity in names:
+            raise UserError(f"{path}: class id {identity} appears twice, expected once")
+        if identity not in VOID_IDS:
+            names[identity] = name
+    return check_classes(names, path)

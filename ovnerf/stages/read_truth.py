@@ -1,0 +1,58 @@
+"""Read the ground-truth labels of the sampled frames (for scoring and the `simulated` encoder).
+
+A rule of its own: editing a label reruns scores, never training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ovnerf.config import ReadTruth
+from ovnerf.errors import UserError
+from ovnerf.provenance import file_digest, result_digest
+from ovnerf.scenes.frames import read_labels
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.stores import VOID, open_store, write_store
+
+
+def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[str, Any]:
+    """Write truth.zarr beside frames.zarr: same frames, same size; returns counts."""
+    store = open_store(frames, "frames")
+    names = list(store.attrs["names"])
+    listing = list_scene(folder, settings.layout, len(names))
+    if list(listing.names) != names:
+        raise UserError(
+            f"{folder}: the frames differ from those in {frames}",
+            "the folder or `layout` changed since; rerun sample_frames",
+        )
+    height, width = store["rgb"].shape[1:3]
+    native = tuple(store.attrs["native_size"])
+    label, found = read_labels(listing, native, (height, width))
+    if list(found) != list(store.attrs["classes"]):
+        raise UserError(
+            f"{listing.classes}: the class list differs from that in {frames}",
+            "the list changed since; rerun sample_frames",
+        )
+    write_store(
+        out,
+        "truth",
+        {"label": label},
+        {"names": names, "classes": list(found)},
+        result_digest(
+            "read_truth",
+            settings.model_dump(mode="json"),
+            {
+                "frames": store.attrs["digest"],
+                **{
+                    str(path.relative_to(listing.folder)): file_digest(path)
+                    for path in listing.label_inputs()
+                },
+            },
+        ),
+    )
+    return {
+        "frames": len(names),
+        "classes": len(found),
+        "void_percent": round(100 * float((label == VOID).mean()), 2),
+    }

@@ -1,0 +1,84 @@
+"""Read a posed scene folder: sample, resize and split its frames, and find the scene box.
+
+Writes frames.zarr (docs/conventions.md). Depth images, where a folder has them, are not read.
+"""
+
+from __future__ import annotations
+
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+from ovnerf.config import SampleFrames
+from ovnerf.errors import UserError
+from ovnerf.provenance import file_digest, result_digest
+from ovnerf.scenes.box import Box, as_shipped, triangulated
+from ovnerf.scenes.frames import TRAIN, Frames, native_images, read_frames
+from ovnerf.scenes.layouts import Listing, list_scene
+from ovnerf.stores import write_store
+
+
+def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
+    """Read `folder`, write the frames store `out`; returns counts, the box rule and a warning."""
+    listing = list_scene(folder, settings.layout, settings.frames)
+    frames = read_frames(listing, settings.width, settings.height, settings.test_every)
+    if not (frames.split == TRAIN).any():
+        raise UserError(
+            f"test_every: found {settings.test_every}, which leaves no training frame",
+            "2 or more; 10 is the usual split",
+        )
+    box = find_box(listing, frames, settings)
+    write_store(
+        out,
+        "frames",
+        {
+            "rgb": frames.rgb,
+            "pose": frames.pose,
+            "intrinsics": frames.intrinsics,
+            "split": frames.split,
+        },
+        attributes(listing, frames, box),
+        result_digest("sample_frames", settings.model_dump(mode="json"), input_digests(listing)),
+    )
+    return {
+        "frames": len(frames.names),
+        "train": int((frames.split == TRAIN).sum()),
+        "size": [frames.rgb.shape[2], frames.rgb.shape[1]],
+        "classes": len(frames.classes),
+        "box": box.rule,
+        "box_points": box.points,
+        "box_metres": (box.high - box.low).round(3).tolist(),
+        **({"warning": box.warning} if box.warning else {}),
+    }
+
+
+def find_box(listing: Listing, frames: Frames, settings: SampleFrames) -> Box:
+    """The scene box by the rule of the settings, from training frames only."""
+    train = frames.split == TRAIN
+    if settings.box == "as_shipped":
+        return as_shipped(frames.pose[train])
+    photos = compress(native_images(listing), train)
+    return triangulated(photos, frames.native_intrinsics, frames.pose[train])
+
+
+def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
+    """The store's attributes."""
+    return {
+        "names": list(frames.names),
+        "classes": list(frames.classes),
+        "dataset_classes_source": listing.classes.name,
+        "layout": listing.layout,
+        "native_size": list(frames.native_size),
+        "similarity": {"scale": box.similarity.scale, "centre": list(box.similarity.centre)},
+        "box": box.in_scene(),
+        "box_rule": box.rule,
+        "dropped": [],
+    }
+
+
+def input_digests(listing: Listing) -> dict[str, str]:
+    """sha256 of every file read, by its path inside the scene folder."""
+    return {
+        str(path.relative_to(listing.folder)): file_digest(path)
+        for path in sorted(set(listing.image_inputs()))
+    }
