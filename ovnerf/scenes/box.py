@@ -100,14 +100,14 @@ def triangulated(images: Iterable[np.ndarray], intrinsics: np.ndarray, pose: np.
     seen = points_by_view(features, used, REPROJECTION_PIXELS / intrinsics[0, 0])
     count = sum(map(len, seen)) // 2
     centres = pose[:, :3, 3]
-    if count < MINIMUM_POINTS:
+    ends = ray_ends(seen, used, ray_grid(intrinsics, size))
+    if count < MINIMUM_POINTS or not len(ends):
         low, high = around_cameras(centres)
         warning = (
             f"only {count} feature points could be triangulated (expected {MINIMUM_POINTS}); the "
             "scene box is a guess from camera positions"
         )
         return centred_box(low, high, "cameras", count, warning)
-    ends = ray_ends(seen, used, ray_grid(intrinsics, size))
     low, high = np.percentile(ends, [PERCENTILE, 100 - PERCENTILE], axis=0)
     margin = MARGIN * (high - low)
     return centred_box(*include(low - margin, high + margin, centres), "triangulated", count)
@@ -272,7 +272,7 @@ def ray_grid(intrinsics: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def ray_ends(seen: Sequence[np.ndarray], pose: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Where each view's grid rays end (m, 3): at the median depth of the nearest features."""
-    ends = []
+    ends = [np.zeros((0, 3))]
     for points, matrix in zip(seen, pose, strict=True):
         if len(points) < MINIMUM_POINTS_PER_VIEW:
             continue

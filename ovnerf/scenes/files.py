@@ -68,7 +68,9 @@ def read_numbers(path: Path) -> list[list[float]]:
         try:
             row = [float(part) for part in line.replace(",", " ").split()]
         except ValueError:
-            raise UserError(f"{path}, line {number}: found {line.strip()!r}, expected numbers")
+            raise UserError(
+                f"{path}, line {number}: found {line.strip()!r}, expected numbers"
+            ) from None
         if row:
             rows.append(row)
     return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
@@ -13,7 +15,7 @@ VOID_IDS = (0,)
 
 def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres."""
-    return np.stack([pose_matrix(sum(read_numbers(path), []), str(path)) for path in listing.poses])
+    return np.stack([pose_matrix(chain(*read_numbers(path)), str(path)) for path in listing.poses])
 
 
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
