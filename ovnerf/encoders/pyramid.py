@@ -136,16 +136,22 @@ def class_scores(
         carry = vectors.new_zeros((width + 1, channels))
         for top in range(0, height, tile):
             rows = min(tile, height - top)
-            sums = vectors.new_zeros((rows, width + 1, channels))
-            sums[0] = carry
+            # Columns first: summing along x then adds whole (rows, D) blocks, which is faster
+            # on a CPU than `cumsum` along an inner axis.
+            sums = vectors.new_zeros((width + 1, rows, channels))
+            sums[:, 0] = carry
             for y, x, sign in corners:
                 here = (y >= top) & (y < top + rows)
-                at = (y[here] - top) * (width + 1) + x[here]
+                at = x[here] * rows + y[here] - top
                 sums.view(-1, channels).index_add_(0, at, sign * vectors[here])
-            sums = sums.cumsum(0)
-            carry = sums[-1].clone()
-            features = normalize(sums.cumsum(1)[:, :width].float(), dim=-1)
-            scores[k, :, top : top + rows] = (features @ text.T).permute(2, 0, 1)
+            for row in range(1, rows):
+                sums[:, row] += sums[:, row - 1]
+            carry = sums[:, -1].clone()
+            for column in range(1, width):
+                sums[column] += sums[column - 1]
+            features = sums[:width].float()
+            length = features.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+            scores[k, :, top : top + rows] = (features @ text.T / length).permute(2, 1, 0)
     return scores
 
 
@@ -225,7 +231,7 @@ class PyramidFeatures:
         for k, grid in enumerate(self.grids):
             index = self.candidates(grid, column, row) + (slot * windows + first)[:, None]
             x0, y0, x1, y1 = self.box.view(-1, 4)[index].unbind(-1)
-            x, y = column[:, None], row[:, None]
+            x, y = column[:, None].short(), row[:, None].short()
             covers = (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
             bags = covers.sum(1).cumsum(0).roll(1)
             bags[:1] = 0

@@ -1,0 +1,124 @@
+"""open_clip models: same crops as its own transform, same embeddings, clear refusals."""
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from ovnerf.config import OpenClip
+from ovnerf.encoders.openclip import OpenClipEncoder, check_activation
+from ovnerf.encoders.text import text_banks
+from ovnerf.errors import UserError
+
+BOXES = np.array([[0, 0, 40, 33], [5, 2, 23, 60], [50, 10, 96, 72], [7, 7, 16, 20]])
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory):
+    """A CLIP with random weights: (settings, open_clip's own model and transform)."""
+    folder = tmp_path_factory.mktemp("clip")
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
+        "text_cfg": {
+            "context_length": 77,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 2,
+            "layers": 1,
+        },
+    }
+    model_file = folder / "ovnerf-test-clip.json"
+    model_file.write_text(json.dumps(config))
+    open_clip.add_model_config(model_file)
+    torch.manual_seed(0)
+    model, _, transform = open_clip.create_model_and_transforms("ovnerf-test-clip")
+    torch.save(model.state_dict(), folder / "weights.pt")
+    settings = OpenClip(kind="openclip", model=str(model_file), weights=str(folder / "weights.pt"))
+    return settings, model.eval(), transform
+
+
+@pytest.fixture(scope="module")
+def image():
+    """A smooth u8 image with some texture, (72, 96, 3)."""
+    y, x = np.mgrid[:72, :96]
+    waves = np.stack([np.sin(x / 9 + y / 7), np.cos(x / 5), np.sin(y / 4)], -1)
+    noise = np.random.default_rng(0).normal(0, 12, waves.shape)
+    return np.clip(128 + 90 * waves + noise, 0, 255).astype(np.uint8)
+
+
+def test_crops_match_open_clips_own_transform(tiny_clip, image):
+    settings, _, transform = tiny_clip
+    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    found = encoder.prepare(torch.from_numpy(image).permute(2, 0, 1), BOXES)
+    for crop, (x0, y0, x1, y1) in zip(found, BOXES, strict=True):
+        own = transform(Image.fromarray(image[y0:y1, x0:x1]))
+        # Both round to 8 bits; one level is 1 / 255 / 0.26 after normalisation.
+        assert (crop - own).abs().max() < 1.1 / 255 / 0.26
+
+
+def test_embeddings_match_the_model_and_are_not_normalised(tiny_clip, image):
+    settings, model, transform = tiny_clip
+    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    found = encoder.encode_crops(image, BOXES, batch=3)
+    crops = torch.stack(
+        [transform(Image.fromarray(image[y0:y1, x0:x1])) for x0, y0, x1, y1 in BOXES]
+    )
+    with torch.no_grad():
+        own = model.encode_image(crops)
+    cosine = torch.nn.functional.cosine_similarity(found, own)
+    assert cosine.min() > 0.999
+    torch.testing.assert_close(found.norm(dim=1), own.norm(dim=1), rtol=0.02, atol=0)
+
+
+def test_text_banks(tiny_clip):
+    settings, model, _ = tiny_clip
+    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    banks = text_banks(["wall", "table"], encoder.encode_text)
+    with torch.no_grad():
+        own = model.encode_text(open_clip.tokenize(["wall", "table", " "]), normalize=True)
+    np.testing.assert_allclose(banks.bare, own[:2].numpy(), atol=1e-5)
+    np.testing.assert_allclose(banks.blank, own[2].numpy(), atol=1e-5)
+    assert banks.ensemble.shape == (2, 16)
+    np.testing.assert_allclose(np.linalg.norm(banks.ensemble, axis=1), 1, atol=1e-5)
+    assert np.abs(banks.ensemble - banks.bare).max() > 1e-3
+
+
+def test_ensemble_normalises_before_and_after_the_mean(monkeypatch):
+    monkeypatch.setattr("ovnerf.encoders.text.prompts", lambda name, bank: [name] * 2)
+    rows = torch.tensor([[4.0, 0.0], [0.0, 1.0]])
+    banks = text_banks(["any"], lambda prompts: rows[: len(prompts)])
+    np.testing.assert_allclose(banks.ensemble, [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
+
+
+def test_missing_and_foreign_weights_are_refused(tiny_clip, tmp_path):
+    settings, _, _ = tiny_clip
+    with pytest.raises(UserError, match=r"encoder.weights: no file nowhere\.pt"):
+        OpenClipEncoder(settings.model_copy(update={"weights": "nowhere.pt"}))
+    foreign = tmp_path / "foreign.pt"
+    torch.save({"weight": torch.zeros(2)}, foreign)
+    with pytest.raises(UserError, match="weights of another architecture"):
+        OpenClipEncoder(settings.model_copy(update={"weights": str(foreign)}))
+    foreign.write_bytes(b"not weights")
+    with pytest.raises(UserError, match="not a readable weight file"):
+        OpenClipEncoder(settings.model_copy(update={"weights": str(foreign)}))
+    with pytest.raises(UserError, match="knows no model 'ViT-Z'"):
+        OpenClipEncoder(settings.model_copy(update={"model": "ViT-Z"}))
+
+
+def test_pickled_code_is_never_run(tiny_clip, tmp_path):
+    settings, _, _ = tiny_clip
+    path = tmp_path / "whole_model.pt"
+    torch.save(torch.nn.Linear(1, 1), path)
+    with pytest.raises(UserError, match="not a readable weight file"):
+        OpenClipEncoder(settings.model_copy(update={"weights": str(path)}))
+
+
+def test_openai_weights_need_quickgelu(tmp_path):
+    with pytest.raises(UserError, match="expected ViT-B-16-quickgelu"):
+        check_activation("ViT-B-16", tmp_path / "vit_b_16.openai.safetensors")
+    check_activation("ViT-B-16-quickgelu", tmp_path / "vit_b_16.openai.safetensors")
+    check_activation("ViT-B-16", tmp_path / "laion2b_s34b_b88k.safetensors")

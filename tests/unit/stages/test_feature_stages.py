@@ -1,0 +1,217 @@
+"""The four feature stages on a tiny scene: contents, bad input, and going on after a kill."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from features_fixtures import CLASSES, FRAMES, HEIGHT, WIDTH, tiny_labels
+
+from ovnerf import stores
+from ovnerf.cli import main
+from ovnerf.config import CacheClip, CacheDino, ProposeRegions, RankRegions, Simulated
+from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
+from ovnerf.errors import UserError
+from ovnerf.regions.runlength import encode_all, masks_of
+from ovnerf.regions.sam import build_sam
+from ovnerf.stages import cache_clip, cache_dino, propose_regions, rank_regions
+from ovnerf.stores import VOID, open_store, read, write_store
+
+TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
+CLIP = CacheClip(
+    encoder=Simulated(kind="simulated", width=16, noise=0.2), scales=(5, 7, 10), stride=0.5
+)
+
+
+class Killed(Exception):
+    """Stands for the kill of a job."""
+
+
+def kill_after(monkeypatch, frames):
+    """Make the stores module die after it has finished this many frames."""
+    finish, done = stores.save_part, []
+
+    def save_part(path, arrays):
+        if len(done) == frames:
+            raise Killed
+        finish(path, arrays)
+        done.append(path)
+
+    monkeypatch.setattr(stores, "save_part", save_part)
+    return done
+
+
+def check_resume(monkeypatch, out, stage, count):
+    """Run `stage(path)` whole and in two halves; both must give the same bytes."""
+    whole, halves = out.with_name("whole.zarr"), out
+    stage(whole)
+    with monkeypatch.context() as patch:
+        kill_after(patch, 3)
+        with pytest.raises(Killed):
+            stage(halves)
+    assert not halves.exists()
+    with monkeypatch.context() as patch:
+        done = kill_after(patch, count)
+        stage(halves)
+    assert len(done) == count - 3
+    kind = json.loads((whole / "zarr.json").read_text())["attributes"]["kind"]
+    first, second = open_store(whole, kind), open_store(halves, kind)
+    assert dict(first.attrs) == dict(second.attrs)
+    stores.verify(second)
+    return second
+
+
+def test_cache_clip_simulated(tiny_scene, tmp_path, monkeypatch):
+    frames, truth = tiny_scene
+
+    def stage(out):
+        return cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+
+    group = check_resume(monkeypatch, tmp_path / "clip.zarr", stage, len(TRAIN))
+    windows = sum(grid.count for grid in window_grids(HEIGHT, WIDTH, (5, 7, 10), 0.5, 0.25))
+    assert group.attrs["frames"] == TRAIN
+    assert group.attrs["classes"] == CLASSES
+    assert group["embedding"].shape == (len(TRAIN), windows, 16)
+    assert group["embedding"].dtype == np.float16
+    assert group["box"].dtype == np.int16
+    assert group["scale"].shape == (windows,)
+    assert group["text_ensemble"].shape == (3, 16)
+    assert group["text_blank"].shape == (16,)
+    features = PyramidFeatures(group)
+    one = features.lookup(torch.tensor([11]), torch.tensor([0]), torch.tensor([0]))[0, 0].numpy()
+    assert int((read(group, "text_bare") @ one).argmax()) == 0
+
+
+def test_the_simulated_encoder_refuses_scenes_without_labels(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    out = tmp_path / "clip.zarr"
+    with pytest.raises(UserError, match="no labelled pixel"):
+        cache_clip.run(frames=frames, out=out, settings=CLIP)
+    empty = np.full((FRAMES, HEIGHT, WIDTH), VOID, dtype=np.uint16)
+    write_store(truth, "truth", {"label": empty}, {}, "empty")
+    with pytest.raises(UserError, match="no labelled pixel"):
+        cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+    assert not out.exists()
+
+
+def test_no_encoder_is_refused(tiny_scene, tmp_path):
+    with pytest.raises(UserError, match=r"cache_clip\.encoder"):
+        cache_clip.run(frames=tiny_scene[0], out=tmp_path / "clip.zarr", settings=CacheClip())
+
+
+@pytest.fixture
+def sam_weights(tmp_path):
+    """Random toy weights; no real threshold lets their masks pass."""
+    torch.manual_seed(0)
+    torch.save(build_sam("toy").state_dict(), tmp_path / "sam.pth")
+    return ProposeRegions(
+        architecture="toy",
+        weights=str(tmp_path / "sam.pth"),
+        points_per_side=2,
+        pred_iou_thresh=-100,
+        stability_score_thresh=0,
+    )
+
+
+def test_propose_regions(tiny_scene, tmp_path, sam_weights, monkeypatch):
+    def stage(out):
+        return propose_regions.run(frames=tiny_scene[0], out=out, settings=sam_weights)
+
+    group = check_resume(monkeypatch, tmp_path / "regions.zarr", stage, len(TRAIN))
+    assert group.attrs["frames"] == TRAIN
+    masks = masks_of(group, 4)
+    slot = TRAIN.index(4)
+    begin, end = read(group, "area_offset")[slot : slot + 2]
+    assert masks.shape == (end - begin, HEIGHT, WIDTH)
+    assert len(masks) > 0
+    assert read(group, "area")[begin:end].tolist() == masks.sum((1, 2)).tolist()
+    with pytest.raises(UserError, match="holds no regions of frame 0"):
+        masks_of(group, 0)
+
+
+def test_cache_dino(tiny_scene, tmp_path, monkeypatch):
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    model = VisionTransformer(
+        patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=0, dynamic_img_size=True
+    )
+    torch.save(model.state_dict(), tmp_path / "dino.pt")
+    monkeypatch.setattr("ovnerf.encoders.dino.build_dino", lambda name: model)
+    settings = CacheDino(model="tiny", weights=str(tmp_path / "dino.pt"))
+
+    def stage(out):
+        return cache_dino.run(frames=tiny_scene[0], out=out, settings=settings)
+
+    group = check_resume(monkeypatch, tmp_path / "dino.zarr", stage, len(TRAIN))
+    assert group.attrs["patch"] == 8
+    assert group["token"].shape == (len(TRAIN), 6, 8, 24)
+    assert group["token"].dtype == np.float16
+
+
+def write_regions(path, frames):
+    """A `regions` store: one region per true object, and one over everything, painted first."""
+    labels, parts = tiny_labels(), []
+    for frame in frames:
+        objects = [np.ones((HEIGHT, WIDTH), bool), labels[frame] == 1, labels[frame] == 2]
+        masks = np.stack(objects)
+        masks[0, :, 62:] = False
+        parts.append(encode_all(masks))
+    arrays = {}
+    for name in ("runs", "run_count"):
+        arrays[name] = np.concatenate([part[name] for part in parts])
+        arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
+    write_store(path, "regions", arrays, {"frames": frames, "shape": [HEIGHT, WIDTH]}, "true")
+
+
+@pytest.fixture
+def clip_and_regions(tiny_scene, tmp_path):
+    """Paths for `rank_regions`; the regions cover test views and miss frame 11."""
+    frames, truth = tiny_scene
+    clip, regions = tmp_path / "clip.zarr", tmp_path / "regions.zarr"
+    cache_clip.run(frames=frames, out=clip, settings=CLIP, truth=truth)
+    write_regions(regions, list(range(11)))
+    return {"frames": frames, "clip": clip, "regions": regions}
+
+
+def test_rank_regions(clip_and_regions, tmp_path, monkeypatch):
+    def stage(out):
+        return rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())
+
+    both = TRAIN[:-1]
+    group = check_resume(monkeypatch, tmp_path / "labels.zarr", stage, len(both))
+    assert group.attrs["frames"] == both
+    relevancy, ranked = read(group, "relevancy"), read(group, "ranked")
+    truth = tiny_labels()[both]
+    known = truth != VOID
+    assert relevancy.dtype == ranked.dtype == np.uint16
+    assert (relevancy == truth)[known].mean() > 0.8
+    assert (ranked == truth)[known].mean() == 1.0
+    assert (ranked[:, :, 62:] == VOID).all()
+
+
+def test_rank_regions_as_shipped(clip_and_regions, tmp_path):
+    settings = RankRegions(blank_prompt=True, uncovered="void_class", text_bank="bare")
+    out = tmp_path / "labels.zarr"
+    rank_regions.run(**clip_and_regions, out=out, settings=settings)
+    ranked = read(open_store(out, "labels"), "ranked")
+    assert (ranked[:, :, 62:] == len(CLASSES)).all()
+    assert ranked.max() == len(CLASSES)
+
+
+def test_void_class_needs_the_blank_prompt(clip_and_regions, tmp_path):
+    out = tmp_path / "labels.zarr"
+    with pytest.raises(UserError, match=r"rank_regions\.uncovered"):
+        settings = RankRegions(uncovered="void_class")
+        rank_regions.run(**clip_and_regions, out=out, settings=settings)
+    assert not out.exists()
+
+
+def test_the_command_line(tiny_scene, tmp_path, capsys):
+    frames, truth = tiny_scene
+    out = tmp_path / "clip.zarr"
+    options = ["--frames", str(frames), "--out", str(out), "--settings", CLIP.model_dump_json()]
+    assert main(["cache_clip", *options]) == 2
+    assert "needs ground truth" in capsys.readouterr().err
+    assert main(["cache_clip", *options, "--truth", str(truth)]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == len(TRAIN)
