@@ -1,0 +1,1 @@
+"""Scores, tables and figures: everything that looks at ground truth, and nothing that trains."""

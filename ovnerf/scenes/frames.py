@@ -25,8 +25,6 @@ from ovnerf.stores import VOID
 READERS: dict[str, ModuleType] = {"replica": replica, "semantic_nerf": semantic_nerf}
 """Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`."""
 
-TRAIN, TEST = 0, 1
-
 
 @dataclass(frozen=True)
 class Frames:

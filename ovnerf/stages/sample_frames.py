@@ -13,8 +13,9 @@ from ovnerf.config import SampleFrames
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.scenes.box import Box, as_shipped, triangulated
-from ovnerf.scenes.frames import TRAIN, Frames, native_images, read_frames
+from ovnerf.scenes.frames import Frames, native_images, read_frames
 from ovnerf.scenes.layouts import Listing, list_scene
+from ovnerf.splits import TRAIN
 from ovnerf.stores import write_store
 
 

@@ -1,0 +1,110 @@
+"""Scores of label maps and of rendered colour (method 9.1 and 9.3).
+
+One confusion matrix per image is the source of every label score. Rows are ground truth, columns
+predictions; the last column collects predictions of void (or of any id beyond the class list) on
+labelled pixels: they are wrong, never ignored. Unlabelled pixels (ground truth void) do not count.
+
+Two protocols, both always reported:
+
+* `per_image` (what the paper prints): per image, the mean IoU over all classes present in its
+  ground truth or prediction - predicted void is such a class, with IoU 0 - and pixel accuracy;
+  then the mean over images. Images without a labelled pixel are left out.
+* `pooled`: one matrix summed over all images; mean IoU over the named classes present in ground
+  truth or prediction, and pixel accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import correlate1d
+
+from ovnerf.stores import VOID
+
+SSIM_RADIUS = 5
+SSIM_SIGMA = 1.5
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """i64 (classes, classes + 1) pixel counts of two label maps of one shape.
+
+    Args:
+        truth: indices below `classes`, or VOID.
+        predicted: the same; VOID and anything from `classes` up count in the last column.
+    """
+    labelled = truth != VOID
+    rows = truth[labelled].astype(np.int64)
+    columns = np.minimum(predicted[labelled].astype(np.int64), classes)
+    counts = np.bincount(rows * (classes + 1) + columns, minlength=classes * (classes + 1))
+    return counts.reshape(classes, classes + 1)
+
+
+def class_iou(matrix: np.ndarray) -> np.ndarray:
+    """f64 (C,) intersection over union per class; NaN for a class neither present nor predicted."""
+    hits = np.diagonal(matrix).astype(np.float64)
+    union = matrix.sum(1) + matrix[:, :-1].sum(0) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+def accuracy(matrix: np.ndarray) -> float:
+    """Share of labelled pixels that are right; NaN when there are none."""
+    total = matrix.sum()
+    return float(np.trace(matrix) / total) if total else float("nan")
+
+
+def image_scores(matrix: np.ndarray) -> tuple[float, float] | None:
+    """(mIoU, accuracy) of one image by `per_image`; None when it has no labelled pixel."""
+    if not matrix.sum():
+        return None
+    ious = class_iou(matrix)
+    ious = ious[~np.isnan(ious)].tolist()
+    if matrix[:, -1].any():
+        ious.append(0.0)
+    return float(np.mean(ious)), accuracy(matrix)
+
+
+def pooled_scores(matrix: np.ndarray) -> tuple[float, float] | None:
+    """(mIoU, accuracy) of a summed matrix by `pooled`; None when it has no labelled pixel."""
+    if not matrix.sum():
+        return None
+    return float(np.nanmean(class_iou(matrix))), accuracy(matrix)
+
+
+def mean_scores(scores: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:
+    """Mean (mIoU, accuracy) over the images that have any; None when there is none."""
+    valid = [score for score in scores if score is not None]
+    if not valid:
+        return None
+    return float(np.mean([score[0] for score in valid])), float(np.mean([s[1] for s in valid]))
+
+
+def psnr(first: np.ndarray, second: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two u8 images; infinite when they are equal."""
+    error = np.mean((first.astype(np.float64) - second.astype(np.float64)) ** 2) / 255**2
+    return float(-10 * np.log10(error)) if error > 0 else float("inf")
+
+
+def ssim(first: np.ndarray, second: np.ndarray) -> float:
+    """Structural similarity of two u8 (H, W, 3) images, mean over channels.
+
+    11x11 Gaussian window of sigma 1.5, only where it fits (method 9.3); K1 = 0.01, K2 = 0.03.
+    Both sides must be at least 11 pixels.
+    """
+    a, b = first.astype(np.float64) / 255, second.astype(np.float64) / 255
+    mean_a, mean_b = blur(a), blur(b)
+    variance_a = blur(a * a) - mean_a**2
+    variance_b = blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    value = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    value /= (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    return float(value[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS].mean())
+
+
+def blur(image: np.ndarray) -> np.ndarray:
+    """Gaussian window mean of (H, W, 3) along both image axes."""
+    offset = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
+    window = np.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
+    window /= window.sum()
+    return correlate1d(correlate1d(image, window, axis=0), window, axis=1)

@@ -1,0 +1,67 @@
+"""Score rendered held-out views: labels by both protocols, PSNR and SSIM.
+
+Source `field` is the trained field. Source `radiance` is the reconstruction before semantics,
+whose rows leave encoder, variant and seed empty because all of them share it. A scene without
+ground truth gets PSNR and SSIM only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ovnerf.errors import UserError
+from ovnerf.evaluation.rows import COLUMNS, image_rows, label_rows, write_rows
+from ovnerf.splits import TEST
+from ovnerf.stores import open_store, read
+
+
+def run(
+    *,
+    frames: Path,
+    views: Path,
+    out: Path,
+    dataset: str,
+    scene: str,
+    encoder: str,
+    variant: str,
+    seed: int,
+    truth: Path | None = None,
+) -> dict[str, Any]:
+    """Write the rows to the CSV `out`; returns the aggregate scores."""
+    photos, rendered = open_store(frames, "frames"), open_store(views, "views")
+    chosen = [int(frame) for frame in rendered.attrs["frames"]]
+    if any(read(photos, "split")[frame] != TEST for frame in chosen):
+        raise UserError(
+            f"{views}: holds views that {frames} uses for training, expected test views only",
+            "the split changed since; rerun render_views",
+        )
+    names = [photos.attrs["names"][frame] for frame in chosen]
+    place = {"dataset": dataset, "scene": scene, "split": "test"}
+    field = {**place, "encoder": encoder, "variant": variant, "seed": seed, "source": "field"}
+    rows = []
+    if truth is not None:
+        labelled = open_store(truth, "truth")
+        rows += label_rows(
+            field,
+            names,
+            (read(labelled, "label", frame) for frame in chosen),
+            (read(rendered, "label", slot) for slot in range(len(chosen))),
+            list(photos.attrs["classes"]),
+        )
+    for array, identity in (("rgb", field), ("rgb_radiance", {**place, "source": "radiance"})):
+        if array in rendered:
+            rows += image_rows(
+                identity,
+                names,
+                (read(photos, "rgb", frame) for frame in chosen),
+                (read(rendered, array, slot) for slot in range(len(chosen))),
+            )
+    write_rows(out, rows, COLUMNS)
+    return {
+        "_".join(filter(None, (row["source"], row["protocol"], row["metric"]))): round(
+            row["value"], 3
+        )
+        for row in rows
+        if not row["frame"] and not row["class"]
+    }
