@@ -326,9 +326,9 @@ class RenderViews(Strict):
     """Rendering of held-out views at full size."""
 
     text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Text vectors that pixels are compared with."""
     blank_prompt: bool = False
     """As shipped: a blank prompt competes; a pixel it wins is predicted void."""
-    """Text vectors that pixels are compared with."""
 
 
 class Evaluate(Strict):

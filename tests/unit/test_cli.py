@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from ovnerf import cli
+from ovnerf.config import ProposeRegions, RankRegions
+from ovnerf.errors import UserError
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A stage `probe` that notes what it was called with; the note is returned."""
+    seen: dict = {}
+    module = types.ModuleType("ovnerf.stages.probe")
+    module.__doc__ = "Probe what arrives.\n\nMore."
+
+    def run(
+        *,
+        frames: Path,
+        out: Path,
+        settings: RankRegions,
+        region_settings: ProposeRegions,
+        views: list[Path],
+        truth: Path | None = None,
+        seed: int = 0,
+    ) -> dict:
+        """Note the arguments."""
+        seen.update(locals())
+        seen.pop("seen", None)
+        if frames.name == "bad":
+            raise UserError("bad: found this, expected that", "do so")
+        if frames.name == "bug":
+            raise ZeroDivisionError("a bug")
+        return {"count": 3}
+
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ovnerf.stages.probe", module)
+    monkeypatch.setattr(cli, "stage_names", lambda: ["probe"])
+    monkeypatch.setattr(cli, "set_up_compute", lambda device, threads: seen.update(device=device))
+    return seen
+
+
+def call(frames: str = "frames.zarr", *more: str) -> int:
+    return cli.main(["probe", "--frames", frames, "--out", "o", "--views", "a", "b", *more])
+
+
+def test_options_follow_the_signature(stage: dict, capsys: pytest.CaptureFixture) -> None:
+    settings = ["--settings", '{"order": "descending_area"}']
+    regions = ["--region-settings", '{"architecture": "toy"}']
+    assert call("f", *settings, *regions, "--seed", "4", "--device", "cpu") == 0
+    assert stage["frames"] == Path("f")
+    assert stage["views"] == [Path("a"), Path("b")]
+    assert stage["truth"] is None
+    assert stage["seed"] == 4
+    assert stage["settings"] == RankRegions(order="descending_area")
+    assert stage["region_settings"] == ProposeRegions(architecture="toy")
+    assert stage["device"] == "cpu"
+    closing = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert closing["stage"] == "probe" and closing["count"] == 3
+    assert closing["seconds"] >= 0 and closing["peak_memory_mb"] > 10
+
+
+def test_settings_may_be_a_file_or_left_out(stage: dict, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("blank_prompt: true\n")
+    assert call("f", "--settings", str(path)) == 0
+    assert stage["settings"].blank_prompt
+    assert call() == 0
+    assert stage["settings"] == RankRegions()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--settings", '{"ordr": 1}'], "error: --settings: ordr: unknown key"),
+        (["--settings", '{"order": 1}'], "error: --settings: order: Input should be"),
+        (["--settings", "{"], "error: --settings: not valid JSON"),
+        (["--settings", "absent.yaml"], "error: absent.yaml: no such file"),
+        (["--region-settings", '{"x": 1}'], "error: --region-settings: x: unknown key"),
+    ],
+)
+def test_bad_settings_exit_2_with_one_message(
+    stage: dict, capsys: pytest.CaptureFixture, more: list[str], said: str
+) -> None:
+    assert call("f", *more) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said)
+    assert "Traceback" not in captured.err and captured.out == ""
+
+
+def test_bad_input_exits_2_with_message_and_hint(
+    stage: dict, capsys: pytest.CaptureFixture
+) -> None:
+    assert call("bad") == 2
+    assert capsys.readouterr().err == "error: bad: found this, expected that\n  hint: do so\n"
+
+
+def test_a_bug_keeps_its_traceback(stage: dict) -> None:
+    with pytest.raises(ZeroDivisionError):
+        call("bug")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["probe"], ["probe", "--nonsense"], ["probe", "--fram", "x"]]
+)
+def test_bad_options_exit_2(stage: dict, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+
+
+def test_an_unknown_stage_exits_2_and_lists_the_known(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["no_such"]) == 2
+    assert "sample_frames" in capsys.readouterr().err
+
+
+def test_the_help_of_a_stage_explains_every_setting(
+    stage: dict, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["probe", "--help"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert "Probe what arrives." in said
+    for name in (*RankRegions.model_fields, *ProposeRegions.model_fields):
+        assert f"\n  {name} = " in said
+
+
+def test_the_overview_lists_every_stage_without_importing_it() -> None:
+    program = (
+        "import sys; from ovnerf.cli import main; code = main(['--help']); "
+        "assert not {'torch', 'zarr'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    for name in cli.stage_names():
+        assert f"\n  {name} " in done.stdout
+
+
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "ovnerf", "sample_frames", "--folder", "absent", "--out", "o"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: absent: no such scene folder")
+    assert "Traceback" not in done.stderr
