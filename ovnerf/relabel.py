@@ -52,8 +52,9 @@ class RegionRanker:
             masks = masks[np.argsort(-area, kind="stable")]
         self.count = count
         covering = masks.reshape(count, int(np.prod(shape))).T
-        self.region = np.nonzero(covering)[1].astype(np.int32)  # (entries,), pixel after pixel
-        self.per_pixel = covering.sum(1)  # (H * W,)
+        _, region = np.nonzero(covering)
+        self.region = region.astype(np.int32)  # (entries,), pixel after pixel
+        self.per_pixel = np.count_nonzero(covering, axis=1)  # (H * W,)
         self.end = np.cumsum(self.per_pixel)
 
     def votes(self, labels: np.ndarray, classes: int) -> np.ndarray:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +51,43 @@ def check_activation(name: str, weights: Path) -> None:
         )
 
 
+def preprocessing(name: str, weights: Path) -> dict[str, Any]:
+    """How images are prepared for these weights, as open_clip publishes it for the architecture.
+
+    Empty (open_clip's default, CLIP's own) for architectures without published weights.
+
+    Raises:
+        UserError: published weights of this architecture differ, and the file name holds none of
+            their tags.
+    """
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    published = {}
+    for tag in list_pretrained_tags_by_model(name):
+        found = get_pretrained_cfg(name, tag)
+        published[tag] = {key: found[key] for key in keys if key in found}
+    named = [found for tag, found in published.items() if tag in weights.name.lower()]
+    choices = named or list(published.values()) or [{}]
+    if any(choice != choices[0] for choice in choices):
+        raise UserError(
+            f"encoder.weights: published weights of {name} want differently prepared "
+            f"images, and {weights.name} does not say which they are",
+            f"put one of these tags in the file name: {', '.join(published)}",
+        )
+    return choices[0]
+
+
+@contextmanager
+def quiet_open_clip() -> Iterator[None]:
+    """Hide open_clip's warning that weights are random: they are loaded right after."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 class OpenClipEncoder:
     """An open_clip model with local weights, in evaluation mode."""
 
@@ -63,7 +104,9 @@ class OpenClipEncoder:
         weights = find_file(settings.weights, "encoder.weights")
         name = model_name(settings.model)
         check_activation(name, weights)
-        model = open_clip.create_model(name, pretrained=None, load_weights=False)
+        prepare = preprocessing(name, weights)
+        with quiet_open_clip():
+            model = open_clip.create_model(name, load_weights=False, force_preprocess_cfg=prepare)
         load_weights(model, weights, "encoder.model")
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.tokenizer = open_clip.get_tokenizer(name)

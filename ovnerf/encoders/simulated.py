@@ -89,10 +89,15 @@ def simulated_embeddings(
     return (clean + noise).astype(np.float16)
 
 
-def check_truth(label: np.ndarray | None, classes: int, source: str) -> None:
-    """UserError when a scene has no ground truth to simulate from."""
-    if label is None or not (label < classes).any():
-        raise UserError(
-            f"{source}: the `simulated` encoder needs ground truth, found no labelled pixel",
-            "use an `openclip` encoder for scenes without labels",
-        )
+def check_truth(label: np.ndarray, classes: int, source: str) -> None:
+    """UserError when ground truth u16 (n, H, W) holds no label to simulate from."""
+    if not (label < classes).any():
+        raise no_truth(source)
+
+
+def no_truth(source: str) -> UserError:
+    """What a scene without labels is told."""
+    return UserError(
+        f"{source}: the `simulated` encoder needs ground truth, found no labelled pixel",
+        "use an `openclip` encoder for scenes without labels",
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ovnerf.vocabulary import prompts
+from ovnerf.vocabulary import Bank, prompts
 
 BLANK = " "
 """The as-shipped prompt of the void class: it tokenises to begin and end marks only."""
@@ -43,7 +43,7 @@ def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) ->
         encode: prompts -> (p, D) text embeddings of any length.
     """
 
-    def bank(kind: str) -> np.ndarray:
+    def bank(kind: Bank) -> np.ndarray:
         rows = [unit_mean(encode(prompts(name, kind))) for name in classes]
         return np.stack([row.float().cpu().numpy() for row in rows])
 

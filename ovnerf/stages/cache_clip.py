@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import zarr
 from tqdm import tqdm
 
-from ovnerf.config import CacheClip, OpenClip
+from ovnerf.config import CacheClip, OpenClip, Simulated
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
-from ovnerf.encoders.simulated import check_truth, simulated_embeddings, simulated_text
+from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
@@ -27,19 +28,24 @@ Embed = Callable[[int, np.ndarray], np.ndarray]
 
 def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = None) -> dict:
     """Write a `clip` store; `truth` is read by the `simulated` encoder only."""
-    if settings.encoder is None:
+    encoder = settings.encoder
+    if encoder is None:
         raise UserError("cache_clip.encoder: found none", "name a file of config/encoders")
     scene = open_store(frames, "frames")
     height, width = scene["rgb"].shape[1:3]
     inputs = {"frames": scene.attrs["digest"]}
-    if isinstance(settings.encoder, OpenClip):
+    if isinstance(encoder, OpenClip):
         chosen = frame_indices(scene, settings.views)
-        embed, banks = openclip_embed(scene, settings)
-        inputs |= encoder_files(settings.encoder)
+        embed, banks = openclip_embed(scene, encoder, settings.batch)
+        inputs |= encoder_files(encoder)
+    elif truth is None:
+        raise no_truth("cache_clip.truth")
     else:
         chosen = frame_indices(scene, "train")
-        embed, banks = simulated_embed(scene, settings, truth, chosen)
-        inputs["truth"] = open_store(truth, "truth").attrs["digest"]
+        labels = open_store(truth, "truth")
+        check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
+        embed, banks = simulated_embed(scene, encoder, labels)
+        inputs["truth"] = labels.attrs["digest"]
     grids = window_grids(height, width, settings.scales, settings.stride, settings.jitter)
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -54,7 +60,7 @@ def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = No
         produce,
         {
             "frames": chosen,
-            "encoder": settings.encoder.model_dump(mode="json"),
+            "encoder": encoder.model_dump(mode="json"),
             "classes": scene.attrs["classes"],
             "shape": [height, width],
             "scales": list(settings.scales),
@@ -68,15 +74,15 @@ def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = No
     return {"frames": len(chosen), "windows": windows, "width": banks.blank.shape[0]}
 
 
-def openclip_embed(scene, settings: CacheClip) -> tuple[Embed, TextBanks]:
+def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
     """Window embeddings and text banks of an open_clip model."""
     from ovnerf.encoders.openclip import OpenClipEncoder
 
-    encoder = OpenClipEncoder(settings.encoder)
+    encoder = OpenClipEncoder(settings)
 
     def embed(frame: int, box: np.ndarray) -> np.ndarray:
         image = read(scene, "rgb", frame)
-        return encoder.encode_crops(image, box, settings.batch).numpy().astype(np.float16)
+        return encoder.encode_crops(image, box, batch).numpy().astype(np.float16)
 
     return embed, text_banks(scene.attrs["classes"], encoder.encode_text)
 
@@ -90,18 +96,13 @@ def encoder_files(encoder: OpenClip) -> dict[str, str]:
 
 
 def simulated_embed(
-    scene, settings: CacheClip, truth: Path | None, chosen: Sequence[int]
+    scene: zarr.Group, settings: Simulated, labels: zarr.Group
 ) -> tuple[Embed, TextBanks]:
     """Window embeddings and text banks made from ground truth."""
-    classes = len(scene.attrs["classes"])
-    if truth is None:
-        check_truth(None, classes, "cache_clip.truth")
-    labels = open_store(truth, "truth")
-    check_truth(read(labels, "label", list(chosen)), classes, str(truth))
-    banks = simulated_text(classes, settings.encoder)
+    banks = simulated_text(len(scene.attrs["classes"]), settings)
 
     def embed(frame: int, box: np.ndarray) -> np.ndarray:
         label = read(labels, "label", frame)
-        return simulated_embeddings(label, box, frame, banks.bare, settings.encoder)
+        return simulated_embeddings(label, box, frame, banks.bare, settings)
 
     return embed, banks

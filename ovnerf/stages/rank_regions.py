@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import zarr
 from tqdm import tqdm
 
 from ovnerf.config import RankRegions
@@ -27,13 +28,17 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
             "set `blank_prompt: true`, or `uncovered: ignore`",
         )
     scene = open_store(frames, "frames")
+    height, width = scene["rgb"].shape[1:3]
     features, proposals = open_store(clip, "clip"), open_store(regions, "regions")
+    for path, group in ((clip, features), (regions, proposals)):
+        check_size(path, group, height, width)
     store = Regions(proposals)
     clip_frames = [int(frame) for frame in features.attrs["frames"]]
     chosen = sorted(set(clip_frames) & set(store.frames))
+    if not chosen:
+        raise UserError(f"{clip} and {regions}: no frame is in both, expected at least one")
     classes = len(features.attrs["classes"])
     text = text_vectors(features, settings)
-    height, width = scene["rgb"].shape[1:3]
     uncovered = classes if settings.uncovered == "void_class" else VOID
     scale = torch.from_numpy(read(features, "scale"))
 
@@ -71,7 +76,17 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
     return {"frames": len(chosen), "void_percent": round(100 * float((ranked == VOID).mean()), 2)}
 
 
-def text_vectors(features, settings: RankRegions) -> torch.Tensor:
+def check_size(path: Path, group: zarr.Group, height: int, width: int) -> None:
+    """UserError when a store was made from frames of another size."""
+    if list(group.attrs["shape"]) != [height, width]:
+        found = "x".join(str(side) for side in reversed(group.attrs["shape"]))
+        raise UserError(
+            f"{path}: made from frames of {found} pixels, expected {width}x{height}",
+            "it belongs to other frames; rebuild it",
+        )
+
+
+def text_vectors(features: zarr.Group, settings: RankRegions) -> torch.Tensor:
     """Unit text vectors (C, D) of the chosen bank; with a blank prompt its vector comes last."""
     text = read(features, f"text_{settings.text_bank}")
     if settings.blank_prompt:

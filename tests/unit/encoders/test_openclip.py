@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ovnerf.config import OpenClip
-from ovnerf.encoders.openclip import OpenClipEncoder, check_activation
+from ovnerf.encoders.openclip import OpenClipEncoder, check_activation, preprocessing
 from ovnerf.encoders.text import text_banks
 from ovnerf.errors import UserError
 
@@ -122,3 +122,17 @@ def test_openai_weights_need_quickgelu(tmp_path):
         check_activation("ViT-B-16", tmp_path / "vit_b_16.openai.safetensors")
     check_activation("ViT-B-16-quickgelu", tmp_path / "vit_b_16.openai.safetensors")
     check_activation("ViT-B-16", tmp_path / "laion2b_s34b_b88k.safetensors")
+
+
+def test_preprocessing_follows_the_published_weights(tmp_path):
+    clip = open_clip.OPENAI_DATASET_MEAN
+    assert preprocessing("ViT-B-16", tmp_path / "any.safetensors")["mean"] == clip
+    siglip = preprocessing("ViT-B-16-SigLIP", tmp_path / "any.safetensors")
+    assert siglip["mean"] == (0.5, 0.5, 0.5)
+    assert siglip["resize_mode"] == "squash"
+    tagged = tmp_path / "ViT-L-14.laion2b_s32b_b82k.safetensors"
+    assert preprocessing("ViT-L-14", tagged)["mean"] == (0.5, 0.5, 0.5)
+    assert preprocessing("ViT-L-14", tmp_path / "openai.pt")["mean"] == clip
+    with pytest.raises(UserError, match="does not say which they are"):
+        preprocessing("ViT-L-14", tmp_path / "ViT-L-14.safetensors")
+    assert preprocessing("toy-clip", tmp_path / "clip.safetensors") == {}

@@ -207,6 +207,18 @@ def test_void_class_needs_the_blank_prompt(clip_and_regions, tmp_path):
     assert not out.exists()
 
 
+def test_regions_of_other_frames_are_refused(clip_and_regions, tmp_path):
+    regions, out = clip_and_regions["regions"], tmp_path / "labels.zarr"
+    write_regions(regions, [0, 10])
+    with pytest.raises(UserError, match="no frame is in both"):
+        rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())
+    arrays = {name: read(open_store(regions, "regions"), name) for name in ("runs", "run_count")}
+    write_store(regions, "regions", arrays, {"frames": [1], "shape": [96, 128]}, "other")
+    with pytest.raises(UserError, match="frames of 128x96 pixels, expected 64x48"):
+        rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())
+    assert not out.exists()
+
+
 def test_the_command_line(tiny_scene, tmp_path, capsys):
     frames, truth = tiny_scene
     out = tmp_path / "clip.zarr"
