@@ -89,6 +89,12 @@ def option_of(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
+def without_none(kind: Any) -> Any:
+    """The type inside `X | None`; any other type as it is."""
+    options = [part for part in typing.get_args(kind) if part is not type(None)]
+    return options[0] if type(None) in typing.get_args(kind) else kind
+
+
 def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     """Parser of one stage and the resolved types of its `run` parameters."""
     kinds = typing.get_type_hints(module.run)
@@ -105,11 +111,11 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
         required = parameter.default is inspect.Parameter.empty and not is_settings(kinds[key])
         if is_settings(kinds[key]):
             parser.add_argument(option, metavar="JSON|FILE", help="every setting is below")
-        elif typing.get_origin(kinds[key]) is list:
+            continue
+        convert = without_none(kinds[key])
+        if typing.get_origin(convert) is list:
             parser.add_argument(option, nargs="+", type=Path, required=required, metavar="PATH")
         else:
-            options = [kind for kind in typing.get_args(kinds[key]) if kind is not type(None)]
-            convert = options[0] if options else kinds[key]
             default = None if required else parameter.default
             parser.add_argument(
                 option,

@@ -1,0 +1,56 @@
+"""The published numbers (method 11) and which of our rows they belong beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+PUBLISHED = Path(__file__).with_name("paper_tables.csv")
+
+ENCODERS = {"CLIP": "clip", "OpenCLIP": "openclip", "LSeg": "lseg", "FC-CLIP": "fcclip"}
+"""The paper's feature extractor -> our encoder name (config/encoders)."""
+
+METHODS = {
+    "baseline": "baseline",
+    "RSR": "rsr",
+    "CSE": "cse",
+    "RSR+CSE": "ovnerf",
+    "OV-NeRF": "ovnerf",
+    "LERF": "lerf",
+    "3DOVS": "3dovs",
+    "DFF": "dff",
+    "FC-CLIP": "fcclip",
+    "w/o CSE": "rsr",
+    "w CSE (no RSR on pseudo maps)": "cse_unranked",
+}
+"""The paper's method -> our variant name (config/variants)."""
+
+ABLATIONS = {
+    "T=8000": "t8k",
+    "T=12000": "t12k",
+    "N=500": "n500",
+    "N=2500": "n2500",
+    "N=5000": "n5000",
+}
+"""Settings of tables VII and VIII that differ from the full model (T=10000, N=1000)."""
+
+METRICS = {"mIoU": "mIoU", "mAcc": "accuracy"}
+"""The paper's mAcc is pixel accuracy averaged over images (method 9.1)."""
+
+
+def published() -> pd.DataFrame:
+    """Columns table, dataset, scene, encoder, variant, metric, paper; our names, percent."""
+    rows = pd.read_csv(PUBLISHED)
+    setting = rows["setting"].str.split(";", expand=True).reindex(columns=[0, 1])
+    return pd.DataFrame(
+        {
+            "table": rows["table"],
+            "dataset": rows["dataset"].str.lower(),
+            "scene": rows["scene"],
+            "encoder": setting[0].map(ENCODERS),
+            "variant": setting[1].map(ABLATIONS).fillna(rows["method"].map(METHODS)),
+            "metric": rows["metric"].map(METRICS),
+            "paper": rows["value"],
+        }
+    )

@@ -1,0 +1,154 @@
+"""Wide tables, derived from the long rows of all scenes and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ovnerf.errors import UserError
+from ovnerf.evaluation.paper import published
+from ovnerf.evaluation.rows import COLUMNS
+
+KEY = [column for column in COLUMNS if column != "value"]
+RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
+SOURCE_ORDER = {"radiance": 0, "clip_labels": 1, "rsr_labels": 2, "field": 3}
+SAME = 0.01
+"""Two jobs may render the shared reconstruction and differ in the last digits."""
+
+
+def read_long(paths: Sequence[Path]) -> pd.DataFrame:
+    """All rows, text columns as text, in one fixed order, shared rows once.
+
+    Raises:
+        UserError: a file without the columns, or two different values for one score.
+    """
+    parts = []
+    for path in paths:
+        part = pd.read_csv(path, dtype=dict.fromkeys(KEY, str), keep_default_na=False)
+        if list(part.columns) != list(COLUMNS):
+            raise UserError(
+                f"{path}: found columns {', '.join(part.columns)}, expected {', '.join(COLUMNS)}",
+                "rerun evaluate or score_labels",
+            )
+        parts.append(part.astype({"value": float}))
+    long = pd.concat(parts, ignore_index=True)
+    long = long.sort_values([*KEY, "value"], kind="stable", ignore_index=True)
+    spread = long.groupby(KEY, sort=False)["value"].agg(lambda values: values.max() - values.min())
+    if (spread > SAME).any():
+        name = "/".join(part for part in spread.idxmax() if part)
+        raise UserError(
+            f"score {name}: found two different values in the given files, expected one",
+            "results of different runs are mixed; rerun evaluate",
+        )
+    return long.drop_duplicates(KEY, ignore_index=True)
+
+
+def aggregates(long: pd.DataFrame) -> pd.DataFrame:
+    """Rows that stand for a whole split."""
+    return long[(long["frame"] == "") & (long["class"] == "")]
+
+
+def over_seeds(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """mean, std (sample, empty for one seed) and number of seeds of `value` per `keys`."""
+    groups = rows.groupby(list(keys), sort=True)["value"]
+    return groups.agg(mean="mean", std="std", seeds="size").reset_index()
+
+
+def widen(table: pd.DataFrame, index: Sequence[str], name: pd.Series) -> pd.DataFrame:
+    """One line per `index`: seeds, then `<name>_mean` and `<name>_std` for each name."""
+    if table.empty:
+        return pd.DataFrame(columns=[*index, "seeds"])
+    named = table.assign(name=name)
+    wide = named.pivot(index=list(index), columns="name", values=["mean", "std"])
+    wide.columns = [f"{metric}_{part}" for part, metric in wide.columns]
+    metrics = list(dict.fromkeys(named["name"]))
+    order = [f"{metric}_{part}" for metric in metrics for part in ("mean", "std")]
+    seeds = named.groupby(list(index))["seeds"].max()
+    return in_order(wide[order].assign(seeds=seeds)[["seeds", *order]].reset_index())
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Scenes together; within one, from reconstruction over label maps to the field."""
+    rank = table["source"].map(SOURCE_ORDER)
+    keys = ["dataset", "scene", "encoder", "split", "rank", "variant"]
+    ordered = table.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
+    return ordered.drop(columns="rank")
+
+
+def components(long: pd.DataFrame) -> pd.DataFrame:
+    """mIoU and accuracy by both protocols, mean and std over seeds (percent)."""
+    rows = aggregates(long)
+    rows = rows[rows["metric"].isin(("mIoU", "accuracy"))]
+    table = over_seeds(rows, [*RUN, "protocol", "metric"])
+    table = table.sort_values(["protocol", "metric"], ascending=False, ignore_index=True)
+    return widen(table, RUN, table["protocol"] + "_" + table["metric"])
+
+
+def per_class(long: pd.DataFrame) -> pd.DataFrame:
+    """Pooled IoU per class, mean and std over seeds (percent)."""
+    table = over_seeds(long[long["metric"] == "IoU"], [*RUN, "class"])
+    table = table.rename(columns={"mean": "pooled_IoU_mean", "std": "pooled_IoU_std"})
+    columns = [*RUN, "class", "seeds", "pooled_IoU_mean", "pooled_IoU_std"]
+    return in_order(table[columns])
+
+
+def image_quality(long: pd.DataFrame) -> pd.DataFrame:
+    """PSNR (dB) and SSIM of held-out views, mean and std over seeds."""
+    rows = aggregates(long)
+    table = over_seeds(rows[rows["metric"].isin(("PSNR", "SSIM"))], [*RUN, "metric"])
+    return widen(table, RUN, table["metric"])
+
+
+def beside_paper(long: pd.DataFrame) -> pd.DataFrame:
+    """Published numbers that have a run of ours: same dataset, scene, encoder and variant.
+
+    Our numbers: protocol `per_image`, held-out views (what the paper says it prints).
+    """
+    rows = aggregates(long)
+    rows = rows[(rows["protocol"] == "per_image") & (rows["source"] == "field")]
+    keys = ["dataset", "scene", "encoder", "variant", "metric"]
+    ours = over_seeds(rows.assign(dataset=rows["dataset"].str.lower()), keys)
+    ours = ours.rename(columns={"mean": "ours_mean", "std": "ours_std"})
+    joined = published().merge(ours, on=keys, how="inner")
+    return joined.assign(difference=joined["ours_mean"] - joined["paper"])
+
+
+def markdown(table: pd.DataFrame, digits: int = 2) -> str:
+    """A table in Markdown; numbers with `digits` decimals, missing ones empty."""
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    for _, row in table.iterrows():
+        cells = [
+            ("" if pd.isna(value) else f"{value:.{digits}f}") if isinstance(value, float) else value
+            for value in row
+        ]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def summary(tables: dict[str, pd.DataFrame]) -> str:
+    """The tables as one Markdown page that says what each number is."""
+    head = {
+        "components": "## Labels\n\nPercent; mean and sample standard deviation over seeds. "
+        "`per_image`: mean over views of the IoU of classes present in a view's ground truth or "
+        "prediction, as the paper prints it. `pooled`: one confusion matrix over the split, "
+        "classes absent from ground truth and prediction dropped. Sources: `clip_labels` argmax "
+        "of CLIP relevancy, `rsr_labels` the same after region semantic ranking, `field` the "
+        "trained field.",
+        "image_quality": "## Image quality\n\nHeld-out views; PSNR in dB. Source `radiance`: the "
+        "reconstruction before semantics, shared by all variants.",
+        "paper": "## Beside the published numbers\n\n"
+        "Protocol `per_image`, held-out views, percent.",
+    }
+    parts = ["# Scores"]
+    for name, words in head.items():
+        body = "No scene, encoder and variant of the paper in this run."
+        parts += [words, body if tables[name].empty else markdown(tables[name])]
+    simulated = tables["components"]["encoder"].eq("simulated").any()
+    if simulated:
+        parts.append(
+            "Encoder `simulated` makes its features from ground truth plus noise: its rows study "
+            "RSR and CSE and say nothing about open-vocabulary recognition."
+        )
+    return "\n\n".join(parts) + "\n"

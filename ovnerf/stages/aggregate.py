@@ -1,0 +1,43 @@
+"""Join the scores of all scenes and write the wide tables made from them.
+
+The folder holds `metrics.csv` (long form, every score), `components.csv`, `per_class.csv`,
+`image_quality.csv`, `paper.csv` (beside the published numbers) and `summary.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ovnerf.evaluation.tables import (
+    beside_paper,
+    components,
+    image_quality,
+    per_class,
+    read_long,
+    summary,
+)
+
+
+def run(*, metrics: list[Path], out: Path) -> dict[str, Any]:
+    """Write the tables of the long CSV files `metrics` to the folder `out`; returns row counts."""
+    long = read_long(metrics)
+    tables = {
+        "components": components(long),
+        "per_class": per_class(long),
+        "image_quality": image_quality(long),
+        "paper": beside_paper(long),
+    }
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, table in {"metrics": long, **tables}.items():
+        table.to_csv(
+            temporary / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
+        )
+    (temporary / "summary.md").write_text(summary(tables))
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(temporary, out)
+    return {"rows": len(long), **{name: len(table) for name, table in tables.items()}}

@@ -1,0 +1,122 @@
+"""Draw each held-out view with its label maps, IoU bars per class and the training curves.
+
+Files in the folder: `<frame name>.png` per test view; `class_iou.png` when metrics are given;
+`training.png` when training logs are given.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from matplotlib.figure import Figure
+
+from ovnerf.errors import UserError
+from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
+from ovnerf.evaluation.tables import read_long
+from ovnerf.stores import open_store, read
+
+DOTS_PER_INCH = 120
+
+
+def run(
+    *,
+    frames: Path,
+    views: list[Path],
+    names: str,
+    out: Path,
+    truth: Path | None = None,
+    labels: Path | None = None,
+    metrics: list[Path] | None = None,
+    train: list[Path] | None = None,
+) -> dict[str, Any]:
+    """Draw the figures of one scene and encoder into folder `out`; returns their number.
+
+    Args:
+        frames: frames store.
+        views: a views store per variant.
+        names: the variants' names, comma separated, in the order of `views`.
+        out: folder, replaced when complete.
+        truth, labels: stores whose maps get panels of their own.
+        metrics: long CSV files of the same runs, for the IoU bars.
+        train: train.csv per run, in the order of `names`, for the curves.
+    """
+    variants = [name for name in names.split(",") if name]
+    for option, paths in (("--views", views), ("--train", train)):
+        if paths and len(paths) != len(variants):
+            raise UserError(f"{option}: found {len(paths)} paths for {len(variants)} names {names}")
+    photos = open_store(frames, "frames")
+    stores = {name: open_store(path, "views") for name, path in zip(variants, views, strict=True)}
+    classes = list(photos.attrs["classes"])
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    known = open_store(truth, "truth") if truth else None
+    initial = open_store(labels, "labels") if labels else None
+    drawn = shared_frames(stores)
+    for frame in drawn:
+        name = photos.attrs["names"][frame]
+        panels = view_panels(frame, photos, known, initial, stores)
+        save(panel_figure(panels, classes, name), temporary / f"{name}.png")
+    if metrics:
+        table = iou_by_method(read_long(metrics))
+        if len(table):
+            save(class_bars(table, classes), temporary / "class_iou.png")
+    if train:
+        logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
+        save(training_curves(logs), temporary / "training.png")
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(temporary, out)
+    return {"views": len(drawn), "files": len(list(out.iterdir()))}
+
+
+def shared_frames(stores: dict[str, zarr.Group]) -> list[int]:
+    """Frames that every views store holds, ascending."""
+    held = [set(map(int, store.attrs["frames"])) for store in stores.values()]
+    return sorted(set.intersection(*held)) if held else []
+
+
+def view_panels(
+    frame: int,
+    photos: zarr.Group,
+    truth: zarr.Group | None,
+    labels: zarr.Group | None,
+    stores: dict[str, zarr.Group],
+) -> dict[str, np.ndarray]:
+    """The panels of one view: photo, ground truth, CLIP, RSR, render, and each variant's labels."""
+    panels = {"RGB": read(photos, "rgb", frame)}
+    if truth is not None:
+        panels["ground truth"] = read(truth, "label", frame)
+    if labels is not None and frame in labels.attrs["frames"]:
+        slot = list(labels.attrs["frames"]).index(frame)
+        panels["CLIP labels"] = read(labels, "relevancy", slot)
+        panels["RSR labels"] = read(labels, "ranked", slot)
+    for name, store in stores.items():
+        slot = list(store.attrs["frames"]).index(frame)
+        panels[name] = read(store, "label", slot)
+    last = list(stores)[-1]
+    panels[f"render ({last})"] = read(
+        stores[last], "rgb", list(stores[last].attrs["frames"]).index(frame)
+    )
+    return panels
+
+
+def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
+    """Columns method, class, value: pooled IoU on test views, mean over seeds.
+
+    A method is a variant of the field, or the source of label maps.
+    """
+    rows = long[(long["metric"] == "IoU") & (long["split"] == "test")]
+    method = rows["variant"].where(rows["source"] == "field", rows["source"])
+    rows = rows.assign(method=method)
+    return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without the date and versions that would make equal figures differ."""
+    figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})

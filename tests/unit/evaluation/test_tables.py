@@ -1,0 +1,102 @@
+"""Wide tables from a long table small enough to average in one's head."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ovnerf.errors import UserError
+from ovnerf.evaluation.paper import published
+from ovnerf.evaluation.rows import COLUMNS, row, write_rows
+from ovnerf.stages import aggregate
+
+FIELD = {"dataset": "Replica", "scene": "room0", "encoder": "clip", "split": "test"}
+
+
+def field_rows(seed: int, miou: float) -> list[dict]:
+    identity = {**FIELD, "variant": "ovnerf", "seed": seed, "source": "field"}
+    shared = {"dataset": "Replica", "scene": "room0", "split": "test", "source": "radiance"}
+    return [
+        row(identity, "mIoU", miou, protocol="per_image"),
+        row(identity, "mIoU", miou + 1, protocol="pooled"),
+        row(identity, "mIoU", 99.0, protocol="per_image", frame="rgb_0"),
+        row(identity, "IoU", miou - 1, protocol="pooled", **{"class": "wall"}),
+        row(identity, "PSNR", 30.0),
+        row(shared, "PSNR", 31.0),
+    ]
+
+
+def tables(tmp_path: Path, *groups: list[dict]) -> Path:
+    paths = []
+    for number, rows in enumerate(groups):
+        paths.append(tmp_path / f"{number}.csv")
+        write_rows(paths[-1], rows, COLUMNS)
+    aggregate.run(metrics=paths, out=tmp_path / "tables")
+    return tmp_path / "tables"
+
+
+def test_means_over_seeds(tmp_path):
+    labels = {**FIELD, "split": "train", "source": "clip_labels"}
+    first = row(labels, "mIoU", 10.0, protocol="pooled")
+    folder = tables(tmp_path, field_rows(0, 20.0), field_rows(1, 24.0), [first])
+    wide = pd.read_csv(folder / "components.csv").set_index("source")
+    assert wide.loc["field", "per_image_mIoU_mean"] == 22
+    assert wide.loc["field", "per_image_mIoU_std"] == pytest.approx(8**0.5, abs=1e-5)
+    assert wide.loc["field", "pooled_mIoU_mean"] == 23
+    assert wide.loc["field", "seeds"] == 2
+    assert wide.loc["clip_labels", "pooled_mIoU_mean"] == 10
+    assert pd.isna(wide.loc["clip_labels", "pooled_mIoU_std"])
+    classes = pd.read_csv(folder / "per_class.csv")
+    assert classes[["class", "pooled_IoU_mean", "seeds"]].values.tolist() == [["wall", 21, 2]]
+    quality = pd.read_csv(folder / "image_quality.csv").set_index("source")
+    assert quality.loc["radiance", "PSNR_mean"] == 31
+    assert quality.loc["field", "seeds"] == 2
+
+
+def test_shared_rows_are_kept_once_and_order_of_files_does_not_matter(tmp_path):
+    groups = [field_rows(0, 20.0), field_rows(1, 24.0)]
+    first = tables(tmp_path, *groups) / "metrics.csv"
+    text = first.read_text()
+    assert text.count("radiance") == 1
+    assert tables(tmp_path, *groups[::-1]).joinpath("metrics.csv").read_text() == text
+
+
+def test_published_numbers_stand_beside_ours(tmp_path):
+    folder = tables(tmp_path, field_rows(0, 20.0))
+    paper = pd.read_csv(folder / "paper.csv").set_index("table")
+    # Table I, room0, CLIP, OV-NeRF: 28.029. Tables VI to VIII repeat it as the full model.
+    assert paper.loc["I", "paper"] == 28.029
+    assert paper.loc["I", "difference"] == pytest.approx(-8.029)
+    assert set(paper.index) == {"I", "VI", "VII", "VIII"}
+    assert "28.03" in (folder / "summary.md").read_text()
+
+
+def test_nothing_published_leaves_a_header(tmp_path):
+    rows = [{**item, "dataset": "demo"} for item in field_rows(0, 20.0)]
+    folder = tables(tmp_path, rows)
+    assert len(pd.read_csv(folder / "paper.csv")) == 0
+
+
+def test_label_scores_alone_make_tables(tmp_path):
+    labels = {**FIELD, "split": "train", "source": "clip_labels"}
+    folder = tables(tmp_path, [row(labels, "mIoU", 10.0, protocol="pooled")])
+    assert len(pd.read_csv(folder / "image_quality.csv")) == 0
+    assert len(pd.read_csv(folder / "components.csv")) == 1
+
+
+def test_every_published_number_has_our_names():
+    table = published()
+    assert len(table) == 426
+    assert table.notna().all(axis=None)
+
+
+def test_mixed_runs_are_refused(tmp_path):
+    with pytest.raises(UserError, match="two different values"):
+        tables(tmp_path, field_rows(0, 20.0), field_rows(0, 21.0))
+
+
+def test_foreign_file_is_refused(tmp_path):
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"other\.csv: found columns a, b"):
+        aggregate.run(metrics=[tmp_path / "other.csv"], out=tmp_path / "tables")
+    assert not (tmp_path / "tables").exists()
