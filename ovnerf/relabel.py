@@ -79,7 +79,7 @@ class RegionRanker:
             raise ValueError(f"labels: found shape {labels.shape}, expected {self.shape}")
         votes = self.votes(labels, classes)
         winner = votes.argmax(1).astype(np.uint16)  # the first of equals: the smallest label
-        silent = ~votes.any(1)
+        silent = votes.max(1, initial=0) == 0
         ranked = np.full(labels.size, uncovered, dtype=np.uint16)
         pixel = np.flatnonzero(self.per_pixel)
         entry = self.end[pixel] - 1

@@ -41,7 +41,12 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
         "regions",
         len(chosen),
         produce,
-        {"frames": chosen, "shape": list(scene["rgb"].shape[1:3])},
+        {
+            "frames": chosen,
+            "shape": list(scene["rgb"].shape[1:3]),
+            # Training proposes regions on novel views with the same model (method 7).
+            "proposer": settings.model_dump(mode="json"),
+        },
         digest,
         ragged=("runs", "run_count", "score", "area"),
     )
