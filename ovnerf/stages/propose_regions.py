@@ -44,8 +44,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
         {
             "frames": chosen,
             "shape": list(scene["rgb"].shape[1:3]),
-            # Training proposes regions on novel views with the same model (method 7).
-            "proposer": settings.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json"),
         },
         digest,
         ragged=("runs", "run_count", "score", "area"),

@@ -119,7 +119,7 @@ def test_propose_regions(tiny_scene, tmp_path, sam_weights, monkeypatch):
 
     group = check_resume(monkeypatch, tmp_path / "regions.zarr", stage, len(TRAIN))
     assert group.attrs["frames"] == TRAIN
-    assert ProposeRegions(**group.attrs["proposer"]) == sam_weights
+    assert ProposeRegions(**group.attrs["settings"]) == sam_weights
     masks = masks_of(group, 4)
     slot = TRAIN.index(4)
     begin, end = read(group, "area_offset")[slot : slot + 2]
@@ -146,7 +146,7 @@ def test_cache_dino(tiny_scene, tmp_path, monkeypatch):
 
     group = check_resume(monkeypatch, tmp_path / "dino.zarr", stage, len(TRAIN))
     assert group.attrs["patch"] == 8
-    assert CacheDino(**group.attrs["encoder"]) == settings
+    assert CacheDino(**group.attrs["settings"]) == settings
     assert group["token"].shape == (len(TRAIN), 6, 8, 24)
     assert group["token"].dtype == np.float16
 
