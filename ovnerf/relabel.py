@@ -53,9 +53,11 @@ class RegionRanker:
         self.count = count
         covering = masks.reshape(count, int(np.prod(shape))).T
         _, region = np.nonzero(covering)
-        self.region = region.astype(np.int32)  # (entries,), pixel after pixel
-        self.per_pixel = np.count_nonzero(covering, axis=1)  # (H * W,)
-        self.end = np.cumsum(self.per_pixel)
+        # A run keeps one ranker per view, so the smallest integers that fit.
+        small = np.min_scalar_type(count)
+        self.region = region.astype(small)  # (entries,), pixel after pixel
+        self.per_pixel = np.count_nonzero(covering, axis=1).astype(small)  # (H * W,)
+        self.end = np.cumsum(self.per_pixel, dtype=np.int64).astype(np.int32)
 
     def votes(self, labels: np.ndarray, classes: int) -> np.ndarray:
         """Pixels of each class in each region, (m, classes); labels >= classes do not vote."""
