@@ -1,11 +1,14 @@
-"""Prompts for class names (method 1.6)."""
+"""Class lists and prompts for class names (method 1.6)."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 Bank = Literal["ensemble", "bare"]
+
+CLASS_LISTS = Path(__file__).with_name("class_lists")
 
 SCENE_TEMPLATES = (
     "there is a {} in the scene.",
@@ -30,3 +33,8 @@ def prompts(name: str, bank: Bank) -> list[str]:
     if bank == "bare":
         return [name]
     return [template.format(name) for template in templates()]
+
+
+def class_list(name: Literal["replica_51", "scannet_20"]) -> list[str]:
+    """A benchmark's class names without void: one per line of the file of that name."""
+    return (CLASS_LISTS / f"{name}.txt").read_text().splitlines()

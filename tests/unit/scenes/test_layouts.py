@@ -1,0 +1,95 @@
+"""Which files a scene is made of: matching by name, numeric order, sampling."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scene_folders import write_replica, write_semantic_nerf
+
+from ovnerf.errors import UserError
+from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.scenes.layouts import image_inputs, label_inputs, list_scene, uniform
+
+
+def test_numeric_order(tmp_path):
+    listing = list_scene(write_semantic_nerf(tmp_path / "scene"), "semantic_nerf")
+    assert listing.names == tuple(f"rgb_{index}" for index in range(12))
+    assert listing.numbers == tuple(range(12))
+    assert [path.name for path in listing.labels][2] == "semantic_class_2.png"
+
+
+def test_files_are_matched_by_number_and_not_by_position(tmp_path):
+    folder = write_replica(tmp_path / "scene")
+    (folder / "pose_300/pose_011.txt").rename(folder / "pose_300/a_11.txt")
+    (folder / "semantic_300/semantic_class_000.png").unlink()
+    listing = list_scene(folder, "replica")
+    assert [path.name for path in listing.poses][-1] == "a_11.txt"
+    assert listing.labels[0] is None
+    assert listing.labels[1].name == "semantic_class_001.png"
+    assert not listing.labelled
+    with pytest.raises(UserError, match=r"no label image for rgb_000\.png"):
+        listing.label_inputs()
+
+
+def test_inputs_are_exactly_the_sampled_files(tmp_path):
+    folder = write_replica(tmp_path / "scene", frames=20)
+    images = image_inputs(folder, "replica", 10)
+    assert len(images) == 10 + 10 + 2
+    assert images[:2] == [folder / "rgb_300/rgb_000.png", folder / "rgb_300/rgb_002.png"]
+    labels = label_inputs(folder, "replica", 10)
+    assert labels[-1] == folder / "classes.txt"
+    assert len(labels) == 11
+
+
+def test_shared_files_are_listed_once(tmp_path):
+    folder = write_semantic_nerf(tmp_path / "scene")
+    (folder / "intrinsics.txt").unlink()
+    images = image_inputs(folder, "semantic_nerf", 10)
+    assert [path.name for path in images[10:]] == ["traj_w_c.txt", "info_semantic.json"]
+
+
+def test_two_files_with_one_number_are_refused(tmp_path):
+    folder = write_replica(tmp_path / "scene")
+    (folder / "rgb_300/photo_3.png").write_bytes(b"")
+    with pytest.raises(UserError, match="same frame number 3"):
+        list_scene(folder, "replica")
+
+
+def test_hidden_and_foreign_files_are_left_alone(tmp_path):
+    folder = write_replica(tmp_path / "scene")
+    for name in (".DS_Store", "._rgb_001.png", "Thumbs.db"):
+        (folder / "rgb_300" / name).write_bytes(b"")
+    assert len(list_scene(folder, "replica").images) == 12
+
+
+def test_more_frames_than_there_are(tmp_path):
+    with pytest.raises(UserError, match="found 12 frames, expected at least the 13 asked for"):
+        list_scene(write_replica(tmp_path / "scene"), "replica", 13)
+
+
+@given(st.integers(1, 400), st.integers(1, 400))
+def test_uniform_sampling(count, wanted):
+    wanted = min(count, wanted)
+    picked = uniform(count, wanted)
+    assert len(set(picked)) == wanted
+    assert picked[0] == 0
+    assert picked[-1] < count
+    steps = [after - before for before, after in zip(picked, picked[1:], strict=False)]
+    assert not steps or max(steps) - min(steps) <= 1
+
+
+def test_snakemake_alone_can_list_files():
+    code = (
+        "import sys, ovnerf.scenes.layouts;"
+        "print(sorted(set(sys.modules) & {'numpy', 'torch', 'cv2', 'PIL', 'zarr'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY_ROOT,
+    )
+    assert done.stdout.strip() == "[]"
