@@ -31,10 +31,14 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel
 
-from ovnerf.config import parse, read_yaml
+from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_settings
 from ovnerf.errors import UserError
+from ovnerf.provenance import import_closure, imported_modules
+from ovnerf.scenes.layouts import list_scene
 
 STAGES = Path(__file__).parent / "stages"
+CHECK = "check"
+"""Not a stage: `python -m ovnerf check CONFIG ...` reads configs and the scenes they name."""
 
 
 def stage_names() -> list[str]:
@@ -95,6 +99,14 @@ def without_none(kind: Any) -> Any:
     return options[0] if type(None) in typing.get_args(kind) else kind
 
 
+def compute_parser() -> argparse.ArgumentParser:
+    """The options that every stage has."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
+    return parser
+
+
 def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser, dict[str, Any]]:
     """Parser of one stage and the resolved types of its `run` parameters."""
     kinds = typing.get_type_hints(module.run)
@@ -104,6 +116,7 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
         description=module.__doc__,
         epilog=epilog_of(kinds),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[compute_parser()],
         allow_abbrev=False,
     )
     for key, parameter in inspect.signature(module.run).parameters.items():
@@ -124,8 +137,6 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
                 default=default,
                 metavar=convert.__name__.upper(),
             )
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
     return parser, kinds
 
 
@@ -136,14 +147,15 @@ def peak_memory_mb() -> float:
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
     """Parse a stage's options, run it, print its closing JSON line."""
+    compute, _ = compute_parser().parse_known_args(arguments)
+    set_up_compute(name, compute.device, compute.threads)
     module = importlib.import_module(f"ovnerf.stages.{name}")
     parser, kinds = stage_parser(name, module)
     options = vars(parser.parse_args(arguments))
-    device, threads = options.pop("device"), options.pop("threads")
+    del options["device"], options["threads"]
     for key, kind in kinds.items():
         if is_settings(kind):
             options[key] = read_settings(kind, options[key], option_of(key))
-    set_up_compute(device, threads)
     begin = time.perf_counter()
     summary = module.run(**options)
     closing = {
@@ -155,13 +167,40 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     print(json.dumps(closing), flush=True)
 
 
-def set_up_compute(device: str, threads: int) -> None:
-    """Fix the device and thread count before any tensor exists."""
+def set_up_compute(stage: str, device: str, threads: int) -> None:
+    """Fix the device and thread count, before any numerical library is imported."""
     os.environ["OVNERF_DEVICE"] = device
+    for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    if not uses_torch(stage):
+        return
     import torch
 
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def uses_torch(stage: str) -> bool:
+    """Whether a stage's import closure reaches torch; importing it takes over a second."""
+    return any(
+        name.partition(".")[0] == "torch"
+        for path in import_closure(f"ovnerf.stages.{stage}")
+        for name in imported_modules(path.read_text(), "ovnerf")
+    )
+
+
+def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Config -> its scenes; UserError for a bad key, sheet, folder or list of files."""
+    found = {}
+    for path in paths:
+        config = read_config(read_yaml(path), path)
+        scenes = read_scenes(config.scenes)
+        for scene in scenes:
+            wanted = scene_settings(config.sample_frames, scene)
+            if scene.path:
+                list_scene(scene.path, wanted.layout, wanted.frames)
+        found[path] = [f"{scene.dataset}/{scene.scene}" for scene in scenes]
+    return found
 
 
 def overview(names: Sequence[str]) -> str:
@@ -171,7 +210,9 @@ def overview(names: Sequence[str]) -> str:
         # Read, not imported: importing all of them takes seconds.
         about = ast.get_docstring(ast.parse((STAGES / f"{name}.py").read_text())) or ""
         lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
-    return "\n".join([*lines, "", "`python -m ovnerf <stage> --help` lists a stage's settings."])
+    lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
+    lines += ["`python -m ovnerf check CONFIG ...` checks configs and the scene folders they name."]
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -181,11 +222,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(names))
         return 0
-    if arguments[0] not in names:
+    if arguments[0] not in (CHECK, *names):
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)
         return 2
     try:
-        run_stage(arguments[0], arguments[1:])
+        if arguments[0] == CHECK:
+            print(json.dumps(check_configs(arguments[1:])))
+        else:
+            run_stage(arguments[0], arguments[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

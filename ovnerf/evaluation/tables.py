@@ -145,10 +145,9 @@ def summary(tables: dict[str, pd.DataFrame]) -> str:
     for name, words in head.items():
         body = "No scene, encoder and variant of the paper in this run."
         parts += [words, body if tables[name].empty else markdown(tables[name])]
-    simulated = tables["components"]["encoder"].eq("simulated").any()
-    if simulated:
+    if any(name.startswith("simulated") for name in tables["components"]["encoder"]):
         parts.append(
-            "Encoder `simulated` makes its features from ground truth plus noise: its rows study "
-            "RSR and CSE and say nothing about open-vocabulary recognition."
+            "An encoder named `simulated...` makes its features from ground truth plus noise: its "
+            "rows study RSR and CSE and say nothing about open-vocabulary recognition."
         )
     return "\n\n".join(parts) + "\n"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -76,7 +77,7 @@ def test_uniform_sampling(count, wanted):
     assert len(set(picked)) == wanted
     assert picked[0] == 0
     assert picked[-1] < count
-    steps = [after - before for before, after in zip(picked, picked[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(picked)]
     assert not steps or max(steps) - min(steps) <= 1
 
 
