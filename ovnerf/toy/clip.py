@@ -63,7 +63,7 @@ def random_window(height: int, width: int, rng: Generator, larger: float) -> tup
     """
     short = min(height, width)
     base = short / (rng.uniform(2, 5) if rng.random() < larger else rng.uniform(5, 10))
-    h, w = (int(round(base * rng.uniform(1, 1.5))) for _ in range(2))
+    h, w = (round(base * rng.uniform(1, 1.5)) for _ in range(2))
     top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
     return left, top, left + w, top + h
 

@@ -109,8 +109,8 @@ def best_overlaps(
     """Best IoU of any mask (m, H, W) with each instance larger than `smallest` of the image."""
     numbers, areas = np.unique(instance[instance > 0], return_counts=True)
     true = instance[None] == numbers[areas > smallest * instance.size][:, None, None]
-    found = masks.reshape(len(masks), -1).astype(np.float32)
-    wanted = true.reshape(len(true), -1).astype(np.float32)
+    found = masks.reshape(len(masks), instance.size).astype(np.float32)
+    wanted = true.reshape(len(true), instance.size).astype(np.float32)
     if not len(found):
         return np.zeros(len(wanted))
     inter = wanted @ found.T

@@ -21,7 +21,7 @@ IMAGE_SIZE = 160
 PATCH = 8
 WIDTH = 128
 DEPTH = 6
-DECODER_WIDTH = 64
+DECODER_WIDTH = 96
 
 GENERATOR: dict[str, int | float] = {
     "points_per_side": 12,

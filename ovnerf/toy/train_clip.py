@@ -21,7 +21,7 @@ from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.furniture import CLASSES
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 1500
+ITERATIONS = 160
 BATCH = 192
 CAPTIONS = 3
 """Captions per class and step."""

@@ -21,6 +21,8 @@ from ovnerf.toy.data import CACHE
 
 Step = Callable[[int], Tensor]
 """Iteration -> loss to minimise."""
+CHECKPOINT_EVERY = 100
+"""Iterations between checkpoints and lines of progress."""
 
 
 def script_options(doc: str | None, out: Path, iterations: int) -> argparse.Namespace:
@@ -64,15 +66,14 @@ def run_training(
     peak_rate: float,
     checkpoint: Path,
     after: Callable[[int], None] = lambda _: None,
-    every: int = 100,
 ) -> None:
     """Minimise `step` over `state`'s trainable parameters with AdamW.
 
     Args:
         state: module holding everything that changes, buffers included.
         after: called with the iteration after each optimiser step.
-        checkpoint: kept every `every` iterations; gone on from if it belongs to a run of the same
-            length, removed at the end.
+        checkpoint: kept every CHECKPOINT_EVERY iterations; gone on from if it belongs to a run of
+            the same length, removed at the end.
     """
     parameters = [parameter for parameter in state.parameters() if parameter.requires_grad]
     groups = [
@@ -100,9 +101,9 @@ def run_training(
         after(iteration)
         total += loss.item()
         done = iteration + 1
-        if done % every == 0 or done == iterations:
+        if done % CHECKPOINT_EVERY == 0 or done == iterations:
             spent = (time.perf_counter() - begin) / 60
-            count = (done - first - 1) % every + 1
+            count = (done - 1) % CHECKPOINT_EVERY + 1
             print(f"{done}/{iterations} loss {total / count:.4f} {spent:.1f} min", flush=True)
             total = 0.0
             content = {
