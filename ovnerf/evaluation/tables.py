@@ -35,9 +35,10 @@ def read_long(paths: Sequence[Path]) -> pd.DataFrame:
         parts.append(part.astype({"value": float}))
     long = pd.concat(parts, ignore_index=True)
     long = long.sort_values([*KEY, "value"], kind="stable", ignore_index=True)
-    spread = long.groupby(KEY, sort=False)["value"].agg(lambda values: values.max() - values.min())
-    if (spread > SAME).any():
-        name = "/".join(part for part in spread.idxmax() if part)
+    values = long.groupby(KEY, sort=False)["value"].agg(["min", "max"])
+    differ = values[values["max"] > values["min"] + SAME]
+    if len(differ):
+        name = "/".join(part for part in differ.index[0] if part)
         raise UserError(
             f"score {name}: found two different values in the given files, expected one",
             "results of different runs are mixed; rerun evaluate",

@@ -1,0 +1,179 @@
+"""sample_frames to draw_figures on tiny stores whose scores can be counted by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from features_fixtures import tiny_labels
+from PIL import Image
+from scene_folders import photo, write_replica
+
+from ovnerf.config import ReadTruth, SampleFrames
+from ovnerf.errors import UserError
+from ovnerf.evaluation.rows import COLUMNS
+from ovnerf.stages import draw_figures, evaluate, read_truth, sample_frames, score_labels
+from ovnerf.stores import VOID, open_store, read, verify, write_store
+
+PLACE = {"dataset": "demo", "scene": "tiny", "encoder": "toy"}
+TEST_FRAMES = [0, 10]
+
+
+def views_store(path: Path, label: np.ndarray, rgb: np.ndarray, **arrays: np.ndarray) -> Path:
+    write_store(
+        path, "views", {"label": label, "rgb": rgb, **arrays}, {"frames": TEST_FRAMES}, "views"
+    )
+    return path
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False, dtype={"value": float})
+
+
+def value(table: pd.DataFrame, **cells: str) -> float:
+    """The one value whose row has these cells; cells not named are empty."""
+    wanted = dict.fromkeys(("protocol", "frame", "class"), "") | cells
+    rows = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    assert len(rows) == 1, rows
+    return float(rows["value"].iloc[0])
+
+
+def test_sample_frames_writes_the_store(tmp_path):
+    folder, out = write_replica(tmp_path / "scene", frames=24), tmp_path / "frames.zarr"
+    summary = sample_frames.run(
+        folder=folder, out=out, settings=SampleFrames(frames=12, width=16, height=12)
+    )
+    store = open_store(out, "frames")
+    verify(store)
+    assert summary["frames"] == 12
+    assert summary["train"] == 10
+    assert "box is a guess" in summary["warning"]
+    assert store.attrs["names"][:3] == ["rgb_000", "rgb_002", "rgb_004"]
+    assert read(store, "split").tolist() == [1, *[0] * 9, 1, 0]
+    assert read(store, "rgb").shape == (12, 12, 16, 3)
+    assert store.attrs["box"][1][0] == 1.5
+    read_truth.run(folder=folder, frames=out, out=tmp_path / "truth.zarr", settings=ReadTruth())
+    assert read(open_store(tmp_path / "truth.zarr", "truth"), "label").shape == (12, 12, 16)
+
+
+def test_digest_follows_images_but_not_labels(tmp_path):
+    folder, settings = write_replica(tmp_path / "scene"), SampleFrames()
+
+    def digest() -> str:
+        sample_frames.run(folder=folder, out=tmp_path / "frames.zarr", settings=settings)
+        return str(open_store(tmp_path / "frames.zarr", "frames").attrs["digest"])
+
+    first = digest()
+    Image.fromarray(np.zeros((24, 32), np.uint8)).save(
+        folder / "semantic_300/semantic_class_001.png"
+    )
+    assert digest() == first
+    Image.fromarray(photo(20)).save(folder / "rgb_300/rgb_001.png")
+    assert digest() != first
+
+
+def test_score_labels(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    covered = [0, 1, 2]
+    ranked = tiny_labels()[covered]
+    relevancy = ranked.copy()
+    relevancy[:, :, :6] = VOID
+    labels = tmp_path / "labels.zarr"
+    write_store(
+        labels, "labels", {"relevancy": relevancy, "ranked": ranked}, {"frames": covered}, "x"
+    )
+    out = tmp_path / "scores.csv"
+    score_labels.run(frames=frames, truth=truth, labels=labels, out=out, **PLACE)
+    table = read_table(out)
+    assert list(table.columns) == list(COLUMNS)
+    assert set(table["split"]) == {"train", "test"}
+    for metric in ("mIoU", "accuracy"):
+        assert (
+            value(table, source="rsr_labels", split="train", protocol="pooled", metric=metric)
+            == 100
+        )
+    # 6 of 60 labelled columns are predicted void, whatever the row.
+    wrong = {"source": "clip_labels", "metric": "accuracy"}
+    assert value(table, **wrong, split="test", protocol="per_image") == pytest.approx(90)
+    assert value(table, **wrong, split="train", protocol="pooled") == pytest.approx(90)
+    assert (table[["variant", "seed"]] == "").all(axis=None)
+
+
+def test_evaluate(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    photos = read(open_store(frames, "frames"), "rgb")[TEST_FRAMES]
+    label = tiny_labels()[TEST_FRAMES]
+    label[0][label[0] == 2] = 0
+    views = views_store(tmp_path / "views.zarr", label, photos, rgb_radiance=np.zeros_like(photos))
+    out = tmp_path / "deep" / "metrics.csv"
+    run = {**PLACE, "variant": "ovnerf", "seed": 3}
+    evaluate.run(frames=frames, views=views, out=out, truth=truth, **run)
+    table = read_table(out)
+    # Lamp: 12 x 16 = 192 of 48 x 60 = 2880 labelled pixels of each view, all missed in one view.
+    test = {"source": "field", "split": "test"}
+    accuracy = {**test, "metric": "accuracy"}
+    assert value(table, **accuracy, protocol="per_image", frame="000") == pytest.approx(
+        100 * (1 - 192 / 2880)
+    )
+    assert value(table, **accuracy, protocol="per_image", frame="010") == 100
+    assert value(table, **accuracy, protocol="pooled") == pytest.approx(100 * (1 - 192 / 5760))
+    assert value(
+        table, **test, protocol="pooled", metric="IoU", **{"class": "lamp"}
+    ) == pytest.approx(50)
+    assert value(table, **test, metric="SSIM") == 1
+    assert value(table, source="radiance", metric="PSNR") < 10
+    radiance = table[table["source"] == "radiance"]
+    assert (radiance[["encoder", "variant", "seed"]] == "").all(axis=None)
+    assert set(table[table["source"] == "field"]["seed"]) == {"3"}
+
+
+def test_evaluate_without_truth(tiny_scene, tmp_path):
+    frames, _ = tiny_scene
+    photos = read(open_store(frames, "frames"), "rgb")[TEST_FRAMES]
+    views = views_store(tmp_path / "views.zarr", tiny_labels()[TEST_FRAMES], photos // 2)
+    out = tmp_path / "metrics.csv"
+    summary = evaluate.run(frames=frames, views=views, out=out, variant="rsr", seed=0, **PLACE)
+    assert set(read_table(out)["metric"]) == {"PSNR", "SSIM"}
+    assert set(summary) == {"field_PSNR", "field_SSIM"}
+
+
+def test_evaluate_refuses_training_views(tiny_scene, tmp_path):
+    frames, _ = tiny_scene
+    path = tmp_path / "views.zarr"
+    photos = read(open_store(frames, "frames"), "rgb")[:1]
+    write_store(path, "views", {"label": tiny_labels()[:1], "rgb": photos}, {"frames": [1]}, "x")
+    with pytest.raises(UserError, match="expected test views only"):
+        evaluate.run(
+            frames=frames, views=path, out=tmp_path / "m.csv", variant="rsr", seed=0, **PLACE
+        )
+
+
+def test_draw_figures(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    photos = read(open_store(frames, "frames"), "rgb")[TEST_FRAMES]
+    views = views_store(tmp_path / "views.zarr", tiny_labels()[TEST_FRAMES], photos)
+    metrics, log = tmp_path / "metrics.csv", tmp_path / "train.csv"
+    evaluate.run(
+        frames=frames, views=views, out=metrics, truth=truth, variant="rsr", seed=0, **PLACE
+    )
+    pd.DataFrame({"iteration": [0, 10], "loss": [1.0, 0.5], "psnr": [None, 20.0]}).to_csv(log)
+    options = {
+        "frames": frames,
+        "views": [views, views],
+        "names": "baseline,rsr",
+        "truth": truth,
+        "metrics": [metrics],
+        "train": [log, log],
+    }
+    draw_figures.run(out=tmp_path / "first", **options)
+    draw_figures.run(out=tmp_path / "second", **options)
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert names == ["000.png", "010.png", "class_iou.png", "training.png"]
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_draw_figures_counts_names(tiny_scene, tmp_path):
+    frames, _ = tiny_scene
+    with pytest.raises(UserError, match="found 1 paths for 2 names"):
+        draw_figures.run(frames=frames, views=[frames], names="a,b", out=tmp_path / "figures")
