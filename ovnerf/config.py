@@ -499,12 +499,16 @@ def variant_settings(config: Config, path: Path | str) -> tuple[TrainSemantics, 
     changes = parse(Variant, read_yaml(path), str(path))
     train = override(config.train_semantics.model_dump(), changes.train_semantics)
     render = override(config.render_views.model_dump(), changes.render_views)
-    return parse(TrainSemantics, train, str(path)), parse(RenderViews, render, str(path))
+    settings = parse(TrainSemantics, train, str(path))
+    if not settings.cse.enabled:
+        # So that a change to CSE reruns only the variants that use it.
+        settings = trunk_settings(settings)
+    return settings, parse(RenderViews, render, str(path))
 
 
 def trunk_settings(settings: TrainSemantics) -> TrainSemantics:
-    """What variants share up to iteration T: every setting but those CSE reads after T."""
-    return settings.model_copy(update={"cse": Cse(start=settings.cse.start)})
+    """What variants share up to iteration T: CSE off, its fields forgotten but for `start`."""
+    return settings.model_copy(update={"cse": Cse(enabled=False, start=settings.cse.start)})
 
 
 def scene_settings(section: Strict, scene: Scene) -> Any:

@@ -42,7 +42,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> dict:
     module.run = run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ovnerf.stages.probe", module)
     monkeypatch.setattr(cli, "stage_names", lambda: ["probe"])
-    monkeypatch.setattr(cli, "set_up_compute", lambda device, threads: seen.update(device=device))
+    monkeypatch.setattr(cli, "set_up_compute", lambda *compute: seen.update(compute=compute))
     return seen
 
 
@@ -60,7 +60,7 @@ def test_options_follow_the_signature(stage: dict, capsys: pytest.CaptureFixture
     assert stage["seed"] == 4
     assert stage["settings"] == RankRegions(order="descending_area")
     assert stage["region_settings"] == ProposeRegions(architecture="toy")
-    assert stage["device"] == "cpu"
+    assert stage["compute"] == ("probe", "cpu", 1)
     closing = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert closing["stage"] == "probe" and closing["count"] == 3
     assert closing["seconds"] >= 0 and closing["peak_memory_mb"] > 10
@@ -130,6 +130,11 @@ def test_the_help_of_a_stage_explains_every_setting(
     assert "Probe what arrives." in said
     for name in (*RankRegions.model_fields, *ProposeRegions.model_fields):
         assert f"\n  {name} = " in said
+
+
+def test_torch_is_imported_only_for_the_stages_that_reach_it() -> None:
+    assert cli.uses_torch("train_semantics")
+    assert not cli.uses_torch("aggregate")
 
 
 def test_the_overview_lists_every_stage_without_importing_it() -> None:

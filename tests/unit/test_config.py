@@ -172,10 +172,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_trunk_forgets_what_cse_reads_after_its_start_and_nothing_else() -> None:
-    cse = config.Cse(enabled=False, start=0.5, novel_views=3)
+    cse = config.Cse(enabled=True, start=0.5, novel_views=3)
     settings = config.TrainSemantics(iterations=9, cse=cse)
     trunk = config.trunk_settings(settings)
-    assert trunk == config.TrainSemantics(iterations=9, cse=config.Cse(start=0.5))
+    unused = config.Cse(enabled=False, start=0.5)
+    assert trunk == config.TrainSemantics(iterations=9, cse=unused)
     assert settings.cse == cse
 
 

@@ -48,12 +48,22 @@ def plan(config):
     }
     files = {key: scene_files(checked, row) for key, row in scenes.items()}
     for name, key in product(encoders, scenes):
-        if encoders[name].encoder.kind == "simulated" and not files[key]["labels"]:
-            raise UserError(
-                f"encoder {name}: scene {'/'.join(key)} has no label files",
-                "the simulated encoder makes embeddings from ground truth; use another encoder",
-            )
+        refuse_misuse(name, encoders[name].encoder.kind, key, files[key]["labels"])
     return checked, scenes, files, encoders, variants
+
+
+def refuse_misuse(encoder, kind, scene, labels):
+    """UserError where simulated embeddings cannot be made or could pass for a real encoder's."""
+    if kind == "simulated" and not labels:
+        raise UserError(
+            f"encoder {encoder}: scene {'/'.join(scene)} has no label files",
+            "the simulated encoder makes embeddings from ground truth; use another encoder",
+        )
+    if (kind == "simulated") != encoder.startswith("simulated"):
+        raise UserError(
+            f"encoder {encoder}: found kind {kind}",
+            "names that begin with `simulated` are for that kind and no other: tables show them",
+        )
 
 
 def scene_files(checked, scene):
@@ -178,13 +188,14 @@ def encoder_files(wildcards):
     return files_of(ENCODERS[wildcards.encoder].encoder)
 
 
-def views_of_variants(wildcards):
-    """`input` function: rendered views of every variant, first seed."""
-    return expand(
-        f"{ENCODER}/{{variant}}/seed{CONFIG.seeds[0]}/views.zarr",
-        variant=VARIANTS,
-        **wildcards,
-    )
+def of_variants(name, seeds):
+    """`input` function: a file of every variant's run, in the order of the config."""
+    return lambda wildcards: expand(f"{RUN}/{name}", variant=VARIANTS, seed=seeds, **wildcards)
+
+
+def label_scores_where_known(wildcards):
+    """`input` function: scores of the label maps, nothing for a scene without labels."""
+    return [f"{ENCODER}/label_scores.csv"] if has_truth(wildcards) else []
 
 
 def trunk_of_variant(wildcards):
@@ -228,4 +239,5 @@ FIGURES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"
     for (dataset, scene), encoder in product(SCENES, ENCODERS)
 ]
-TABLES = f"{RESULTS}/tables"
+WIDE_TABLES = ["components", "per_class", "image_quality", "paper"]
+TABLES = expand(f"{RESULTS}/tables/{{table}}.csv", table=["metrics", *WIDE_TABLES])

@@ -1,4 +1,4 @@
-# What a reader looks at: tables of all scores, figures of each scene.
+# What a reader looks at: figures of each scene, tables of all scores.
 
 
 rule draw_figures:
@@ -6,9 +6,19 @@ rule draw_figures:
         frames=f"{SCENE}/frames.zarr",
         truth=truth_where_known,
         labels=f"{ENCODER}/labels.zarr",
-        views=views_of_variants,
+        views=of_variants("views.zarr", CONFIG.seeds[:1]),
+        semantics=of_variants("semantics", CONFIG.seeds[:1]),
+        metrics=of_variants("metrics.csv", CONFIG.seeds),
+        label_scores=label_scores_where_known,
     output:
-        directory(f"{ENCODER}/figures"),
+        report(
+            directory(f"{ENCODER}/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figures.rst",
+            category="Figures",
+            subcategory="{dataset} {scene}",
+            labels={"encoder": "{encoder}", "figure": "{figure}"},
+        ),
     log:
         f"{LOGS}/draw_figures/{OF_ENCODER}.log",
     benchmark:
@@ -22,12 +32,14 @@ rule draw_figures:
     params:
         names=",".join(VARIANTS),
         truth=option("truth"),
+        train=lambda wildcards, input: [f"{folder}/train.csv" for folder in input.semantics],
         code=code_digest("draw_figures"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf draw_figures "
         "--frames {input.frames} {params.truth} --labels {input.labels} "
-        "--views {input.views} --names {params.names} --out {output} "
+        "--names {params.names} --views {input.views} --train {params.train} "
+        "--metrics {input.metrics} {input.label_scores} --out {output} "
         "{params.compute} 2>&1 | tee {log}"
 
 
@@ -35,7 +47,13 @@ rule aggregate:
     input:
         metrics=METRICS + LABEL_SCORES,
     output:
-        directory(TABLES),
+        metrics=f"{RESULTS}/tables/metrics.csv",
+        summary=f"{RESULTS}/tables/summary.md",
+        wide=report(
+            expand(f"{RESULTS}/tables/{{table}}.csv", table=WIDE_TABLES),
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
     log:
         f"{LOGS}/aggregate/all.log",
     benchmark:
@@ -47,9 +65,10 @@ rule aggregate:
         mem_mb=2000,
         runtime=10,
     params:
+        folder=subpath(output.metrics, parent=True),
         code=code_digest("aggregate"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf aggregate "
-        "--metrics {input.metrics} --out {output} "
+        "--metrics {input.metrics} --out {params.folder} "
         "{params.compute} 2>&1 | tee {log}"

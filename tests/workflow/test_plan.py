@@ -1,0 +1,211 @@
+"""What the workflow would do, read from dry runs: entry points, targets, configs, bad input."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import Place, planned_jobs
+
+from ovnerf.cli import stage_parser
+from ovnerf.config import MakeRoom
+from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.stages.make_room import run as make_room
+
+ENTRY_POINTS = ["Snakefile", "workflow/Snakefile"]
+WHOLE = Counter(
+    make_room=1,
+    sample_frames=1,
+    read_truth=1,
+    propose_regions=1,
+    cache_clip=1,
+    cache_dino=1,
+    rank_regions=1,
+    score_labels=1,
+    reconstruct=1,
+    train_trunk=2,
+    train_semantics=4,
+    render_views=4,
+    evaluate=4,
+    draw_figures=1,
+    aggregate=1,
+)
+
+
+@pytest.mark.parametrize("snakefile", ENTRY_POINTS)
+def test_both_entry_points_plan_the_same_from_any_directory(place: Place, snakefile: str) -> None:
+    done = place.snakemake("--dry-run", snakefile=snakefile)
+    assert planned_jobs(done.stdout) == WHOLE
+    assert "profiles/default" in done.stdout
+
+
+@pytest.mark.parametrize("snakefile", ENTRY_POINTS)
+def test_the_demo_runs_without_a_config_from_any_directory(place: Place, snakefile: str) -> None:
+    planned = place.planned(config=None, snakefile=snakefile)
+    assert planned["make_room"] == 2 and planned["train_semantics"] == 8
+
+
+def test_the_bare_command_in_the_repository_runs_the_demo(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert planned_jobs(done.stdout + done.stderr)["aggregate"] == 1
+    assert "profiles/default" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "rules"),
+    [
+        ("results/tiny/room7/frames.zarr", Counter(make_room=1, sample_frames=1)),
+        (
+            "results/tiny/room7/radiance",
+            Counter(make_room=1, sample_frames=1, reconstruct=1),
+        ),
+        ("results/tables/metrics.csv", WHOLE - Counter(draw_figures=1)),
+    ],
+)
+def test_a_target_makes_itself_and_nothing_else(
+    place: Place, target: str, rules: Counter[str]
+) -> None:
+    assert place.planned(target) == rules
+
+
+def test_no_part_of_the_demo_leaks_into_another_config(place: Place) -> None:
+    (place.folder / "config.yaml").write_text("scenes: sheet.tsv\nencoders: [simulated]\n")
+    for name in ("sam_vit_h_4b8939.pth", "dino_vitb8.safetensors"):
+        (place.folder / "weights").mkdir(exist_ok=True)
+        (place.folder / "weights" / name).touch()
+    done = place.snakemake("--dry-run", "--printshellcmds")
+    assert planned_jobs(done.stdout) == WHOLE
+    jobs = done.stdout.partition("Building DAG of jobs")[2]
+    assert "demo" not in jobs and "room0" not in jobs
+    assert '"iterations":30000' in done.stdout and '"iterations":15000' in done.stdout
+
+
+def test_command_line_settings_lie_over_the_demo(place: Place) -> None:
+    planned = place.planned("--config", "seeds=[0, 1]", config=None)
+    assert planned["make_room"] == 2 and planned["train_semantics"] == 16
+
+
+def test_every_command_is_one_that_its_stage_takes(place: Place) -> None:
+    done = place.snakemake("--dry-run", "--printshellcmds")
+    commands = re.findall(r"python -m ovnerf (\w+) (.*) 2>&1 \| tee (\S+)", done.stdout)
+    assert Counter(stage for stage, _, _ in commands) == WHOLE
+    for stage, arguments, log in commands:
+        parser, _ = stage_parser(stage, importlib.import_module(f"ovnerf.stages.{stage}"))
+        parser.parse_args(shlex.split(arguments))
+        assert f"/{stage}/" in log
+
+
+def edges(place: Place) -> set[tuple[str, str]]:
+    """(rule, rule that reads its output) of the whole plan."""
+    done = place.snakemake("--dag")
+    assert done.returncode == 0, done.stdout
+    label = dict(re.findall(r'(\d+)\[label = "(\w+)', done.stdout))
+    return {(label[a], label[b]) for a, b in re.findall(r"(\d+) -> (\d+)", done.stdout)}
+
+
+def below(rule: str, links: set[tuple[str, str]]) -> set[str]:
+    """Rules that run after a rule because of it."""
+    direct = {after for before, after in links if before == rule}
+    return direct.union(*(below(after, links) for after in direct)) - {"all"}
+
+
+def test_with_a_real_encoder_truth_is_read_by_scores_and_figures_only(place: Place) -> None:
+    place.configure({"encoders": ["toy"]})
+    links = edges(place)
+    scores = {"score_labels", "evaluate", "draw_figures", "aggregate"}
+    assert below("read_truth", links) == scores
+    assert "train_semantics" in below("cache_clip", links)
+
+
+@pytest.fixture
+def room(place: Place) -> Path:
+    """A scene folder of 12 frames that the sheet names."""
+    folder = place.folder / "room"
+    folder.mkdir()
+    make_room(out=folder / "room.json", settings=MakeRoom(seed=7, frames=12, width=64, height=48))
+    (place.folder / "sheet.tsv").write_text("dataset\tscene\tpath\ntiny\troom\troom\n")
+    return folder
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+
+
+def test_a_scene_without_labels_is_trained_and_rendered_but_not_scored(
+    place: Place, room: Path
+) -> None:
+    empty(room / "semantic_300")
+    place.configure({"encoders": ["toy"]})
+    planned = place.planned()
+    assert not {"read_truth", "score_labels"} & set(planned)
+    assert planned["evaluate"] == planned["draw_figures"] * 4 == 4
+
+
+def refused(place: Place, *said: str) -> None:
+    """Snakemake stops before any job with this message and no traceback."""
+    done = place.snakemake("--dry-run")
+    assert done.returncode == 1
+    for words in said:
+        assert words in done.stdout, done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (place.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recnstruct": {}}, "config: recnstruct: unknown key"),
+        ({"reconstruct": {"iterations": "many"}}, "config: reconstruct.iterations: Input should"),
+        ({"variants": ["mine"]}, "config/variants/mine.yaml: no such file"),
+        ({"encoders": ["mine"]}, "config/encoders/mine.yaml: no such file"),
+        ({"scenes": "absent.tsv"}, "absent.tsv: no such scene sheet"),
+    ],
+)
+def test_a_bad_config_is_one_message(place: Place, changes: dict, said: str) -> None:
+    place.configure(changes)
+    refused(place, said)
+
+
+def test_a_sheet_with_a_scene_twice_is_one_message(place: Place) -> None:
+    sheet = place.folder / "sheet.tsv"
+    sheet.write_text(sheet.read_text() + "tiny\troom7\t8\t12\t64\t48\n")
+    refused(place, "sheet.tsv: scene tiny/room7 appears 2 times, expected once")
+
+
+def test_a_simulated_encoder_may_not_look_like_a_real_one(place: Place) -> None:
+    folder = place.folder / "config" / "encoders"
+    folder.mkdir(parents=True)
+    (folder / "clip.yaml").write_text("kind: simulated\n")
+    place.configure({"encoders": ["clip"]})
+    refused(place, "encoder clip: found kind simulated")
+
+
+def test_a_bad_folder_is_one_message(place: Place, room: Path) -> None:
+    pose = next((room / "pose_300").iterdir())
+    pose.rename(place.folder / pose.name)
+    refused(place, "no pose for")
+    (place.folder / pose.name).rename(pose)
+    empty(room / "semantic_300")
+    refused(place, "encoder simulated: scene tiny/room has no label files")
+    (place.folder / "sheet.tsv").write_text("dataset\tscene\tpath\ntiny\troom\tabsent\n")
+    refused(place, "absent: no such scene folder")
+
+
+def test_bad_input_inside_a_file_stops_its_job_and_leaves_nothing(place: Place, room: Path) -> None:
+    image = sorted((room / "rgb_300").iterdir())[3]
+    image.write_bytes(b"not an image")
+    done = place.snakemake("results/tiny/room/frames.zarr")
+    assert done.returncode == 1
+    assert f"error: room/rgb_300/{image.name}" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not list((place.folder / "results/tiny/room").iterdir())

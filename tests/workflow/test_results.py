@@ -1,0 +1,82 @@
+"""What a finished run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from conftest import Place
+
+from ovnerf.stores import MADE_BY, open_store, verify
+
+VARIANTS = {"baseline", "rsr", "cse", "ovnerf"}
+
+
+@pytest.fixture(scope="module")
+def metrics(finished: Place) -> list[dict[str, str]]:
+    with (finished.folder / "results/tables/metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def aggregates(rows: list[dict[str, str]], **wanted: str) -> list[dict[str, str]]:
+    """Rows of whole runs that match."""
+    wanted = {"frame": "", "class": "", **wanted}
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_the_long_table_has_the_agreed_columns(metrics: list[dict[str, str]]) -> None:
+    columns = "dataset scene encoder variant seed protocol split source frame class metric value"
+    assert list(metrics[0]) == columns.split()
+
+
+def test_every_variant_is_scored_once_by_both_protocols(metrics: list[dict[str, str]]) -> None:
+    for protocol in ("per_image", "pooled"):
+        for metric in ("mIoU", "accuracy"):
+            rows = aggregates(metrics, source="field", protocol=protocol, metric=metric)
+            assert sorted(row["variant"] for row in rows) == sorted(VARIANTS)
+            assert {row["split"] for row in rows} == {"test"}
+            assert all(0 <= float(row["value"]) <= 100 for row in rows)
+
+
+def test_label_maps_are_scored_once_without_variant(metrics: list[dict[str, str]]) -> None:
+    for source in ("clip_labels", "rsr_labels"):
+        (row,) = aggregates(
+            metrics, source=source, split="train", protocol="pooled", metric="accuracy"
+        )
+        assert (row["variant"], row["seed"], row["encoder"]) == ("", "", "simulated")
+
+
+def test_reconstruction_is_scored_once_for_all(metrics: list[dict[str, str]]) -> None:
+    (row,) = aggregates(metrics, source="radiance", metric="PSNR")
+    assert (row["encoder"], row["variant"], row["seed"], row["protocol"]) == ("", "", "", "")
+
+
+def test_every_store_is_whole_and_nothing_unfinished_is_left(finished: Place) -> None:
+    stores = sorted((finished.folder / "results").rglob("*.zarr"))
+    assert {path.stem for path in stores} == set(MADE_BY)
+    for path in stores:
+        verify(open_store(path, path.stem))
+    leftovers = [
+        path
+        for path in (finished.folder / "results").rglob("*")
+        if ".partial" in path.name or path.name.endswith(".tmp")
+    ]
+    assert not leftovers
+
+
+def test_every_job_ends_with_its_line_in_the_log(finished: Place) -> None:
+    logs = sorted((finished.folder / "results/logs").rglob("*.log"))
+    assert len(logs) == len(list((finished.folder / "results/benchmarks").rglob("*.tsv")))
+    for log in logs:
+        closing = json.loads(log.read_text().splitlines()[-1])
+        assert closing["stage"] == log.parent.name
+        assert closing["peak_memory_mb"] < 4000
+
+
+def test_the_report_holds_figures_and_tables(finished: Place) -> None:
+    done = finished.snakemake("--report", "report.html")
+    assert done.returncode == 0, done.stdout
+    page = (finished.folder / "report.html").read_text()
+    for name in ("class_iou.png", "training.png", "components.csv", "per_class.csv"):
+        assert name in page, name
