@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 
 VOID_COLOUR = (128, 128, 128)
 GOLDEN_RATIO = 0.6180339887498949
-PANELS_PER_ROW = 4
+PANELS_PER_ROW = 5
 MINIMUM_SHARE = 0.001
 """Legends leave out classes on a smaller share of a figure's label pixels."""
 
@@ -60,7 +60,7 @@ def panel_figure(
         classes: class names; labels index them.
     """
     rows = ceil(len(panels) / PANELS_PER_ROW)
-    columns = min(len(panels), PANELS_PER_ROW)
+    columns = ceil(len(panels) / rows)
     first = next(iter(panels.values()))
     figure = new_figure(3.2 * columns, 3.2 * rows * first.shape[0] / first.shape[1] + 0.9)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -110,6 +110,7 @@ def class_bars(table: pd.DataFrame, classes: Sequence[str], title: str = "") -> 
         lengths = values[method].reindex(shown).fillna(0).to_numpy()
         axis.barh(position, lengths, height, label=method)
     axis.set_yticks(np.arange(len(shown)), shown, fontsize=8)
+    axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
     axis.set_xlabel("IoU, percent (pooled over held-out views)")
@@ -135,7 +136,7 @@ def training_curves(runs: Mapping[str, pd.DataFrame], title: str = "") -> Figure
         )
     )
     rows = max(1, ceil(len(columns) / PANELS_PER_ROW))
-    wide = min(max(1, len(columns)), PANELS_PER_ROW)
+    wide = max(1, ceil(len(columns) / rows))
     figure = new_figure(3.2 * wide, 2.4 * rows + 0.6)
     axes = figure.subplots(rows, wide, squeeze=False)
     for axis in list(axes.flat)[len(columns) :]:

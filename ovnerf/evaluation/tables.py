@@ -14,6 +14,8 @@ from ovnerf.evaluation.rows import COLUMNS
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
 SOURCE_ORDER = {"radiance": 0, "clip_labels": 1, "rsr_labels": 2, "field": 3}
+VARIANT_ORDER = {"baseline": 0, "rsr": 1, "cse": 2, "ovnerf": 3}
+"""From nothing to both components; other variants follow by name."""
 SAME = 0.01
 """Two jobs may render the shared reconstruction and differ in the last digits."""
 
@@ -71,11 +73,14 @@ def widen(table: pd.DataFrame, index: Sequence[str], name: pd.Series) -> pd.Data
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Scenes together; within one, from reconstruction over label maps to the field."""
-    rank = table["source"].map(SOURCE_ORDER)
-    keys = ["dataset", "scene", "encoder", "split", "rank", "variant"]
-    ordered = table.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
-    return ordered.drop(columns="rank")
+    """Scenes together; within one, from reconstruction over label maps to the full method."""
+    ranked = table.assign(
+        source_rank=table["source"].map(SOURCE_ORDER),
+        variant_rank=table["variant"].map(VARIANT_ORDER).fillna(len(VARIANT_ORDER)),
+    )
+    keys = ["dataset", "scene", "encoder", "split", "source_rank", "variant_rank", "variant"]
+    ordered = ranked.sort_values(keys, kind="stable", ignore_index=True)
+    return ordered[table.columns]
 
 
 def components(long: pd.DataFrame) -> pd.DataFrame:

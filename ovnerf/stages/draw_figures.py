@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from ovnerf.errors import UserError
 from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
-from ovnerf.evaluation.tables import read_long
+from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.stores import open_store, read
 
 DOTS_PER_INCH = 120
@@ -88,8 +88,10 @@ def view_panels(
     labels: zarr.Group | None,
     stores: dict[str, zarr.Group],
 ) -> dict[str, np.ndarray]:
-    """The panels of one view: photo, ground truth, CLIP, RSR, render, and each variant's labels."""
+    """The panels of one view: photo, render, ground truth, CLIP, RSR, and each variant's labels."""
     panels = {"RGB": read(photos, "rgb", frame)}
+    last, store = list(stores.items())[-1]
+    panels[f"render ({last})"] = read(store, "rgb", list(store.attrs["frames"]).index(frame))
     if truth is not None:
         panels["ground truth"] = read(truth, "label", frame)
     if labels is not None and frame in labels.attrs["frames"]:
@@ -99,10 +101,6 @@ def view_panels(
     for name, store in stores.items():
         slot = list(store.attrs["frames"]).index(frame)
         panels[name] = read(store, "label", slot)
-    last = list(stores)[-1]
-    panels[f"render ({last})"] = read(
-        stores[last], "rgb", list(stores[last].attrs["frames"]).index(frame)
-    )
     return panels
 
 
@@ -113,7 +111,7 @@ def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
     """
     rows = long[(long["metric"] == "IoU") & (long["split"] == "test")]
     method = rows["variant"].where(rows["source"] == "field", rows["source"])
-    rows = rows.assign(method=method)
+    rows = in_order(rows.assign(method=method))
     return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()
 
 
