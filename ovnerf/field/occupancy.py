@@ -30,7 +30,7 @@ class OccupancyGrid(nn.Module):
 
     def __init__(self, cells: Tensor, step_cells: float = 0.5) -> None:
         super().__init__()
-        self.register_buffer("cells", cells)
+        self.register_buffer("cells", cells.contiguous())
         # Half a block of samples reaches this many cells to either side of the block's middle.
         reach = int((BLOCK - 1) / 2 * step_cells) + 1
         pooled = functional.max_pool3d(

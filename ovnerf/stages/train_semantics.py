@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 from ovnerf.config import ProposeRegions, TrainSemantics
 from ovnerf.provenance import result_digest
@@ -17,6 +16,7 @@ from ovnerf.training.checkpoint import (
     save_tensors,
     write_log,
 )
+from ovnerf.training.pseudo_labels import Proposer
 from ovnerf.training.reconstruct import run_with_checkpoints
 
 
@@ -47,12 +47,9 @@ def run(
     training = assemble_training(inputs, settings, seed)
     training.restore(start, None)
     if settings.cse.enabled:
-        proposer = RegionProposer.load(region_settings)
-
-        def propose(image: np.ndarray) -> np.ndarray:
-            return proposer.propose(image).masks
-
-        training.pseudo_labels = assemble_pseudo_labels(training, inputs, regions, propose)
+        training.pseudo_labels = assemble_pseudo_labels(
+            training, inputs, regions, lazy_proposer(region_settings)
+        )
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
         training,
@@ -77,3 +74,13 @@ def run(
         "views": len(training.data.labelled),
         "novel_views": novel,
     }
+
+
+def lazy_proposer(settings: ProposeRegions) -> Proposer:
+    """Region proposals for novel renders; SAM is loaded at the first one."""
+
+    @cache
+    def proposer() -> RegionProposer:
+        return RegionProposer.load(settings)
+
+    return lambda image: proposer().propose(image).masks

@@ -1,0 +1,179 @@
+import json
+
+import pytest
+import torch
+
+from ovnerf.cameras import pixel_rays
+from ovnerf.field import reference
+from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
+from ovnerf.field.rendering import Camera, render_labels, render_rgb, view_weights
+from ovnerf.field.sampling import box_entry_exit, march
+from tests.unit.field.helpers import (
+    radiance_field,
+    rays,
+    relative_gap,
+    semantic_field,
+    with_holes,
+)
+
+CUT = 1.5e-4
+"""A ray ends below a transmittance of 1e-4, so opacities may differ by that much."""
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_colour_and_gradients_equal_the_reference(holes):
+    field = with_holes(radiance_field()) if holes else radiance_field()
+    origin, direction, jitter = rays(96)
+    fast, _ = field.render_colour(origin, direction, jitter, 1.0)
+    slow = reference.render_colour(field, origin, direction, jitter, 1.0)
+    assert torch.allclose(fast, slow, atol=CUT)
+    assert (slow - 1).abs().max() > 0.1
+    parameters = list(field.parameters())
+    for one, other in zip(
+        torch.autograd.grad(fast.square().sum(), parameters),
+        torch.autograd.grad(slow.square().sum(), parameters),
+        strict=True,
+    ):
+        assert relative_gap(one, other) < 1e-3
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_semantics_equal_the_reference(holes):
+    radiance = with_holes(radiance_field()) if holes else radiance_field()
+    field = semantic_field(radiance)
+    origin, direction, jitter = rays(96)
+    samples, weight = radiance.weigh(radiance.march(origin, direction, jitter))
+    u = field.rays(samples, weight)
+    slow = reference.render_semantics(field, origin, direction, jitter)
+    fast = u @ field.clip.matrix().T
+    assert torch.allclose(fast, slow["feature"], atol=1e-5)
+    scales = field.scale_weights(samples, weight)
+    assert torch.allclose(scales, slow["scales"], atol=1e-5)
+    assert 0.155 < scales.min() and scales.max() < 0.577
+    parameters = [
+        *field.clip.parameters(),
+        *radiance.appearance.parameters(),
+        *field.select.parameters(),
+    ]
+    for one, other in zip(
+        torch.autograd.grad((fast.square().sum() + scales.square().sum()), parameters),
+        torch.autograd.grad(
+            slow["feature"].square().sum() + slow["scales"].square().sum(), parameters
+        ),
+        strict=True,
+    ):
+        assert relative_gap(one, other) < 1e-3
+
+
+def test_short_rays_as_shipped():
+    field = radiance_field()
+    origin, direction, jitter = rays(32)
+    samples, weight = field.weigh(field.march(origin, direction, jitter, limit=12))
+    semantic = semantic_field(field)
+    slow = reference.render_semantics(semantic, origin, direction, jitter, limit=12)
+    fast = semantic.rays(samples, weight) @ semantic.clip.matrix().T
+    assert torch.allclose(fast, slow["feature"], atol=1e-5)
+
+
+def test_box_entry_by_hand():
+    box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    origin = torch.tensor([[-3.0, 0, 0], [0, 0, 0], [-3, 5, 0]])
+    direction = torch.tensor([[1.0, 0, 0], [0, 0, -1], [1, 0, 0]])
+    entry, leave = box_entry_exit(origin, direction, box)
+    assert entry[:2].tolist() == [2, -1] and leave[:2].tolist() == [4, 1]
+    assert leave[2] < entry[2]
+
+
+def test_march_by_hand():
+    box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    cells = torch.zeros(4, 4, 4, dtype=torch.bool)
+    cells[3, 2, 2] = True  # x in [0.5, 1], y and z in [0, 0.5]
+    origin, direction = torch.tensor([[-3.0, 0.2, 0.2]]), torch.tensor([[1.0, 0, 0]])
+    samples = march(origin, direction, box, 0.2, 100, 0.05, 10.0, OccupancyGrid(cells))
+    assert samples.distance.tolist() == pytest.approx([3.6, 3.8, 4.0])
+    assert samples.point[:, 0].tolist() == pytest.approx([0.6, 0.8, 1.0], abs=1e-6)
+    assert samples.offset.tolist() == [0, 3]
+
+
+def test_last_sample_has_no_length():
+    box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    origin, direction = torch.tensor([[-1.5, 0.0, 0.0]]), torch.tensor([[1.0, 0, 0]])
+    samples = march(origin, direction, box, 0.5, 4, 0.05, 10.0, OccupancyGrid.full((3, 3, 3)))
+    assert samples.delta.tolist() == [0.5, 0.5, 0.5, 0]
+
+
+def test_occupancy_cells_and_bounds():
+    alpha = torch.zeros(9, 9, 9)
+    alpha[4, 5, 6] = 1
+    corners = corner_occupancy(alpha)
+    assert corners.sum() == 27
+    assert occupied_bounds(corners) == ([3, 4, 5], [6, 7, 8])
+    grid = OccupancyGrid.from_corners(corners)
+    assert grid.cells.sum() == 4**3
+    assert grid.lookup(torch.tensor([[0.0, 0.25, 0.5], [-0.9, 0, 0]])).tolist() == [True, False]
+
+
+def test_shrinking_keeps_the_image():
+    field = radiance_field()
+    with torch.no_grad():  # Matter only in the middle: one mode, its plane and line cut.
+        for mode in (1, 2):
+            field.density.lines[mode].zero_()
+        inside = torch.zeros(18, 20, 1)
+        inside[5:12, 6:15] = 1
+        field.density.image(0).mul_(inside)
+        field.density.lines[0][:5] = 0
+        field.density.lines[0][-5:] = 0
+    origin, direction, _ = rays(64)
+    before = reference.render_colour(field, origin, direction, None, 0.0)
+    field.update_occupancy(shrink=True)
+    # The 3x3x3 maximum adds a corner on each side: x 5..15, y 4..12, z 4..11.
+    assert field.density.resolution == (11, 9, 8)
+    # The step follows the voxel edge, which cropping leaves alone; entry points move, so weights
+    # are resampled: the images agree, the samples do not.
+    after, _ = field.render_colour(origin, direction, None, 0.0)
+    assert (after - before).abs().mean() < 0.05
+
+
+def test_header_round_trip():
+    field = semantic_field(with_holes(radiance_field()))
+    header = json.loads(json.dumps(field.header()))
+    again = semantics_from_header(header, field.state_dict())
+    origin, direction, _ = rays(16)
+    one = field.rays(*field.radiance.weigh(field.radiance.march(origin, direction)))
+    other = again.rays(*again.radiance.weigh(again.radiance.march(origin, direction)))
+    assert torch.equal(one, other)
+    radiance = radiance_from_header(header, field.radiance.state_dict())
+    assert radiance.step == field.radiance.step
+
+
+def test_views_equal_the_reference():
+    field = semantic_field(with_holes(radiance_field()))
+    pose = torch.eye(4)
+    pose[:3, 3] = torch.tensor([0.1, -0.2, -2.0])
+    intrinsics = torch.tensor([[12.0, 0, 8], [0, 12, 6], [0, 0, 1]])
+    camera = Camera(pose, intrinsics, 12, 16)
+    view = view_weights(field.radiance, camera)
+    origin, direction = camera.rays()
+    with torch.no_grad():
+        rgb = reference.render_colour(field.radiance, origin, direction, None, 0.0)
+        feature = reference.render_semantics(field, origin, direction, None)["feature"]
+    assert torch.allclose(render_rgb(field.radiance, view), rgb.clamp(0, 1), atol=1e-4)
+    text = torch.nn.functional.normalize(
+        torch.randn(6, 16, generator=torch.Generator().manual_seed(5)), dim=-1
+    )
+    scores = feature @ text.T
+    expected = torch.where(feature.norm(dim=-1) > 0, scores.argmax(-1), 99)
+    got = render_labels(field, view, text, 99)
+    margin = scores.topk(2).values.diff().abs()[:, 0]
+    assert torch.equal(got[margin > 1e-5], expected[margin > 1e-5])
+    assert len(got.unique()) > 2
+
+
+def test_pixel_rays_by_hand():
+    pose = torch.eye(4)
+    intrinsics = torch.tensor([[2.0, 0, 1], [0, 2, 1], [0, 0, 1]])
+    origin, direction = pixel_rays(pose, intrinsics, torch.tensor([1]), torch.tensor([0]))
+    # (1.5 - 1) / 2 = 0.25 right, (0.5 - 1) / 2 = -0.25 down, 1 forward.
+    expected = torch.tensor([0.25, -0.25, 1]) / (0.0625 * 2 + 1) ** 0.5
+    assert torch.allclose(direction[0], expected) and origin.abs().sum() == 0

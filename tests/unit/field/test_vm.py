@@ -1,0 +1,108 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovnerf.field.reference import grid_products
+from ovnerf.field.vm import VectorMatrixGrid, grid_resolution, locate
+
+
+def grid(resolution=(7, 5, 6), ranks=(3, 2, 2)):
+    return VectorMatrixGrid(resolution, ranks, torch.Generator().manual_seed(0))
+
+
+@given(seed=st.integers(0, 50), size=st.tuples(*[st.integers(2, 9)] * 3))
+def test_lookup_equals_grid_sample(seed, size):
+    table = grid(size)
+    points = torch.rand(40, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    points[:2] = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    fast = table.features(locate(points, size))
+    assert torch.allclose(fast, torch.cat(grid_products(table, points), -1), atol=1e-6)
+
+
+def test_gradients_equal_grid_sample():
+    table = grid()
+    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    target = torch.randn(200, 7, generator=torch.Generator().manual_seed(2))
+    fast = (table.features(locate(points, table.resolution)) * target).sum()
+    slow = (torch.cat(grid_products(table, points), -1) * target).sum()
+    for one, other in zip(
+        torch.autograd.grad(fast, list(table.parameters())),
+        torch.autograd.grad(slow, list(table.parameters())),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_density_by_hand():
+    table = grid((2, 2, 2), (1, 1, 1))
+    with torch.no_grad():
+        for plane, line in zip(table.planes, table.lines, strict=True):
+            plane.copy_(torch.tensor([[0.0], [1], [2], [3]]))
+            line.copy_(torch.tensor([[10.0], [20]]))
+    # Middle of the cell: plane mean 1.5, line mean 15, three modes.
+    middle = locate(torch.zeros(1, 3), (2, 2, 2))
+    assert table.density(middle).item() == pytest.approx(3 * 1.5 * 15)
+    # Corner x=1, y=-1, z=-1: planes xy and xz hold 1 at their (first axis high) corner, plane yz 0;
+    # lines z, y hold 10, line x 20.
+    corner = locate(torch.tensor([[1.0, -1, -1]]), (2, 2, 2))
+    assert table.density(corner).item() == pytest.approx(1 * 10 + 1 * 10 + 0 * 20)
+
+
+def test_total_variation_gradient_equals_autograd():
+    table = grid()
+    (0.7 * table.total_variation()).backward()
+    expected = [plane.grad.clone() for plane in table.planes]
+    for plane in table.planes:
+        plane.grad = None
+    table.add_total_variation_gradient(0.7)
+    for plane, gradient in zip(table.planes, expected, strict=True):
+        assert torch.allclose(plane.grad, gradient, atol=1e-9)
+
+
+def test_total_variation_by_hand():
+    table = grid((2, 2, 2), (1, 1, 1))
+    with torch.no_grad():
+        for plane in table.planes:
+            plane.copy_(torch.tensor([[0.0], [1], [2], [3]]))
+    # Per plane: rows differ by 2, columns by 1 -> 2 x (4 + 1); three planes; 1e-2.
+    assert table.total_variation().item() == pytest.approx(1e-2 * 3 * 2 * 5)
+
+
+def test_resize_keeps_a_linear_field():
+    table = grid((3, 4, 5), (1, 1, 1))
+    points = torch.rand(50, 3, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    with torch.no_grad():
+        for mode in range(3):
+            rows, columns = table.image(mode).shape[:2]
+            ramp = torch.linspace(0, 1, rows)[:, None] + torch.linspace(0, 2, columns)
+            table.planes[mode].copy_(ramp.reshape(-1, 1))
+            table.lines[mode].copy_(torch.linspace(1, 3, len(table.lines[mode]))[:, None])
+    before = table.features(locate(points, table.resolution))
+    table.resize((9, 11, 13))
+    assert table.resolution == (9, 11, 13)
+    assert torch.allclose(table.features(locate(points, table.resolution)), before, atol=1e-5)
+
+
+def test_crop_keeps_values():
+    table = grid((8, 8, 8))
+    inner = torch.rand(30, 3, generator=torch.Generator().manual_seed(4)) * 0.8 - 0.4
+    before = table.features(locate(inner, (8, 8, 8)))
+    low, high = [1, 2, 0], [7, 8, 8]
+    table.crop(low, high)
+    corner = torch.tensor([-1.0, -1, -1]) + 2 * torch.tensor(low) / 7
+    far = torch.tensor([-1.0, -1, -1]) + 2 * (torch.tensor(high) - 1) / 7
+    moved = (inner - corner) / (far - corner) * 2 - 1
+    keep = moved.abs().amax(-1) <= 1
+    assert keep.sum() > 10
+    after = table.features(locate(moved, table.resolution))
+    assert torch.allclose(after[keep], before[keep], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("voxels", "edge"),
+    [(2_097_156, 128), (7_012_260, 191), (23_446_895, 286), (78_399_380, 427), (262_144_000, 639)],
+)
+def test_resolution_schedule_of_the_method(voxels, edge):
+    cube = torch.tensor([[-1.5] * 3, [1.5] * 3])
+    assert grid_resolution(voxels, cube) == (edge, edge, edge)
