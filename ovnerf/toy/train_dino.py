@@ -1,9 +1,10 @@
 """Train the toy DINO by self-distillation on training rooms; no label is read.
 
-The student sees two large and four small crops around a common point, the teacher (its moving
+The student sees two large and two small crops around a common point, the teacher (its moving
 average) the two large ones; centred and sharpened teacher outputs are the student's targets. Rooms
 show many things at once, so besides the class token the patch tokens at points seen by both large
-crops are distilled as well (as in dense variants of DINO).
+crops are distilled as well, and a share of the student's cells is blanked so that it must use what
+surrounds them (as in iBOT, a dense variant of DINO).
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.dino import TRAINING_SIZE, WIDTH, build_toy_dino
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 1200
-IMAGES = 12
+ITERATIONS = 800
+IMAGES = 8
 PROTOTYPES = 512
-SMALL_CROPS, SMALL_SIZE = 4, 32
-POINTS = 24
+SMALL_CROPS, SMALL_SIZE = 2, 32
+POINTS = 40
 """Matched points per image for the patch loss."""
+PATCH_WEIGHT = 2.0
+BLANKED = 0.3
+"""Share of the student's cells that are blanked in large crops."""
 STUDENT_TEMPERATURE, TEACHER_TEMPERATURE = 0.1, 0.05
 CENTRE_MOMENTUM, TEACHER_MOMENTUM = 0.9, 0.99
 PEAK_RATE = 1e-3
@@ -143,14 +147,19 @@ def common_points(boxes: Tensor, count: int, rng: Generator) -> Tensor:
 
 
 def jittered(crops: Tensor, rng: Generator) -> Tensor:
-    """Random colour gains, offset and loss of colour; in and out f32 (n, 3, s, s) in [0, 1]."""
+    """Random colour gains and offset; in and out f32 (n, 3, s, s) in [0, 1]."""
     n = len(crops)
-    gain = torch.from_numpy(rng.uniform(0.75, 1.25, (n, 3, 1, 1))).float()
-    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (n, 1, 1, 1))).float()
-    grey = torch.from_numpy(rng.random((n, 1, 1, 1)) < 0.15)
-    crops = torch.where(grey, crops.mean(1, keepdim=True), crops)
+    gain = torch.from_numpy(rng.uniform(0.92, 1.08, (n, 3, 1, 1))).float()
+    shift = torch.from_numpy(rng.uniform(-0.06, 0.06, (n, 1, 1, 1))).float()
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
     return ((crops * gain + shift).clamp(0, 1) - mean) / std
+
+
+def blanked(crops: Tensor, rng: Generator) -> Tensor:
+    """Set a random share of the 8x8 cells of crops (n, 3, s, s) to the mean colour."""
+    n, side = len(crops), crops.shape[-1] // 8
+    kept = torch.from_numpy(rng.random((n, 1, side, side)) >= BLANKED).float()
+    return crops * kept.repeat_interleave(8, 2).repeat_interleave(8, 3)
 
 
 def cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
@@ -162,10 +171,10 @@ def distillation_loss(model: Distillation, images: Tensor, rng: Generator) -> Te
     """Loss of a batch of images (b, 3, H, W) in [0, 1]."""
     shape = (images.shape[-2], images.shape[-1])
     anchor = torch.from_numpy(rng.uniform(-0.7, 0.7, (len(images), 2)))
-    large = crop_boxes(anchor, 2, (56.0, 118.0), shape, rng)
+    large = crop_boxes(anchor, 2, (72.0, 118.0), shape, rng)
     small = crop_boxes(anchor, SMALL_CROPS, (22.0, 48.0), shape, rng)
     points = common_points(large, POINTS, rng).transpose(0, 1).flatten(0, 1)
-    views = jittered(cut(images, large, TRAINING_SIZE), rng)
+    views = blanked(jittered(cut(images, large, TRAINING_SIZE), rng), rng)
     teacher_views = jittered(cut(images, large, TRAINING_SIZE), rng)
     details = jittered(cut(images, small, SMALL_SIZE), rng)
     with torch.autocast("cpu", torch.bfloat16):
@@ -182,7 +191,7 @@ def distillation_loss(model: Distillation, images: Tensor, rng: Generator) -> Te
         terms += [cross_entropy(target, logits) for target in whole_target]
     dense = cross_entropy(patch_target[0], patch_second)
     dense = dense + cross_entropy(patch_target[1], patch_first)
-    return torch.stack(terms).mean() + dense / 2
+    return torch.stack(terms).mean() + PATCH_WEIGHT * dense / 2
 
 
 def main() -> int:
