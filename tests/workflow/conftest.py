@@ -39,9 +39,9 @@ class Place:
         self, *arguments: str, config: str | None = "config.yaml", snakefile: str = "Snakefile"
     ) -> subprocess.CompletedProcess[str]:
         """Run Snakemake here; standard error is joined to standard output."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-        command += ["--snakefile", str(REPOSITORY_ROOT / snakefile)]
-        command += ["--configfile", config] if config else []
+        # --configfile takes every word up to the next option, so it cannot come last.
+        command = [sys.executable, "-m", "snakemake", *(["--configfile", config] if config else [])]
+        command += ["--cores", "2", "--snakefile", str(REPOSITORY_ROOT / snakefile)]
         return subprocess.run(
             [*command, *arguments],
             cwd=self.folder,
