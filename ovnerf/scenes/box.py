@@ -3,8 +3,9 @@
 `triangulated`: SIFT features of training frames are matched between frames that look the same way
 and triangulated with the known poses. Walls without texture carry no features, so bounds of the
 points themselves would cut them; instead every training view is covered with a coarse grid of
-rays, each ray is given the depth of the nearest triangulated features in its image, and the bounds
-are robust percentiles of where these rays end, plus a margin. All training cameras lie inside.
+rays, each ray takes its depth from the plane through the nearest triangulated features of its
+image, and the bounds are robust percentiles of where these rays end, plus a margin. All training
+cameras lie inside.
 
 `as_shipped`: the cube of +-1.5 around the world origin after division by the largest component of
 a training camera centre (method 1.1).
@@ -30,12 +31,14 @@ NEIGHBOURS = 6
 MAXIMUM_VIEW_ANGLE = np.radians(50.0)
 MINIMUM_PARALLAX = np.radians(2.0)
 RATIO = 0.85
-REPROJECTION_PIXELS = 1.0
+REPROJECTION_PIXELS = 0.5
 MINIMUM_POINTS = 200
-MINIMUM_POINTS_PER_VIEW = 5
 GRID = (12, 16)
 """Rows and columns of the rays that stand for a view."""
-NEAREST_FEATURES = 5
+NEAREST_FEATURES = 12
+"""Features a ray takes its depth from; views with fewer are left out."""
+RIDGE = 1e-3
+"""Keeps the local plane level where its features lie on a line (unit-depth coordinates squared)."""
 PERCENTILE = 0.5
 MARGIN = 0.05
 """Added on each side, as a fraction of the axis's extent."""
@@ -271,13 +274,28 @@ def ray_grid(intrinsics: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def ray_ends(seen: Sequence[np.ndarray], pose: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Where each view's grid rays end (m, 3): at the median depth of the nearest features."""
+    """Where each view's grid rays end, world points (m, 3)."""
     ends = [np.zeros((0, 3))]
     for points, matrix in zip(seen, pose, strict=True):
-        if len(points) < MINIMUM_POINTS_PER_VIEW:
-            continue
-        local, depth = project(points, matrix)
-        nearest = cKDTree(local).query(grid, k=NEAREST_FEATURES)[1]
-        reach = np.median(depth[nearest], axis=1)
-        ends.append(matrix[:3, 3] + reach[:, None] * directions(grid, matrix))
+        if len(points) >= NEAREST_FEATURES:
+            depth = depth_at(grid, *project(points, matrix))
+            ends.append(matrix[:3, 3] + depth[:, None] * directions(grid, matrix))
     return np.concatenate(ends)
+
+
+def depth_at(grid: np.ndarray, local: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Depths (g,) at unit-depth points (g, 2), from features at (k, 2) with depths (k,).
+
+    The inverse depth of a plane is linear in the image, so a linear function is fitted to the
+    inverse depths of the NEAREST_FEATURES features around each point. Its level is their median,
+    and it stays within their range: nothing is extrapolated.
+    """
+    nearest = cKDTree(local).query(grid, k=NEAREST_FEATURES)[1]
+    around, inverse = local[nearest], 1 / depth[nearest]
+    centre, level = around.mean(1), np.median(inverse, axis=1)
+    offset = around - centre[:, None]
+    normal = np.einsum("gki,gkj->gij", offset, offset) + RIDGE * np.eye(2)
+    right = np.einsum("gki,gk->gi", offset, inverse - level[:, None])
+    slope = np.linalg.solve(normal, right[..., None])[..., 0]
+    fitted = level + ((grid - centre) * slope).sum(1)
+    return 1 / np.clip(fitted, inverse.min(1), inverse.max(1))

@@ -10,6 +10,7 @@ from ovnerf.scenes.box import (
     HALF_SIDE,
     Features,
     as_shipped,
+    depth_at,
     find_features,
     match,
     triangulate,
@@ -84,6 +85,17 @@ def test_triangulation_by_hand():
     # A match whose rays pass each other at a distance is dropped, as is one behind the cameras.
     assert len(triangulate((seen[0], seen[1] + [[0, 0.1]]), poses, 0.01)) == 0
     assert len(triangulate((seen[1], seen[0]), poses, 0.01)) == 0
+
+
+def test_depth_between_features_follows_the_plane():
+    # A floor 1 m below a level camera: at image height y the depth is 1 / y.
+    column, row = np.meshgrid(np.linspace(-0.4, 0.4, 9), np.linspace(0.2, 0.6, 9))
+    local = np.stack([column, row], -1).reshape(-1, 2)
+    asked = np.array([[0.05, 0.33], [-0.21, 0.47], [0.0, 0.9]])
+    depth = depth_at(asked, local, 1 / local[:, 1])
+    assert np.allclose(depth[:2], 1 / asked[:2, 1], rtol=0.03)
+    # Below the last feature it stays at the nearest depth known.
+    assert depth[2] == pytest.approx(1 / 0.6)
 
 
 def test_matches_are_mutual_and_unambiguous():
