@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,7 @@ def draw_curve(axis: Axes, runs: Mapping[str, pd.DataFrame], column: str) -> Non
 
 def every_line(axes: Sequence[Axes]) -> tuple[list, list[str]]:
     """Legend handles and labels of all axes, each label once."""
-    found = {}
+    found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)

@@ -154,7 +154,7 @@ def spread(count: int, most: int) -> list[int]:
 
 def find_features(image: np.ndarray, intrinsics: np.ndarray) -> Features:
     """SIFT features of a u8 (H, W, 3) image."""
-    detector = cv2.SIFT_create(nfeatures=MAXIMUM_FEATURES, contrastThreshold=0.01)
+    detector = cv2.SIFT.create(nfeatures=MAXIMUM_FEATURES, contrastThreshold=0.01)
     points, descriptor = detector.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None)
     if not points:
         return Features(np.zeros((0, 2)), np.zeros((0, 128), dtype=np.float32))
