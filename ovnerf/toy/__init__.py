@@ -9,8 +9,7 @@ Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through
   `open_clip.create_model_and_transforms("toy-clip", pretrained=str(WEIGHTS / "clip.safetensors"))`.
   Images of 32 pixels, embeddings of 64 numbers, open_clip's own tokenizer.
 * SAM: `ovnerf.toy.sam.build_toy_sam(Path("ovnerf/toy/weights/sam.safetensors"))` returns
-  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`
-  (points_per_side 12, pred_iou_thresh 0.7, stability_score_thresh 0.85).
+  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`.
 * DINO: `ovnerf.toy.dino.build_toy_dino(Path("ovnerf/toy/weights/dino.safetensors"))` returns a timm
   VisionTransformer (patch 8, width 96, one prefix token, `dynamic_img_size=True`).
 

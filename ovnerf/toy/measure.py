@@ -206,19 +206,14 @@ def neighbour_accuracy(
     return right / len(wanted)
 
 
-def patch_comparison(model: VisionTransformer, views: Views) -> dict[str, object]:
-    """Accuracy of DINO tokens and of raw patches; the bank is the first half of the views.
-
-    Views come room by room, so the queries' rooms are not in the bank.
-    """
+def patch_comparison(
+    model: VisionTransformer, views: Views, banked: Sequence[int], asked: Sequence[int]
+) -> dict[str, float]:
+    """Accuracy of DINO tokens and of raw patches (Euclidean in both cases), percent."""
     labels = patch_labels(views.label)
-    half = len(views.rgb) // 2
-    banked, asked = range(half), range(half, len(views.rgb))
-    tokens = neighbour_accuracy(patch_tokens(model, views.rgb), labels, banked, asked)
-    pixels = raw_patches(views.rgb)
-    raw = max(
+    tokens, raw = (
         neighbour_accuracy(features, labels, banked, asked)
-        for features in (pixels, normalize(pixels - pixels.mean(-1, keepdim=True), dim=-1))
+        for features in (patch_tokens(model, views.rgb), raw_patches(views.rgb))
     )
     return {
         "knn_accuracy": percent(tokens),
@@ -228,13 +223,21 @@ def patch_comparison(model: VisionTransformer, views: Views) -> dict[str, object
 
 
 def measure_dino(weights: Path, cache: Path) -> dict[str, object]:
-    """k-NN label accuracy of patch tokens across unseen rooms, against raw patches."""
-    views = load_views(cache, UNSEEN_SEEDS)
+    """Label transfer by k nearest neighbours among views of unseen rooms, 90 degrees apart.
+
+    `other_views`: queries and bank are different views of the same rooms (all rooms in one bank),
+    which is how the correlation loss uses the features. `other_rooms`: the bank holds none of the
+    queries' rooms.
+    """
+    every = load_views(cache, UNSEEN_SEEDS)
+    views = Views(every.rgb[::3], every.label[::3], every.instance[::3])
     model = build_toy_dino(weights / "dino.safetensors")
-    chosen = slice(None, None, 2)
-    return patch_comparison(
-        model, Views(views.rgb[chosen], views.label[chosen], views.instance[chosen])
-    )
+    numbers = range(len(views.rgb))
+    half = len(numbers) // 2
+    return {
+        "other_views": patch_comparison(model, views, numbers[::2], numbers[1::2]),
+        "other_rooms": patch_comparison(model, views, numbers[:half], numbers[half:]),
+    }
 
 
 MEASURES: dict[str, Callable[[Path, Path], dict[str, object]]] = {

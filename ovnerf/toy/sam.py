@@ -25,8 +25,8 @@ DECODER_WIDTH = 96
 
 GENERATOR: dict[str, int | float] = {
     "points_per_side": 12,
-    "pred_iou_thresh": 0.7,
-    "stability_score_thresh": 0.85,
+    "pred_iou_thresh": 0.0,
+    "stability_score_thresh": 0.0,
 }
 """Settings of `SamAutomaticMaskGenerator` the model was measured with."""
 

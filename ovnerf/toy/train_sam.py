@@ -24,12 +24,12 @@ from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.sam import DECODER_WIDTH, PATCH, build_toy_sam, decode_points
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 1800
+ITERATIONS = 2800
 IMAGES = 6
 PROMPTS = 8
 """Points per image and step: half on pixels drawn evenly, half on instances drawn evenly."""
 PEAK_RATE = 1e-3
-FOCAL_WEIGHT = 5.0
+FOCAL_WEIGHT, SCORE_WEIGHT = 5.0, 4.0
 SMALLEST_AREA = 24
 """Instances with fewer pixels are not asked for."""
 
@@ -107,7 +107,7 @@ def prompt_loss(trainee: Trainee, embedding: Tensor, points: Tensor, masks: Tens
     loss, iou = mask_losses(valid, target)
     regression = ((score.float() - iou) ** 2).mean()
     masked = (0.5 * loss[:, 0] + loss[:, 1:].min(1).values).mean()
-    return masked + regression + trainee.affinity_loss(embedding, points, masks)
+    return masked + SCORE_WEIGHT * regression + trainee.affinity_loss(embedding, points, masks)
 
 
 def main() -> int:

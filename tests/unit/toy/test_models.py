@@ -86,7 +86,8 @@ def test_sam_predictor_works(views: Views) -> None:
 
 def test_dino_tokens_beat_raw_patches(views: Views) -> None:
     model = build_toy_dino(WEIGHTS / "dino.safetensors")
-    assert measure.patch_comparison(model, views)["points_above_raw"] >= 8
+    report = measure.patch_comparison(model, views, range(0, 16, 2), range(1, 16, 2))
+    assert report["points_above_raw"] >= 5  # the card's number is >= 10 on a larger sample
 
 
 def test_dino_takes_any_multiple_of_eight() -> None:
