@@ -198,7 +198,7 @@ def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
         for scene in scenes:
             wanted = scene_settings(config.sample_frames, scene)
             if scene.path:
-                list_scene(scene.path, wanted.layout, wanted.frames)
+                list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
         found[path] = [f"{scene.dataset}/{scene.scene}" for scene in scenes]
     return found
 

@@ -21,7 +21,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
-Layout = Literal["replica", "semantic_nerf"]
+Layout = Literal["replica", "semantic_nerf", "nice_slam", "scannet", "llff", "colmap", "nerfstudio"]
 
 
 class Strict(BaseModel):
@@ -58,6 +58,11 @@ class SampleFrames(Strict):
     """Given together with `width`."""
     test_every: Positive = 10
     """Frame i is held out when i mod test_every == 0 (method 1.1)."""
+    held_out: Literal["every_nth", "labelled"] = "every_nth"
+    """`labelled`: the views that have ground truth are held out and no other (3DOVS scenes)."""
+    classes: str = ""
+    """Class names: a list of the package (`replica_51`, `scannet_20`, `nyu_40`), or a text file
+    with one name a line. The scene's own list when empty. Ground truth of other names is void."""
     box: Literal["triangulated", "as_shipped"] = "triangulated"
     """Scene box. `triangulated`: robust bounds of image features triangulated over the training
     frames. `as_shipped`: the cube of +-1.5 around the world origin after dividing translations by
@@ -69,6 +74,8 @@ class ReadTruth(Strict):
 
     layout: Layout = "replica"
     """Folder layout of the scene."""
+    classes: str = ""
+    """As in `sample_frames`, and the same there."""
 
 
 class ProposeRegions(Strict):
@@ -125,7 +132,29 @@ class Simulated(Strict):
     """Seed of class vectors, noise and confusion."""
 
 
-Encoder = Annotated[OpenClip | Simulated, Field(discriminator="kind")]
+class LSeg(Strict):
+    """LSeg: a ViT with a DPT head whose pixels live in the space of CLIP text."""
+
+    kind: Literal["lseg"]
+    """Always `lseg`."""
+    weights: str
+    """The published checkpoint, or its state dict as safetensors."""
+    cell: Positive = 8
+    """Features are stored as means of squares of so many pixels."""
+
+
+class Precomputed(Strict):
+    """Label maps or feature maps made elsewhere (FC-CLIP, for example), one per frame."""
+
+    kind: Literal["precomputed"]
+    """Always `precomputed`."""
+    folder: str
+    """Folder of the maps and their `manifest.json`; `{dataset}` and `{scene}` are filled in."""
+    cell: Positive = 8
+    """Maps are stored as means of squares of so many pixels."""
+
+
+Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminator="kind")]
 
 
 class CacheClip(Strict):
@@ -350,6 +379,11 @@ class Config(Strict):
     """Folder of everything that is made, relative to the directory the workflow runs in."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` is CUDA where there is one."""
+    weights_table: str = "config/weights.tsv"
+    """Where weight files come from: one row per file, read by `fetch_weights`."""
+    weights_dir: str = ""
+    """A folder that already holds weight files under their own names, for machines without a
+    network; `fetch_weights` looks there first."""
     compute_threads: Positive = 1
     """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
     setting and not Snakemake's thread count."""
@@ -402,6 +436,8 @@ class Scene(Strict):
     width: Positive | None = None
     """As in `sample_frames`."""
     height: Positive | None = None
+    """As in `sample_frames`."""
+    classes: str = ""
     """As in `sample_frames`."""
 
     @model_validator(mode="after")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -15,8 +17,12 @@ ROTATION_TOLERANCE = 1e-2
 PRINCIPAL_POINT_TOLERANCE = 1e-3
 
 
-def open_image(path: Path) -> Image.Image:
-    """A decoded image; UserError when missing, truncated or not an image."""
+def open_image(path: Path | BinaryIO, where: str = "") -> Image.Image:
+    """A decoded image; UserError when missing, truncated or not an image.
+
+    Args:
+        where: names the image in messages where `path` is an open file.
+    """
     try:
         with Image.open(path) as image:
             image.load()
@@ -25,13 +31,14 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"{path}: no such image") from None
     except Exception as error:  # Pillow raises many kinds for damaged bytes
         raise UserError(
-            f"{path}: not a readable image ({error})", "replace the file; PNG and JPEG are read"
+            f"{where or path}: not a readable image ({error})",
+            "replace the file; PNG and JPEG are read",
         ) from None
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """u8 (H, W, 3); transparency is blended over white (method 1.1)."""
-    image = open_image(path)
+def read_rgb(path: Path | BinaryIO, where: str = "") -> np.ndarray:
+    """u8 (H, W, 3); transparency is blended over white (method 1.1). Arguments as `open_image`."""
+    image = open_image(path, where)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -126,20 +133,25 @@ def camera_matrix(path: Path, width: int, height: int) -> np.ndarray:
             "rows are fx 0 cx / 0 fy cy / 0 0 1",
         )
     matrix = np.array(rows, dtype=np.float64)[:3, :3]
+    return half_pixel_centres(checked_camera(matrix, str(path), width, height), width, height)
+
+
+def checked_camera(matrix: np.ndarray, where: str, width: int, height: int) -> np.ndarray:
+    """A camera matrix (3, 3) as given; UserError unless it can belong to images of this size."""
     if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
         raise UserError(
-            f"{path}: found focal lengths {matrix[0, 0]} and {matrix[1, 1]}, "
+            f"{where}: found focal lengths {matrix[0, 0]} and {matrix[1, 1]}, "
             "expected positive finite numbers"
         )
     if matrix[0, 1] != 0:
-        raise UserError(f"{path}: found skew {matrix[0, 1]}, expected 0", "undistort the images")
+        raise UserError(f"{where}: found skew {matrix[0, 1]}, expected 0", "undistort the images")
     if not (0 < matrix[0, 2] < width and 0 < matrix[1, 2] < height):
         raise UserError(
-            f"{path}: principal point ({matrix[0, 2]}, {matrix[1, 2]}) lies outside the "
+            f"{where}: principal point ({matrix[0, 2]}, {matrix[1, 2]}) lies outside the "
             f"{width}x{height} images",
             "intrinsics belong to the native image size",
         )
-    return half_pixel_centres(matrix, width, height)
+    return matrix
 
 
 def half_pixel_centres(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -213,3 +225,21 @@ def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
             )
         seen[name] = identity
     return names
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; UserError when it is anything else."""
+    try:
+        found = json.loads(read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: found a {type(found).__name__}, expected a JSON object")
+    return found
+
+
+def read_names(path: Path) -> list[str]:
+    """Class names, one per line; UserError when there is none or one is there twice."""
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    names = {number: line for number, line in enumerate(lines, start=1) if line}
+    return list(check_classes(names, path).values())

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes import replica, semantic_nerf
+from ovnerf.scenes import colmap, llff, nerfstudio, nice_slam, replica, scannet, semantic_nerf
 from ovnerf.scenes.files import (
     check_size,
     read_label_ids,
+    read_names,
     read_rgb,
     resize_labels,
     resize_rgb,
     scale_camera,
     target_size,
 )
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.layouts import Listing, check_count
 from ovnerf.stores import VOID
 
-READERS: dict[str, ModuleType] = {"replica": replica, "semantic_nerf": semantic_nerf}
-"""Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`."""
+READERS: dict[str, ModuleType] = {
+    "replica": replica,
+    "semantic_nerf": semantic_nerf,
+    "nice_slam": nice_slam,
+    "scannet": scannet,
+    "llff": llff,
+    "colmap": colmap,
+    "nerfstudio": nerfstudio,
+}
+"""Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`; where the layout needs
+them also `photos` and `label_ids` (files that are not plain images), `NO_POSE` (why a pose may be
+NaN) and `LABELS_OF_ANY_SIZE`."""
+ASPECT_TOLERANCE = 0.01
+"""Label images of another size must have the photos' aspect ratio within this."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +66,24 @@ class Frames:
     classes: tuple[str, ...]
 
 
-def read_frames(listing: Listing, width: int | None, height: int | None, test_every: int) -> Frames:
-    """Read, check and resize the listed frames. UserError for anything a person can mend."""
+def read_frames(
+    listing: Listing,
+    width: int | None,
+    height: int | None,
+    test_every: int,
+    held_out: Literal["every_nth", "labelled"] = "every_nth",
+) -> Frames:
+    """Read, check and resize the listed frames. UserError for anything a person can mend.
+
+    Every listed frame must have a pose: see `without_lost_frames`.
+    """
     reader = READERS[listing.layout]
-    names = reader.classes(listing)
+    names = class_names(listing)
     pose = reader.poses(listing)
-    native = read_rgb(listing.images[0]).shape[:2]
+    native = next(native_images(listing)).shape[:2]
     camera = reader.intrinsics(listing, native[1], native[0])
     size = target_size(native, width, height)
-    rgb = np.empty((len(listing.images), *size, 3), dtype=np.uint8)
+    rgb = np.empty((len(listing.names), *size, 3), dtype=np.uint8)
     for index, image in enumerate(native_images(listing)):
         rgb[index] = resize_rgb(image, size)
     return Frames(
@@ -69,9 +93,51 @@ def read_frames(listing: Listing, width: int | None, height: int | None, test_ev
         intrinsics=scale_camera(camera, native, size),
         native_size=native,
         native_intrinsics=camera,
-        split=split_frames(len(listing.images), test_every),
-        classes=tuple(names.values()),
+        split=split_frames(len(listing.names), test_every)
+        if held_out == "every_nth"
+        else split_labelled(listing),
+        classes=tuple(names),
     )
+
+
+def without_lost_frames(listing: Listing) -> Listing:
+    """The listing without frames that have no pose; they are added to its `dropped`."""
+    reader = READERS[listing.layout]
+    if not hasattr(reader, "NO_POSE"):
+        return listing
+    posed = np.isfinite(reader.poses(listing)).all((1, 2))
+    if posed.all():
+        return listing
+    kept = [name for name, good in zip(listing.names, posed, strict=True) if good]
+    lost = [
+        (name, reader.NO_POSE) for name, good in zip(listing.names, posed, strict=True) if not good
+    ]
+    check_count(listing.folder, len(kept), None)
+    return replace(listing.only(kept), dropped=(*listing.dropped, *lost))
+
+
+def class_names(listing: Listing) -> list[str]:
+    """The scene's class list, without void; UserError when it has none and none is asked for."""
+    if listing.class_list is not None:
+        return read_names(listing.class_list)
+    if listing.classes is None:
+        raise UserError(
+            f"{listing.folder}: the scene has no class list, and none is asked for",
+            "name one as `classes`, in `sample_frames` or in the scene sheet (config/README.md)",
+        )
+    return list(READERS[listing.layout].classes(listing).values())
+
+
+def split_labelled(listing: Listing) -> np.ndarray:
+    """u8 (n,): frames with ground truth are held out; UserError when none or all have it."""
+    split = np.array([label is not None for label in listing.labels], dtype=np.uint8)
+    if split.all() or not split.any():
+        raise UserError(
+            f"{listing.folder}: found labels on {int(split.sum())} of {len(split)} frames, which "
+            "leaves nothing to train on or nothing to test",
+            "set `held_out: every_nth`",
+        )
+    return split
 
 
 def split_frames(count: int, test_every: int) -> np.ndarray:
@@ -82,11 +148,23 @@ def split_frames(count: int, test_every: int) -> np.ndarray:
 def native_images(listing: Listing) -> Iterator[np.ndarray]:
     """u8 (H, W, 3) of each listed image at its own size; all must agree with the first."""
     size: tuple[int, int] | None = None
-    for path in listing.images:
-        image = read_rgb(path)
+    photos = getattr(READERS[listing.layout], "photos", plain_photos)
+    for image, path in zip(photos(listing), photo_paths(listing), strict=True):
         size = size or image.shape[:2]
-        check_size(path, image.shape, size, listing.images[0])
+        check_size(path, image.shape, size, photo_paths(listing)[0])
         yield image
+
+
+def plain_photos(listing: Listing) -> Iterator[np.ndarray]:
+    """u8 (H, W, 3) of layouts with one plain image per frame."""
+    return map(read_rgb, listing.images)
+
+
+def photo_paths(listing: Listing) -> Sequence[Path]:
+    """One path per frame, for messages; a frame inside a file is named after the file."""
+    if len(listing.images) == len(listing.names):
+        return listing.images
+    return [Path(f"{listing.images[0]}, frame {name}") for name in listing.names]
 
 
 def read_labels(
@@ -102,21 +180,46 @@ def read_labels(
         UserError: missing or unreadable file, another size, an id outside the class list.
     """
     reader = READERS[listing.layout]
-    names = reader.classes(listing)
-    paths = listing.label_inputs()[: len(listing.images)]  # the class list comes last
-    labels = np.empty((len(paths), *size), dtype=np.uint16)
-    for index, path in enumerate(paths):
-        found = read_label_ids(path)
-        check_size(path, found.shape, native, listing.images[index])
-        table = index_table(found, list(names), reader.VOID_IDS, f"{path}", str(listing.classes))
+    listing.label_inputs()  # refuses missing ones
+    names = class_names(listing)
+    position = {name: index for index, name in enumerate(names)}
+    ids = {identity: position.get(name, VOID) for identity, name in reader.classes(listing).items()}
+    labels = np.full((len(listing.names), *size), VOID, dtype=np.uint16)
+    for index, path in enumerate(listing.labels):
+        if path is None:
+            continue
+        found = (
+            reader.label_ids(listing, index)
+            if hasattr(reader, "label_ids")
+            else read_label_ids(path)
+        )
+        check_label_size(listing, path, found.shape, native)
+        table = index_table(found, ids, reader.VOID_IDS, f"{path}", str(listing.classes))
         labels[index] = resize_labels(table[found], size)
-    return labels, list(names.values())
+    return labels, names
+
+
+def check_label_size(
+    listing: Listing, path: Path, found: tuple[int, ...], native: tuple[int, int]
+) -> None:
+    """UserError unless a label image has its photo's size, or its aspect where that is usual."""
+    if not hasattr(READERS[listing.layout], "LABELS_OF_ANY_SIZE"):
+        check_size(path, found, native, photo_paths(listing)[0])
+    elif abs(found[1] / found[0] * native[0] / native[1] - 1) > ASPECT_TOLERANCE:
+        raise UserError(
+            f"{path}: found size {found[1]}x{found[0]}, expected the aspect ratio of the photos, "
+            f"{native[1]}x{native[0]}"
+        )
 
 
 def index_table(
-    found: np.ndarray, ids: list[int], void: tuple[int, ...], where: str, classes: str
+    found: np.ndarray, ids: dict[int, int], void: tuple[int, ...], where: str, classes: str
 ) -> np.ndarray:
-    """u16 lookup table from file id to class index; UserError for ids without a class."""
+    """u16 lookup table from file id to class index; UserError for ids without a class.
+
+    Args:
+        ids: file id -> class index, VOID for classes that are not in the list.
+    """
     unknown = sorted(set(np.unique(found).tolist()) - set(ids) - set(void))
     if unknown:
         raise UserError(
@@ -125,5 +228,5 @@ def index_table(
             "add the class to the list or mend the label image",
         )
     table = np.full(max([*ids, *void]) + 1, VOID, dtype=np.uint16)
-    table[ids] = np.arange(len(ids), dtype=np.uint16)
+    table[list(ids)] = list(ids.values())
     return table

@@ -20,8 +20,10 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
     """Write truth.zarr beside frames.zarr: same frames, same size; returns counts."""
     store = open_store(frames, "frames")
     names = list(store.attrs["names"])
-    listing = list_scene(folder, settings.layout, len(names))
-    if list(listing.names) != names:
+    listing = list_scene(folder, settings.layout, None, settings.classes)
+    if set(names) <= set(listing.names):
+        listing = listing.only(names)
+    else:
         raise UserError(
             f"{folder}: the frames differ from those in {frames}",
             "the folder or `layout` changed since; rerun sample_frames",
@@ -31,7 +33,7 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
     label, found = read_labels(listing, native, (height, width))
     if list(found) != list(store.attrs["classes"]):
         raise UserError(
-            f"{listing.classes}: the class list differs from that in {frames}",
+            f"{listing.class_inputs()[0]}: the class list differs from that in {frames}",
             "the list changed since; rerun sample_frames",
         )
     write_store(
@@ -44,10 +46,7 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
             settings.model_dump(mode="json"),
             {
                 "frames": store.attrs["digest"],
-                **{
-                    str(path.relative_to(listing.folder)): file_digest(path)
-                    for path in listing.label_inputs()
-                },
+                **{listing.name_of(path): file_digest(path) for path in listing.label_inputs()},
             },
         ),
     )

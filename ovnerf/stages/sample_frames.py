@@ -13,7 +13,7 @@ from ovnerf.config import SampleFrames
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.scenes.box import Box, as_shipped, triangulated
-from ovnerf.scenes.frames import Frames, native_images, read_frames
+from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
 from ovnerf.scenes.layouts import Listing, list_scene
 from ovnerf.splits import TRAIN
 from ovnerf.stores import write_store
@@ -21,8 +21,12 @@ from ovnerf.stores import write_store
 
 def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     """Read `folder`, write the frames store `out`; returns counts, the box rule and a warning."""
-    listing = list_scene(folder, settings.layout, settings.frames)
-    frames = read_frames(listing, settings.width, settings.height, settings.test_every)
+    listing = list_scene(folder, settings.layout, settings.frames, settings.classes)
+    sampled = input_digests(listing)
+    listing = without_lost_frames(listing)
+    frames = read_frames(
+        listing, settings.width, settings.height, settings.test_every, settings.held_out
+    )
     if not (frames.split == TRAIN).any():
         raise UserError(
             f"test_every: found {settings.test_every}, which leaves no training frame",
@@ -39,13 +43,14 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
             "split": frames.split,
         },
         attributes(listing, frames, box),
-        result_digest("sample_frames", settings.model_dump(mode="json"), input_digests(listing)),
+        result_digest("sample_frames", settings.model_dump(mode="json"), sampled),
     )
     return {
         "frames": len(frames.names),
         "train": int((frames.split == TRAIN).sum()),
         "size": [frames.rgb.shape[2], frames.rgb.shape[1]],
         "classes": len(frames.classes),
+        **({"dropped": len(listing.dropped)} if listing.dropped else {}),
         "box": box.rule,
         "box_points": box.points,
         "box_metres": (box.high - box.low).round(3).tolist(),
@@ -67,19 +72,18 @@ def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
     return {
         "names": list(frames.names),
         "classes": list(frames.classes),
-        "dataset_classes_source": listing.classes.name,
+        "dataset_classes_source": listing.class_inputs()[0].name,
         "layout": listing.layout,
         "native_size": list(frames.native_size),
         "similarity": {"scale": box.similarity.scale, "centre": list(box.similarity.centre)},
         "box": box.in_scene(),
         "box_rule": box.rule,
-        "dropped": [],
+        "dropped": [{"name": name, "reason": reason} for name, reason in listing.dropped],
     }
 
 
 def input_digests(listing: Listing) -> dict[str, str]:
-    """sha256 of every file read, by its path inside the scene folder."""
+    """sha256 of every file read, by its name in the scene folder."""
     return {
-        str(path.relative_to(listing.folder)): file_digest(path)
-        for path in sorted(set(listing.image_inputs()))
+        listing.name_of(path): file_digest(path) for path in sorted(set(listing.image_inputs()))
     }

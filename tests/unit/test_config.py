@@ -102,7 +102,7 @@ def test_every_bad_key_is_reported_at_once() -> None:
         ("dataset\tscene\tpth\nd\ts\tp\n", "pth: unknown key"),
         ("dataset\tscene\tpath\nd\ta/b\tp\n", "scene: String should match pattern"),
         ("dataset\tscene\tpath\nd\ts\tp\tq\n", "found 4 cells, expected 3"),
-        ("dataset\tscene\tpath\tlayout\nd\ts\tp\tcolmap\n", "layout: Input should be 'replica'"),
+        ("dataset\tscene\tpath\tlayout\nd\ts\tp\tfolders\n", "layout: Input should be 'replica'"),
     ],
 )
 def test_a_bad_sheet_is_one_message_with_the_row(tmp_path: Path, text: str, said: str) -> None:
@@ -153,7 +153,7 @@ def test_a_bad_variant_is_one_message_with_the_file(tmp_path: Path, text: str, s
     ("text", "said"),
     [
         ("kind: openclip\nmodel: ViT-B-16", "encoder.openclip.weights: Field required"),
-        ("kind: lseg", "does not match any of the expected tags"),
+        ("kind: segmenter", "does not match any of the expected tags"),
         ("kind: simulated\nnoise: -1", "noise: Input should be greater than or equal to 0"),
         ("kind: simulated\nblur: 1", "blur: unknown key"),
     ],

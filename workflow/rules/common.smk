@@ -76,7 +76,7 @@ def scene_files(checked, scene):
             "labels": [f"{room}/room.json"],
         }
     wanted = settings.scene_settings(checked.sample_frames, scene)
-    listing = list_scene(scene.path, wanted.layout, wanted.frames)
+    listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
     labels = listing.label_inputs() if any(listing.labels) else []
     return {
         "folder": scene.path,
@@ -123,7 +123,7 @@ def settings_of(wildcards, stage):
         section = settings.scene_settings(getattr(CONFIG, stage), scene)
     elif stage == "read_truth":
         frames = settings.scene_settings(CONFIG.sample_frames, scene)
-        section = settings.ReadTruth(layout=frames.layout)
+        section = settings.ReadTruth(layout=frames.layout, classes=frames.classes)
     elif stage == "cache_clip":
         section = ENCODERS[wildcards.encoder]
     elif stage == "train_trunk":

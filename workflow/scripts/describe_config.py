@@ -18,7 +18,7 @@ from pydantic import BaseModel
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config import Config, OpenClip, Scene, Simulated  # noqa: E402
+from ovnerf.config import Config, LSeg, OpenClip, Precomputed, Scene, Simulated  # noqa: E402
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
 README = REPOSITORY / "config" / "README.md"
@@ -94,6 +94,8 @@ def reference() -> str:
     lines += sections(Scene, "Scene sheet, one row per scene")
     lines += sections(OpenClip, "Encoder file, `kind: openclip`")
     lines += sections(Simulated, "Encoder file, `kind: simulated`")
+    lines += sections(LSeg, "Encoder file, `kind: lseg`")
+    lines += sections(Precomputed, "Encoder file, `kind: precomputed`")
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,0 +1,53 @@
+"""Reader of the `nice_slam` layout: Replica as rendered for SLAM, labels where someone added them.
+
+scene/
+  results/         frame000000.jpg ... depth000000.png ...
+  traj.txt         line N (from 0) is the pose of frame N: 16 numbers, camera-to-world, OpenCV
+  cam_params.json  {"camera": {"w", "h", "fx", "fy", "cx", "cy"}}, or one folder above
+  semantic_class/  semantic_class_0.png ..., optional; ids of info_semantic.json
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ovnerf.errors import UserError
+from ovnerf.scenes.files import camera_matrix, checked_camera, half_pixel_centres, read_json
+from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.semantic_nerf import VOID_IDS, classes, poses
+
+__all__ = ["VOID_IDS", "classes", "intrinsics", "poses"]
+
+DEFAULT_SIZE = (1200, 680)
+DEFAULT_FOCAL = 600.0
+"""Of the public renderings; their centre is the middle of the image."""
+
+
+def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
+    """f64 (3, 3) of the native size, pixel centres at +0.5."""
+    path = listing.intrinsics
+    if path is None:
+        if (width, height) != DEFAULT_SIZE:
+            raise UserError(
+                f"{listing.folder}: no cam_params.json, and images are {width}x{height}; the "
+                "default camera is known for 1200x680 only",
+                "add intrinsics.txt (3x3) or cam_params.json",
+            )
+        return np.array([[DEFAULT_FOCAL, 0, width / 2], [0, DEFAULT_FOCAL, height / 2], [0, 0, 1]])
+    if path.suffix == ".txt":
+        return camera_matrix(path, width, height)
+    camera = read_json(path).get("camera", {})
+    try:
+        size = (int(camera["w"]), int(camera["h"]))
+        fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a camera ({type(error).__name__}: {error})",
+            'expected {"camera": {"w", "h", "fx", "fy", "cx", "cy"}}',
+        ) from None
+    if size != (width, height):
+        raise UserError(
+            f"{path}: found a camera of {size[0]}x{size[1]}, expected {width}x{height} (images)"
+        )
+    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    return half_pixel_centres(checked_camera(matrix, str(path), width, height), width, height)
