@@ -24,7 +24,7 @@ from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.sam import DECODER_WIDTH, PATCH, build_toy_sam, decode_points
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 2800
+ITERATIONS = 2500
 IMAGES = 6
 PROMPTS = 8
 """Points per image and step: half on pixels drawn evenly, half on instances drawn evenly."""

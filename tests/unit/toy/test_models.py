@@ -1,7 +1,5 @@
 """The shipped toy weights: size, strict loading through the real libraries, floors on a sample."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,40 +94,6 @@ def test_dino_takes_any_multiple_of_eight() -> None:
     assert tokens.shape == (1, 1 + 15 * 20, 96)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_training_goes_on_after_a_kill_with_the_same_weights(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Four steps at once, against two steps, a kill, and a second start."""
-    import importlib
-
-    from ovnerf.toy import training
-
-    script = importlib.import_module(f"ovnerf.toy.train_{name}")
-    monkeypatch.setattr(script, "TRAINING_SEEDS", TRAINING_SEEDS[:1])
-    monkeypatch.setattr(training, "CHECKPOINT_EVERY", 2)
-    real_save = training.save_whole
-
-    def run(out: Path) -> bytes:
-        options = ["--cache", str(tmp_path / "views"), "--out", str(out), "--iterations", "4"]
-        monkeypatch.setattr(sys, "argv", ["train", *options])
-        script.main()
-        return out.read_bytes()
-
-    def killed(path: Path, write) -> None:
-        real_save(path, write)
-        raise KeyboardInterrupt
-
-    whole = run(tmp_path / "whole.safetensors")
-    monkeypatch.setattr(training, "save_whole", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "parts.safetensors")
-    assert (tmp_path / "parts.partial.pt").is_file()
-    monkeypatch.setattr(training, "save_whole", real_save)
-    assert run(tmp_path / "parts.safetensors") == whole
-    assert not (tmp_path / "parts.partial.pt").exists()
-
-
 def test_best_overlap_by_hand() -> None:
     instance = np.zeros((4, 4), np.uint16)
     instance[:2] = 1
@@ -138,11 +102,6 @@ def test_best_overlap_by_hand() -> None:
     masks[1, :3] = True  # 8 of 12: IoU 2/3
     assert measure.best_overlaps(masks, instance).tolist() == pytest.approx([2 / 3])
     assert measure.best_overlaps(masks[:0], instance).tolist() == [0]
-
-
-def test_scripts_explain_themselves() -> None:
-    command = [sys.executable, "-m", "ovnerf.toy.train_clip", "--help"]
-    assert "--cache" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_cached_views_are_used_again(tmp_path: Path) -> None:
