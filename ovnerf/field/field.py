@@ -12,12 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from ovnerf.field import native
 from ovnerf.field.compositing import composite, rendering_weights, transmittance
 from ovnerf.field.heads import ClipHead, ColourHead
-from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
-from ovnerf.field.sampling import Samples, march
-from ovnerf.field.vm import VectorMatrixGrid, locate
+from ovnerf.field.occupancy import (
+    BLOCK,
+    COARSE,
+    OccupancyGrid,
+    corner_occupancy,
+    occupied_bounds,
+)
+from ovnerf.field.sampling import Samples, march, ray_steps
+from ovnerf.field.vm import VectorMatrixGrid
 
 TRANSMITTANCE_END = 1e-4
 """A ray ends here: w <= T, so every later sample would fall under the weight threshold."""
@@ -90,29 +98,86 @@ class RadianceField(nn.Module):
 
     def optical_depth(self, samples: Samples) -> Tensor:
         """sigma x delta x distance_scale per sample (s,); density is a ReLU (method 4.1)."""
-        corners = locate(samples.point, self.density.resolution)
-        sigma = torch.relu(self.density.density(corners))
+        sigma = torch.relu(self.density.density(samples.point))
         return sigma * samples.delta * self.shape.distance_scale
 
-    @torch.no_grad()
-    def visible(self, samples: Samples) -> Samples:
+    def visible(self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None) -> Samples:
         """Samples with density that light reaches: the others carry no weight and no gradient."""
-        depth = self.optical_depth(samples)
-        reached = transmittance(depth, samples.offset, samples.ray) > TRANSMITTANCE_END
-        return samples.keep((depth > 0) & reached)
+        return self.trace(origin, direction, jitter, None, 0.0, TRANSMITTANCE_END)[0]
+
+    def bright(
+        self,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None = None,
+        limit: int | None = None,
+    ) -> tuple[Samples, Tensor]:
+        """Samples with weight above the threshold and their weights (s,); no gradient.
+
+        w <= T, so a ray ends where T is at the threshold.
+        """
+        threshold = self.shape.weight_threshold
+        return self.trace(origin, direction, jitter, limit, threshold, threshold)
 
     @torch.no_grad()
-    def weigh(self, samples: Samples) -> tuple[Samples, Tensor]:
-        """Samples with weight above the threshold and their weights (s,); no gradient."""
+    def trace(
+        self,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None,
+        limit: int | None,
+        faintest: float,
+        last_light: float,
+    ) -> tuple[Samples, Tensor]:
+        """Samples of weight above `faintest` where more than `last_light` arrives; weights (s,)."""
+        if self.density.native(origin):
+            return self.trace_natively(origin, direction, jitter, limit, faintest, last_light)
+        samples = self.march(origin, direction, jitter, limit)
         depth = self.optical_depth(samples)
-        weight = rendering_weights(depth, samples.offset, samples.ray)
-        mask = weight > self.shape.weight_threshold
+        light = transmittance(depth, samples.offset, samples.ray)
+        weight = -torch.expm1(-depth) * light
+        mask = (weight > faintest) & (light > last_light)
         return samples.keep(mask), weight[mask]
+
+    def trace_natively(
+        self,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None,
+        limit: int | None,
+        faintest: float,
+        last_light: float,
+    ) -> tuple[Samples, Tensor]:
+        """`trace` by the compiled loop: the same samples."""
+        shape, grid, limit = self.shape, self.density, limit or self.limit
+        first, steps = ray_steps(
+            origin, direction, self.box, self.step, limit, shape.near, shape.far, jitter
+        )
+        count, distance, weight, point = native.march(
+            origin,
+            direction,
+            first,
+            steps,
+            self.step,
+            limit,
+            self.box,
+            self.occupancy.cells,
+            (self.occupancy.coarse, BLOCK, COARSE),
+            grid.resolution,
+            grid.planes,
+            grid.lines,
+            shape.distance_scale,
+            faintest,
+            last_light,
+        )
+        offset = functional.pad(count.cumsum(0), (1, 0))
+        ray = torch.repeat_interleave(torch.arange(len(count)), count)
+        delta = torch.full_like(distance, self.step)
+        return Samples(offset, ray, distance, delta, point), weight
 
     def appearance_features(self, samples: Samples) -> Tensor:
         """x_i per sample (s, 27)."""
-        corners = locate(samples.point, self.appearance.resolution)
-        return self.basis(self.appearance.features(corners))
+        return self.basis(self.appearance.features(samples.point))
 
     def render_colour(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None, background: float
@@ -122,7 +187,7 @@ class RadianceField(nn.Module):
         Returns:
             rgb (r, 3) over a grey `background`, and the number of samples that were evaluated.
         """
-        samples = self.visible(self.march(origin, direction, jitter))
+        samples = self.visible(origin, direction, jitter)
         depth = self.optical_depth(samples)
         weight = rendering_weights(depth, samples.offset, samples.ray)
         opacity = composite(weight, torch.ones_like(weight)[:, None], samples.offset, samples.ray)
@@ -142,8 +207,7 @@ class RadianceField(nn.Module):
             plane = torch.stack(
                 torch.meshgrid(axis[0][index : index + 1], axis[1], axis[2], indexing="ij"), -1
             )
-            corners = locate(plane.view(-1, 3), (x, y, z))
-            sigma = torch.relu(self.density.density(corners))
+            sigma = torch.relu(self.density.density(plane.view(-1, 3)))
             alpha[index] = -torch.expm1(-sigma * self.step).view(y, z)
         return alpha
 
@@ -239,8 +303,7 @@ class SemanticField(nn.Module):
 
     def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
         """s(r) = softmax of the composited per-sample sigmoids: (r, K) (method 2)."""
-        corners = locate(samples.point, self.select.resolution)
-        vote = torch.sigmoid(self.select_basis(self.select.features(corners)))
+        vote = torch.sigmoid(self.select_basis(self.select.features(samples.point)))
         return composite(weight, vote, samples.offset, samples.ray).softmax(-1)
 
     def header(self) -> dict[str, Any]:

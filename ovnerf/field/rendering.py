@@ -95,7 +95,7 @@ def view_weights(field: RadianceField, camera: Camera) -> ViewWeights:
     counts, distances, weights = [], [], []
     for begin in range(0, len(origin), TILE_RAYS):
         tile = slice(begin, begin + TILE_RAYS)
-        samples, weight = field.weigh(field.march(origin[tile], direction[tile]))
+        samples, weight = field.bright(origin[tile], direction[tile])
         counts.append(samples.offset.diff())
         distances.append(samples.distance)
         weights.append(weight)

@@ -55,6 +55,24 @@ def box_entry_exit(origin: Tensor, direction: Tensor, box: Tensor) -> tuple[Tens
     return torch.minimum(one, other).amax(-1), torch.maximum(one, other).amin(-1)
 
 
+def ray_steps(
+    origin: Tensor,
+    direction: Tensor,
+    box: Tensor,
+    step: float,
+    limit: int,
+    near: float,
+    far: float,
+    jitter: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Distance f32 (r,) of each ray's first sample, and its number of samples i64 (r,)."""
+    entry, leave = box_entry_exit(origin, direction, box)
+    begin = entry.clamp(near, far)
+    first = begin if jitter is None else begin + jitter * step
+    count = (((leave - first) / step).floor() + 1).clamp(0, limit)
+    return first, torch.where(leave < entry, torch.zeros_like(count), count).long()
+
+
 @torch.no_grad()
 def march(
     origin: Tensor,
@@ -76,12 +94,7 @@ def march(
         jitter: u in [0, 1), (r,), one per ray in training; None is 0 (evaluation).
     """
     rays = len(origin)
-    entry, leave = box_entry_exit(origin, direction, box)
-    begin = entry.clamp(near, far)
-    first = begin if jitter is None else begin + jitter * step
-    count = (((leave - first) / step).floor() + 1).clamp(0, limit)
-    count = torch.where(leave < entry, torch.zeros_like(count), count).long()
-
+    first, count = ray_steps(origin, direction, box, step, limit, near, far, jitter)
     scale, shift = 2 / (box[1] - box[0]), box[0]
 
     def normalised(ray: Tensor, distance: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 A grid of resolution (X, Y, Z) keeps plane m as (cells of the plane, rank) and line m as
 (cells of the line, rank): channels last, so that the four corners of a bilinear lookup are four
-contiguous rows and the lookup is a weighted row gather. Values at the corners of [-1, 1]
+contiguous rows and the lookup is a weighted row gather: compiled loops on CPU (`native`), tensor
+operations elsewhere. Values at the corners of [-1, 1]
 (align_corners), as in the paper's code.
 """
 
@@ -16,13 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovnerf.field import native
+
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)
 
 
 @dataclass(frozen=True)
 class Corners:
-    """Where points fall in a grid: shared by all branches of the same resolution.
+    """Where points fall in a grid.
 
     Attributes:
         plane_index: three i64 (s, 4), rows of the plane tensors.
@@ -34,11 +37,6 @@ class Corners:
     plane_weight: tuple[Tensor, ...]
     line_index: tuple[Tensor, ...]
     line_weight: tuple[Tensor, ...]
-
-    def __getitem__(self, keep: Tensor) -> Corners:
-        """The same for a subset of the points (indices or a mask)."""
-        pick = [tuple(part[keep] for part in parts) for parts in vars(self).values()]
-        return Corners(*pick)
 
 
 def locate(points: Tensor, resolution: Sequence[int]) -> Corners:
@@ -126,8 +124,13 @@ class VectorMatrixGrid(nn.Module):
             self.planes.append(0.1 * torch.randn(cells, rank, generator=generator))
             self.lines.append(0.1 * torch.randn(resolution[c], rank, generator=generator))
 
-    def products(self, corners: Corners) -> list[Tensor]:
-        """Plane x line per mode: three (s, r_m)."""
+    def native(self, points: Tensor) -> bool:
+        """Whether lookups at these points go through the compiled loops."""
+        return native.usable(points, *self.planes, *self.lines)
+
+    def products(self, points: Tensor) -> list[Tensor]:
+        """Plane x line per mode: three (s, r_m), by tensor operations."""
+        corners = locate(points, self.resolution)
         return [
             PlaneTimesLine.apply(plane, line, *where)
             for plane, line, *where in zip(
@@ -141,13 +144,19 @@ class VectorMatrixGrid(nn.Module):
             )
         ]
 
-    def density(self, corners: Corners) -> Tensor:
-        """Sum over modes and ranks: (s,)."""
-        return torch.stack([part.sum(-1) for part in self.products(corners)]).sum(0)
+    def density(self, points: Tensor) -> Tensor:
+        """Sum over modes and ranks at points (s, 3) in [-1, 1]^3: (s,)."""
+        if not self.native(points):
+            return torch.stack([part.sum(-1) for part in self.products(points)]).sum(0)
+        if torch.is_grad_enabled() and self.planes[0].requires_grad:
+            return self.features(points).sum(-1)
+        return native.density(points, self.resolution, self.planes, self.lines)
 
-    def features(self, corners: Corners) -> Tensor:
-        """Concatenated products: (s, r1 + r2 + r3)."""
-        return torch.cat(self.products(corners), -1)
+    def features(self, points: Tensor) -> Tensor:
+        """Concatenated products at points (s, 3) in [-1, 1]^3: (s, r1 + r2 + r3)."""
+        if not self.native(points):
+            return torch.cat(self.products(points), -1)
+        return native.Products.apply(points, self.resolution, *self.planes, *self.lines)
 
     def image(self, mode: int) -> Tensor:
         """Plane `mode` as a view (rows of axis b, columns of axis a, rank)."""

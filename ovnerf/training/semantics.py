@@ -300,9 +300,7 @@ class SemanticTraining:
         jitter = torch.rand(len(origin), generator=draw).to(origin.device)
         short = self.settings.ray_length == "as_shipped"
         limit = self.data.initial_samples if short else None
-        return self.field.radiance.weigh(
-            self.field.radiance.march(origin, direction, jitter, limit)
-        )
+        return self.field.radiance.bright(origin, direction, jitter, limit)
 
     def ray_features(self, samples: Samples) -> Tensor:
         """Appearance features per sample (s, 27); constant in stage A."""
@@ -310,7 +308,7 @@ class SemanticTraining:
             return self.field.radiance.appearance_features(samples)
 
     def logits(self, matrix: Tensor, ray: Tensor) -> Tensor:
-        """Cross-entropy logits (r, C): dot products, or cosines over a temperature (trap 12.2-4)."""
+        """Cross-entropy logits (r, C): dot products, or cosines over a temperature."""
         scores = text_scores(matrix, self.data.text, ray)
         if self.settings.logits == "dot":
             return scores

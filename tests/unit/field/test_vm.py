@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnerf.field.reference import grid_products
-from ovnerf.field.vm import VectorMatrixGrid, grid_resolution, locate
+from ovnerf.field.vm import VectorMatrixGrid, grid_resolution
 
 
 def grid(resolution=(7, 5, 6), ranks=(3, 2, 2)):
@@ -16,7 +16,7 @@ def test_lookup_equals_grid_sample(seed, size):
     table = grid(size)
     points = torch.rand(40, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     points[:2] = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
-    fast = table.features(locate(points, size))
+    fast = table.features(points)
     assert torch.allclose(fast, torch.cat(grid_products(table, points), -1), atol=1e-6)
 
 
@@ -24,7 +24,7 @@ def test_gradients_equal_grid_sample():
     table = grid()
     points = torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
     target = torch.randn(200, 7, generator=torch.Generator().manual_seed(2))
-    fast = (table.features(locate(points, table.resolution)) * target).sum()
+    fast = (table.features(points) * target).sum()
     slow = (torch.cat(grid_products(table, points), -1) * target).sum()
     for one, other in zip(
         torch.autograd.grad(fast, list(table.parameters())),
@@ -41,11 +41,11 @@ def test_density_by_hand():
             plane.copy_(torch.tensor([[0.0], [1], [2], [3]]))
             line.copy_(torch.tensor([[10.0], [20]]))
     # Middle of the cell: plane mean 1.5, line mean 15, three modes.
-    middle = locate(torch.zeros(1, 3), (2, 2, 2))
+    middle = torch.zeros(1, 3)
     assert table.density(middle).item() == pytest.approx(3 * 1.5 * 15)
     # Corner x=1, y=-1, z=-1: planes xy and xz hold 1 at their (first axis high) corner, plane yz 0;
     # lines z, y hold 10, line x 20.
-    corner = locate(torch.tensor([[1.0, -1, -1]]), (2, 2, 2))
+    corner = torch.tensor([[1.0, -1, -1]])
     assert table.density(corner).item() == pytest.approx(1 * 10 + 1 * 10 + 0 * 20)
 
 
@@ -78,16 +78,16 @@ def test_resize_keeps_a_linear_field():
             ramp = torch.linspace(0, 1, rows)[:, None] + torch.linspace(0, 2, columns)
             table.planes[mode].copy_(ramp.reshape(-1, 1))
             table.lines[mode].copy_(torch.linspace(1, 3, len(table.lines[mode]))[:, None])
-    before = table.features(locate(points, table.resolution))
+    before = table.features(points)
     table.resize((9, 11, 13))
     assert table.resolution == (9, 11, 13)
-    assert torch.allclose(table.features(locate(points, table.resolution)), before, atol=1e-5)
+    assert torch.allclose(table.features(points), before, atol=1e-5)
 
 
 def test_crop_keeps_values():
     table = grid((8, 8, 8))
     inner = torch.rand(30, 3, generator=torch.Generator().manual_seed(4)) * 0.8 - 0.4
-    before = table.features(locate(inner, (8, 8, 8)))
+    before = table.features(inner)
     low, high = [1, 2, 0], [7, 8, 8]
     table.crop(low, high)
     corner = torch.tensor([-1.0, -1, -1]) + 2 * torch.tensor(low) / 7
@@ -95,7 +95,7 @@ def test_crop_keeps_values():
     moved = (inner - corner) / (far - corner) * 2 - 1
     keep = moved.abs().amax(-1) <= 1
     assert keep.sum() > 10
-    after = table.features(locate(moved, table.resolution))
+    after = table.features(moved)
     assert torch.allclose(after[keep], before[keep], atol=1e-5)
 
 

@@ -1,0 +1,379 @@
+"""Compiled CPU loops for marching and grid lookups (numba); elsewhere torch does the same.
+
+A loop over samples keeps a point's corner rows and weights in registers, ends a ray where it is
+opaque, and writes only what is used; tensor code has to make all of these as tensors. Work is cut
+into one part per torch thread, no two parts add to the same number, and every sum has one order:
+results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+try:
+    from numba import njit
+except ImportError:  # The torch path serves then, slower.
+    njit = None  # type: ignore[assignment]
+
+PLAIN = {"nogil": True, "cache": True}
+SUMS = {**PLAIN, "fastmath": {"reassoc", "contract", "nsz"}}
+"""Sums over ranks may be reordered for vector units; positions never are."""
+INLINE = {"inline": "always"}
+"""Passing an array to a function that is not inlined costs more than the lookup."""
+AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
+"""Per mode: the plane's column and row axis, the line's axis."""
+SMALLEST_PART = 256
+"""Fewer rays or points than this are not worth a thread."""
+
+
+Tables = Sequence[Tensor]
+
+
+def usable(*tensors: Tensor) -> bool:
+    """Whether these tensors can go through the compiled loops: f32 on CPU, and numba there.
+
+    ``OVNERF_NATIVE=0`` in the environment turns the loops off.
+    """
+    wanted = njit is not None and os.environ.get("OVNERF_NATIVE", "1") != "0"
+    return wanted and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+def compiled(**options: Any) -> Callable[[Any], Any]:
+    """`numba.njit`; without numba the function stays as it is and is never called."""
+    return njit(**options) if njit is not None else lambda function: function
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The tensor's memory as a C-contiguous array."""
+    return tensor.detach().contiguous().numpy()
+
+
+def tables(parameters: Tables) -> tuple[np.ndarray, ...]:
+    """The planes or lines of a grid as arrays."""
+    return tuple(array(part) for part in parameters)
+
+
+def in_parts(work: Callable[[int, int], Any], count: int, smallest: int = SMALLEST_PART) -> list:
+    """`work(begin, end)` over 0..count-1, one part per torch thread; results in order."""
+    parts = max(1, min(torch.get_num_threads(), count // smallest))
+    if parts == 1:
+        return [work(0, count)]
+    edges = pairwise([count * part // parts for part in range(parts + 1)])
+    with ThreadPoolExecutor(parts) as pool:
+        return list(pool.map(lambda edge: work(*edge), edges))
+
+
+@compiled(**PLAIN)
+def corner_of(value, size):
+    """Lower corner and fraction of a coordinate in [-1, 1] on an axis of `size` corners."""
+    place = (value + np.float32(1)) * np.float32(0.5) * np.float32(size - 1)
+    place = max(place, np.float32(0))
+    low = min(int(place), size - 2)
+    return low, place - np.float32(low)
+
+
+@compiled(**PLAIN)
+def cell_of(value, size):
+    """Cell of a coordinate in [-1, 1] on an axis of `size` cells."""
+    cell = int((value + np.float32(1)) * np.float32(0.5) * np.float32(size))
+    return min(max(cell, 0), size - 1)
+
+
+@compiled(**INLINE)
+def mode_sum(plane, line, row, width, u, v, low, w):
+    """Sum over ranks of plane value x line value at one point of one mode."""
+    one = np.float32(1)
+    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+    total = np.float32(0)
+    for r in range(plane.shape[1]):
+        on_plane = a * plane[row, r] + b * plane[row + 1, r]
+        on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
+        total += on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
+    return total
+
+
+@compiled(**INLINE)
+def mode_products(plane, line, row, width, u, v, low, w, out, s, first):
+    """Plane value x line value at one point of one mode, into ``out[s, first:]``."""
+    one = np.float32(1)
+    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+    for r in range(plane.shape[1]):
+        on_plane = a * plane[row, r] + b * plane[row + 1, r]
+        on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
+        out[s, first + r] = on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
+
+
+@compiled(**SUMS)
+def density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2):
+    """Sum of all products at one point."""
+    i, u = corner_of(x, size[0])
+    j, v = corner_of(y, size[1])
+    k, w = corner_of(z, size[2])
+    return (
+        mode_sum(plane0, line0, j * size[0] + i, size[0], u, v, k, w)
+        + mode_sum(plane1, line1, k * size[0] + i, size[0], u, w, j, v)
+        + mode_sum(plane2, line2, k * size[1] + j, size[1], v, w, i, u)
+    )
+
+
+@compiled(**SUMS)
+def density_loop(begin, end, points, size, planes, lines, out):
+    """Densities before the ReLU of points begin..end-1."""
+    plane0, plane1, plane2 = planes
+    line0, line1, line2 = lines
+    for s in range(begin, end):
+        x, y, z = points[s, 0], points[s, 1], points[s, 2]
+        out[s] = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
+
+
+@compiled(**SUMS)
+def products_loop(begin, end, points, size, planes, lines, out):
+    """Products of points begin..end-1 into `out` (s, r1 + r2 + r3)."""
+    plane0, plane1, plane2 = planes
+    line0, line1, line2 = lines
+    one = plane0.shape[1]
+    two = one + plane1.shape[1]
+    for s in range(begin, end):
+        i, u = corner_of(points[s, 0], size[0])
+        j, v = corner_of(points[s, 1], size[1])
+        k, w = corner_of(points[s, 2], size[2])
+        mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, out, s, 0)
+        mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, out, s, one)
+        mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, out, s, two)
+
+
+@compiled(**SUMS)
+def gradient_loop(points, axes, size, plane, line, gradient, first, to_plane, to_line):
+    """Add the gradients of all points to one mode, whose ranks begin at column `first`.
+
+    Scratch rows, and one loop per table row: compilers do not vectorise loops that read one table
+    and write another at several places.
+    """
+    across, down, along = axes
+    width = size[across]
+    one = np.float32(1)
+    ranks = plane.shape[1]
+    for_plane = np.empty(ranks, np.float32)
+    for_line = np.empty(ranks, np.float32)
+    for s in range(len(points)):
+        i, u = corner_of(points[s, across], size[across])
+        j, v = corner_of(points[s, down], size[down])
+        k, w = corner_of(points[s, along], size[along])
+        row = j * width + i
+        a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+        for r in range(ranks):
+            g = gradient[s, first + r]
+            on_plane = a * plane[row, r] + b * plane[row + 1, r]
+            on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
+            for_plane[r] = g * ((one - w) * line[k, r] + w * line[k + 1, r])
+            for_line[r] = g * on_plane
+        for r in range(ranks):
+            to_plane[row, r] += a * for_plane[r]
+        for r in range(ranks):
+            to_plane[row + 1, r] += b * for_plane[r]
+        for r in range(ranks):
+            to_plane[row + width, r] += c * for_plane[r]
+        for r in range(ranks):
+            to_plane[row + width + 1, r] += d * for_plane[r]
+        for r in range(ranks):
+            to_line[k, r] += (one - w) * for_line[r]
+        for r in range(ranks):
+            to_line[k + 1, r] += w * for_line[r]
+
+
+@compiled(**PLAIN)
+def march_loop(
+    begin,
+    end,
+    origin,
+    direction,
+    first,
+    steps,
+    step,
+    limit,
+    shift,
+    scale,
+    cells,
+    coarse,
+    block,
+    group,
+    size,
+    planes,
+    lines,
+    factor,
+    faintest,
+    last_light,
+    count,
+    distance,
+    weight,
+    point,
+):
+    """Rays begin..end-1: writes samples of weight above `faintest` until T <= `last_light`.
+
+    Returns how many were written, from 0 on; `count` (r,) holds them per ray.
+    """
+    one = np.float32(1)
+    plane0, plane1, plane2 = planes
+    line0, line1, line2 = lines
+    half_block = np.float32((block - 1) / 2)
+    kept = 0
+    for r in range(begin, end):
+        ox, oy, oz = origin[r, 0], origin[r, 1], origin[r, 2]
+        dx, dy, dz = direction[r, 0], direction[r, 1], direction[r, 2]
+        before = kept
+        passed = 0.0
+        light = one
+        tested = -1
+        occupied = False
+        # The last sample of a full-length ray has no length, hence no weight.
+        for n in range(min(steps[r], limit - 1)):
+            if n // block != tested:
+                tested = n // block
+                t = first[r] + (np.float32(tested * block) + half_block) * step
+                occupied = coarse[
+                    cell_of((ox + dx * t - shift[0]) * scale[0] - one, cells.shape[0]) // group,
+                    cell_of((oy + dy * t - shift[1]) * scale[1] - one, cells.shape[1]) // group,
+                    cell_of((oz + dz * t - shift[2]) * scale[2] - one, cells.shape[2]) // group,
+                ]
+            if not occupied:
+                continue
+            t = first[r] + np.float32(n) * step
+            x = (ox + dx * t - shift[0]) * scale[0] - one
+            y = (oy + dy * t - shift[1]) * scale[1] - one
+            z = (oz + dz * t - shift[2]) * scale[2] - one
+            if abs(x) > one or abs(y) > one or abs(z) > one:
+                continue
+            i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
+            if not cells[i, j, cell_of(z, cells.shape[2])]:
+                continue
+            sigma = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
+            if sigma <= 0:
+                continue
+            depth = sigma * step * factor
+            value = -np.expm1(-depth) * light
+            if value > faintest:
+                distance[kept], weight[kept] = t, value
+                point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
+                kept += 1
+            passed += depth
+            light = np.float32(np.exp(-passed))
+            if light <= last_light:
+                break
+        count[r] = kept - before
+    return kept
+
+
+def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
+    """Summed products (s,) of points (s, 3); no gradient."""
+    out = np.empty(len(points), np.float32)
+    fixed = array(points), size, tables(planes), tables(lines), out
+    in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
+    return torch.from_numpy(out)
+
+
+class Products(torch.autograd.Function):
+    """All products (s, r1 + r2 + r3) of points (s, 3), with gradients for planes and lines."""
+
+    @staticmethod
+    def forward(context: Any, points: Tensor, size: tuple[int, ...], *grids: Tensor) -> Tensor:
+        context.save_for_backward(points, *grids)
+        context.size = size
+        out = np.empty((len(points), sum(part.shape[1] for part in grids[:3])), np.float32)
+        fixed = array(points), size, tables(grids[:3]), tables(grids[3:]), out
+        in_parts(lambda begin, end: products_loop(begin, end, *fixed), len(points))
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        points, *grids = context.saved_tensors
+        out = [torch.zeros_like(part) for part in grids]
+        place, slope = array(points), array(gradient)
+        firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
+
+        def add(begin: int, end: int) -> None:
+            for mode in range(begin, end):
+                gradient_loop(
+                    place,
+                    AXES[mode],
+                    context.size,
+                    array(grids[mode]),
+                    array(grids[3 + mode]),
+                    slope,
+                    firsts[mode],
+                    out[mode].numpy(),
+                    out[3 + mode].numpy(),
+                )
+
+        in_parts(add, 3, smallest=1)
+        return None, None, *out
+
+
+def march(
+    origin: Tensor,
+    direction: Tensor,
+    first: Tensor,
+    steps: Tensor,
+    step: float,
+    limit: int,
+    box: Tensor,
+    cells: Tensor,
+    coarse: tuple[Tensor, int, int],
+    size: tuple[int, ...],
+    planes: Tables,
+    lines: Tables,
+    factor: float,
+    faintest: float,
+    last_light: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Samples whose weight is above `faintest`, along rays until T <= `last_light`.
+
+    Args:
+        first, steps: distance of the first sample and number of samples per ray, (r,).
+        coarse: coarse occupancy, samples per block, cells per axis of a coarse cell.
+        factor: optical depth = density x step x factor.
+
+    Returns:
+        samples per ray i64 (r,); distance (s,), weight (s,) and normalised point (s, 3).
+    """
+    count = np.empty(len(origin), np.int64)
+    table, block, group = coarse
+    ray = array(origin), array(direction), array(first), array(steps)
+    fixed = (
+        *ray,
+        np.float32(step),
+        limit,
+        array(box[0]),
+        array(2 / (box[1] - box[0])),
+        array(cells),
+        array(table),
+        block,
+        group,
+        size,
+        tables(planes),
+        tables(lines),
+        np.float32(factor),
+        np.float32(faintest),
+        np.float32(last_light),
+        count,
+    )
+
+    def part(begin: int, end: int) -> list[np.ndarray]:
+        # Room for every sample: pages that stay unwritten are never in memory.
+        room = int(ray[3][begin:end].sum())
+        out = [np.empty(shape, np.float32) for shape in (room, room, (room, 3))]
+        kept = march_loop(begin, end, *fixed, *out)
+        return [values[:kept].copy() for values in out]
+
+    parts = in_parts(part, len(origin))
+    distance, weight, point = (
+        torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True)
+    )
+    return torch.from_numpy(count), distance, weight, point

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from field_fixtures import radiance_field, rays, relative_gap, with_holes
+
+from ovnerf.field import native
+
+pytestmark = pytest.mark.skipif(native.njit is None, reason="numba is not installed")
+
+
+def by_tensors(monkeypatch, work):
+    """The same work without the compiled loops."""
+    with monkeypatch.context() as patch:
+        patch.setenv("OVNERF_NATIVE", "0")
+        return work()
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's thread count, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("holes", [False, True])
+@pytest.mark.parametrize("limit", [None, 12])
+def test_marching_equals_tensors(monkeypatch, holes, limit):
+    field = with_holes(radiance_field()) if holes else radiance_field()
+    batch = rays(300)
+    fast, fast_weight = field.bright(*batch, limit)
+    slow, slow_weight = by_tensors(monkeypatch, lambda: field.bright(*batch, limit))
+    assert len(slow) > 200
+    assert torch.equal(fast.offset, slow.offset) and torch.equal(fast.ray, slow.ray)
+    assert torch.equal(fast.distance, slow.distance) and torch.equal(fast.point, slow.point)
+    assert torch.equal(fast.delta, slow.delta)
+    assert torch.allclose(fast_weight, slow_weight, atol=1e-6)
+
+
+def test_visible_samples_equal_tensors(monkeypatch):
+    field = with_holes(radiance_field())
+    batch = rays(300)
+    fast, slow = field.visible(*batch), by_tensors(monkeypatch, lambda: field.visible(*batch))
+    assert torch.equal(fast.offset, slow.offset) and torch.equal(fast.point, slow.point)
+
+
+def test_colour_gradients_equal_tensors(monkeypatch):
+    field = radiance_field()
+    batch = rays(200)
+
+    def gradients():
+        rgb, _ = field.render_colour(*batch, 0.5)
+        return torch.autograd.grad(rgb.square().sum(), list(field.parameters()))
+
+    for fast, slow in zip(gradients(), by_tensors(monkeypatch, gradients), strict=True):
+        assert relative_gap(fast, slow) < 1e-4
+
+
+def test_results_do_not_depend_on_threads(threads):
+    field = with_holes(radiance_field())
+    origin, direction, jitter = rays(1500)
+
+    def results():
+        samples, weight = field.bright(origin, direction, jitter)
+        features = field.appearance.features(samples.point)
+        factor = torch.linspace(-1, 1, features.shape[1])
+        slopes = torch.autograd.grad((features * factor).sum(), list(field.appearance.parameters()))
+        return [weight, samples.offset, features, *slopes]
+
+    threads(1)
+    one = results()
+    threads(3)
+    assert all(torch.equal(a, b) for a, b in zip(one, results(), strict=True))
+
+
+def test_rays_that_miss_give_nothing():
+    field = radiance_field()
+    origin, direction = torch.tensor([[9.0, 9, 9]]), torch.tensor([[1.0, 0, 0]])
+    samples, weight = field.bright(origin, direction)
+    assert len(samples) == len(weight) == 0 and samples.offset.tolist() == [0, 0]
+    assert field.appearance.features(samples.point).shape == (0, 12)
