@@ -409,6 +409,7 @@ def colmap(folder: Path) -> Listing:
             "expected cameras, images and points3D, all .bin or all .txt",
         )
     images = images_by_name(folder / "images")
+    images.sort(key=lambda path: natural(str(path)))
     cameras, poses, *others = model_files(model)
     return Listing(
         folder=folder,

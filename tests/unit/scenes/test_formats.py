@@ -1,0 +1,280 @@
+"""Scenes written in the true formats of other tools come back as the same cameras."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scene_formats
+import torch
+from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
+from scene_formats import FRAMES, depth, pose, poses
+
+from ovnerf.cameras import pixel_rays
+from ovnerf.errors import UserError
+from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
+from ovnerf.scenes.frames import without_lost_frames as without_lost
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.lens import Lens
+from ovnerf.scenes.sens import depth_values, read_header
+from ovnerf.scenes.sens import read_frames as read_recording
+from ovnerf.stores import VOID
+
+HOLOLENS = REPOSITORY_ROOT.parent / "shared" / "data" / "hololens_office"
+
+WRITERS = {
+    "scannet": ("scannet", scene_formats.write_scannet),
+    "sens": ("scannet", scene_formats.write_sens),
+    "llff": ("llff", scene_formats.write_llff),
+    "colmap binary": ("colmap", scene_formats.write_colmap),
+    "colmap text": ("colmap", lambda folder: scene_formats.write_colmap(folder, text=True)),
+    "nerfstudio": ("nerfstudio", scene_formats.write_nerfstudio),
+    "nice_slam": ("nice_slam", scene_formats.write_nice_slam),
+}
+
+
+def read(folder: Path, layout: str, **changes) -> Frames:
+    return read_frames(list_scene(folder, layout, **changes), None, None, 10)
+
+
+def projected(frames: Frames, points: np.ndarray) -> np.ndarray:
+    """Pixels (n, k, 2) of world points (k, 3) in every frame."""
+    local = np.einsum("nji,nkj->nki", frames.pose[:, :3, :3], points - frames.pose[:, None, :3, 3])
+    pixel = local @ frames.intrinsics.T
+    return pixel[..., :2] / pixel[..., 2:]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_cameras_and_photos(tmp_path, name):
+    if name.startswith("colmap"):
+        pytest.importorskip("pycolmap")
+    layout, write = WRITERS[name]
+    frames = read(write(tmp_path / "scene"), layout)
+    assert len(frames.names) == FRAMES
+    assert frames.native_size == (HEIGHT, WIDTH)
+    truth = Frames(
+        frames.names, frames.rgb, poses(), intrinsics(), (0, 0), intrinsics(), frames.split, ()
+    )
+    points = np.random.default_rng(0).uniform((8, 2, 0), (12, 6, 3), (50, 3))
+    assert np.abs(projected(frames, points) - projected(truth, points)).max() < 1e-3
+    for found, index in zip(frames.rgb, range(FRAMES), strict=True):
+        # JPEG at quality 95 moves a smooth picture by a few levels; the wrong frame by 20.
+        assert np.abs(found.astype(int) - photo(index)).mean() < 4
+    column, row = torch.tensor([0, 31, 17]), torch.tensor([0, 5, 23])
+    for index in (0, 5, 11):
+        rays = pixel_rays(
+            torch.from_numpy(frames.pose[index]), torch.from_numpy(frames.intrinsics), column, row
+        )
+        own = pixel_rays(torch.from_numpy(pose(index)), torch.from_numpy(intrinsics()), column, row)
+        for found, expected in zip(rays, own, strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["scannet", "nice_slam", "llff"])
+def test_labels(tmp_path, name):
+    layout, write = WRITERS[name]
+    folder = write(tmp_path / "scene")
+    listing = list_scene(folder, layout)
+    found, names = read_labels(listing, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    expected = np.full((FRAMES, HEIGHT, WIDTH), VOID, np.uint16)
+    for index in range(FRAMES):
+        if name != "llff" or index in (0, 4):
+            for number, class_name in enumerate(CLASSES, start=1):
+                expected[index][label(index) == number] = names.index(class_name)
+    assert (found == expected).all()
+
+
+def test_scannet_classes(tmp_path):
+    folder = scene_formats.write_scannet(tmp_path / "scans/scene")
+    names = read(folder, "scannet").classes
+    assert len(names) == 20
+    assert names[:2] == ("wall", "floor")
+    listing = list_scene(folder, "scannet", classes="nyu_40")
+    labels, names = read_labels(listing, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    assert len(names) == 40
+    assert names[labels[0, 12, 5]] == "chair"
+    raw = tmp_path / "mine.txt"
+    raw.write_text("wall\noffice chair\n\n")
+    listing = list_scene(folder, "scannet", classes=str(raw))
+    labels, names = read_labels(listing, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    assert names == ["wall", "office chair"]
+    assert labels[0, 12, 5] == 1
+    assert (labels[0][label(0) == 2] == VOID).all()  # floor is not in the list
+    assert raw in listing.image_inputs()
+    assert raw in listing.label_inputs()
+
+
+def test_a_class_list_is_selectable_in_every_layout(tmp_path):
+    folder = scene_formats.write_nice_slam(tmp_path / "scene")
+    listing = list_scene(folder, "nice_slam", classes="replica_51")
+    labels, names = read_labels(listing, (HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    assert len(names) == 51
+    assert names[labels[0, 0, 0]] == "wall"
+
+
+def test_frames_the_tracker_lost_are_dropped_with_a_reason(tmp_path):
+    folder = scene_formats.write_sens(tmp_path / "scene", lost=(3,))
+    listing = without_lost(list_scene(folder, "scannet"))
+    assert listing.dropped == (("3", "the tracker lost this frame (pose is not finite)"),)
+    frames = read_frames(listing, None, None, 10)
+    assert frames.names == tuple(str(index) for index in range(FRAMES) if index != 3)
+    assert np.allclose(frames.pose[3], pose(4), atol=1e-6)
+    exported = scene_formats.write_scannet(tmp_path / "exported")
+    (exported / "pose/5.txt").write_text("-inf " * 16)
+    (exported / "pose/7.txt").unlink()
+    listing = without_lost(list_scene(exported, "scannet"))
+    assert [name for name, _ in listing.dropped] == ["7", "5"]
+    assert len(read_frames(listing, None, None, 10).names) == FRAMES - 2
+
+
+def test_photos_outside_the_colmap_model_are_dropped(tmp_path):
+    pytest.importorskip("pycolmap")
+    folder = scene_formats.write_colmap(tmp_path / "scene", frames=10)
+    listing = without_lost(list_scene(folder, "colmap"))
+    assert listing.dropped == tuple(
+        (f"view_{index}", "not in the COLMAP model") for index in (10, 11)
+    )
+    assert np.allclose(read_frames(listing, None, None, 10).pose[1], pose(1), atol=1e-9)
+
+
+def test_sens_streams_colour_and_depth(tmp_path):
+    path = scene_formats.write_sens(tmp_path / "scene") / "scene.sens"
+    header = read_header(path)
+    assert (header.sensor, header.frames) == ("StructureSensor", FRAMES)
+    assert (header.colour_format, header.depth_format) == ("jpeg", "zlib")
+    assert (header.colour_size, header.depth_size) == ((WIDTH, HEIGHT), (8, 6))
+    assert header.depth_unit == 1000.0
+    found = list(read_recording(path, {2, 9}))
+    assert [frame.number for frame in found] == [2, 9]
+    values = np.frombuffer(depth_values(header, found[1].depth), "<u2").reshape(6, 8)
+    assert (values == depth(9)).all()
+    assert found[0].colour[:2] == b"\xff\xd8"
+    assert all(not frame.colour for frame in read_recording(path, images=False))
+
+
+def test_sampling_a_recording_reads_the_right_frames(tmp_path):
+    folder = scene_formats.write_sens(tmp_path / "scene")
+    listing = list_scene(folder, "scannet", 10)
+    assert listing.names == ("0", "1", "2", "3", "4", "6", "7", "8", "9", "10")
+    assert np.allclose(read_frames(listing, None, None, 10).pose[5], pose(6), atol=1e-6)
+    assert listing.image_inputs() == [folder / "scene.sens", listing.class_list]
+
+
+def test_llff_keeps_handedness_and_scale(tmp_path):
+    frames = read(scene_formats.write_llff(tmp_path / "scene"), "llff")
+    assert np.allclose(np.linalg.det(frames.pose[:, :3, :3]), 1)
+    assert np.allclose(np.linalg.norm(np.diff(frames.pose[:2, :3, 3], axis=0)), 0.1044, atol=1e-4)
+    split = read_frames(list_scene(tmp_path / "scene", "llff"), None, None, 10, "labelled").split
+    assert np.flatnonzero(split).tolist() == [0, 4]
+
+
+def test_overlapping_masks_go_to_the_first_class(tmp_path):
+    folder = scene_formats.write_llff(tmp_path / "scene")
+    masks = folder / "segmentations/00"
+    (masks / "wall.png").write_bytes((masks / "chair.png").read_bytes())
+    labels, names = read_labels(list_scene(folder, "llff"), (HEIGHT, WIDTH), (HEIGHT, WIDTH))
+    assert names == sorted(CLASSES)
+    assert labels[0, 12, 5] == names.index("chair")
+
+
+def bend(point: np.ndarray, k1: float, k2: float, p1: float, p2: float) -> np.ndarray:
+    """Brown distortion of unit-depth points (k, 2), written out by hand."""
+    x, y = point.T
+    square = x**2 + y**2
+    radial = 1 + k1 * square + k2 * square**2
+    return np.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (square + 2 * x**2),
+            y * radial + p1 * (square + 2 * y**2) + 2 * p2 * x * y,
+        ],
+        axis=1,
+    )
+
+
+def test_undistorted_photos_fit_their_pinhole():
+    """A pattern drawn through a bent lens shows the same rays after undistorting."""
+    width, height = 160, 120
+    lens = Lens(np.array([[120.0, 0, 82], [0, 121, 58], [0, 0, 1]]), (-0.2, 0.05, 0.002, -0.001))
+
+    def brightness(ray: np.ndarray) -> np.ndarray:
+        return 128 + 60 * np.sin(9 * ray[..., 0]) + 60 * np.cos(7 * ray[..., 1])
+
+    row, column = np.mgrid[:height, :width] + 0.5
+    pinhole = lens.pinhole(width, height)
+    straight = np.stack(
+        [(column - pinhole[0, 2]) / pinhole[0, 0], (row - pinhole[1, 2]) / pinhole[1, 1]], -1
+    )
+    # Where each straight ray lands in the bent photo tells what the bent photo must show: invert
+    # by fixed-point iteration on the bent pixel grid.
+    target = np.stack([(column - 82) / 120, (row - 58) / 121], -1).reshape(-1, 2)
+    ray = target.copy()
+    for _ in range(50):
+        ray += target - bend(ray, *lens.distortion)
+    bent = brightness(ray.reshape(height, width, 2))[..., None].repeat(3, -1)
+    found = lens.undistort(bent.round().astype(np.uint8))[..., 0]
+    error = np.abs(found[2:-2, 2:-2] - brightness(straight)[2:-2, 2:-2])
+    assert error.max() < 2.5
+    assert np.abs(bent[2:-2, 2:-2, 0] - brightness(straight)[2:-2, 2:-2]).max() > 10
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("SIMPLE_PINHOLE", ()),
+        ("SIMPLE_RADIAL", (0.1,)),
+        ("OPENCV", (-0.1, 0.02, 0.001, -0.002)),
+    ],
+)
+def test_colmap_and_nerfstudio_agree_on_bent_cameras(tmp_path, model, distortion):
+    pytest.importorskip("pycolmap")
+    first = read(
+        scene_formats.write_colmap(tmp_path / "a", model=model, distortion=distortion), "colmap"
+    )
+    values = dict(zip(("k1", "k2", "p1", "p2"), distortion, strict=False))
+    second = read(scene_formats.write_nerfstudio(tmp_path / "b", **values), "nerfstudio")
+    assert np.allclose(first.intrinsics, second.intrinsics, atol=1e-9)
+    assert np.allclose(first.pose, second.pose, atol=1e-9)
+    assert (first.rgb == second.rgb).all()
+    assert (first.intrinsics[0, 0] != 30) == bool(distortion)
+
+
+def test_colmap_without_pycolmap_says_what_to_install(tmp_path, monkeypatch):
+    pytest.importorskip("pycolmap")
+    folder = scene_formats.write_colmap(tmp_path / "scene")
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(UserError, match=r"pip install 'ovnerf\[colmap\]'"):
+        read(folder, "colmap")
+
+
+def test_nerfstudio_camera_values_may_stand_in_the_frames(tmp_path):
+    angle = 2 * np.arctan(WIDTH / 2 / 30)
+    folder = scene_formats.write_nerfstudio(tmp_path / "scene", fl_x=30.0, camera_angle_x=angle)
+    text = (folder / "transforms.json").read_text()
+    (folder / "transforms.json").write_text(text.replace('"fl_x": 30.0, "fl_y": 30.0, ', ""))
+    assert np.allclose(read(folder, "nerfstudio").intrinsics, intrinsics())
+
+
+def test_natural_order_and_names_without_suffix(tmp_path):
+    folder = scene_formats.write_nerfstudio(tmp_path / "scene")
+    text = (folder / "transforms.json").read_text()
+    (folder / "transforms.json").write_text(text.replace('.png"', '"'))
+    listing = list_scene(folder, "nerfstudio")
+    assert listing.names[:3] == ("view_0", "view_1", "view_2")
+    assert listing.names[-1] == "view_11"
+    assert listing.images[-1] == folder / "images/view_11.png"
+
+
+@pytest.mark.skipif(not HOLOLENS.is_dir(), reason="../shared/data is not beside this checkout")
+def test_real_photos_in_the_scannet_layout():
+    listing = without_lost(list_scene(HOLOLENS, "scannet", 12))
+    assert listing.dropped == ()
+    frames = read_frames(listing, 270, 180, 10)
+    assert frames.rgb.shape == (12, 180, 270, 3)
+    assert frames.native_size == (360, 540)
+    assert np.allclose(frames.intrinsics[0, 0], 495.567757009 / 2)
+    assert len(frames.classes) == 20
+    assert not any(listing.labels)
+    assert sum(1 for _ in native_images(listing)) == 12
