@@ -296,10 +296,14 @@ class SemanticField(nn.Module):
         self.select_basis = nn.Linear(sum(select_ranks), scales)
 
     def rays(self, samples: Samples, weight: Tensor) -> Tensor:
-        """u = [X; a] per ray (r, 28) (method 13.1)."""
-        feature = self.radiance.appearance_features(samples)
-        ones = feature.new_ones(len(feature), 1)
-        return composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
+        """u = [X; a] per ray (r, 28) (method 13.1).
+
+        The basis has no bias, so it too commutes with compositing: it is applied once per ray.
+        """
+        packed = samples.offset, samples.ray
+        products = self.radiance.appearance.composited(samples.point, weight, *packed)
+        opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
+        return torch.cat([self.radiance.basis(products), opacity], -1)
 
     def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
         """s(r) = softmax of the composited per-sample sigmoids: (r, K) (method 2)."""

@@ -101,14 +101,14 @@ def mode_sum(plane, line, row, width, u, v, low, w):
 
 
 @compiled(**INLINE)
-def mode_products(plane, line, row, width, u, v, low, w, out, s, first):
-    """Plane value x line value at one point of one mode, into ``out[s, first:]``."""
+def mode_products(plane, line, row, width, u, v, low, w, out, first):
+    """Plane value x line value at one point of one mode, into ``out[first:]``."""
     one = np.float32(1)
     a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
     for r in range(plane.shape[1]):
         on_plane = a * plane[row, r] + b * plane[row + 1, r]
         on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
-        out[s, first + r] = on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
+        out[first + r] = on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
 
 
 @compiled(**SUMS)
@@ -135,24 +135,29 @@ def density_loop(begin, end, points, size, planes, lines, out):
 
 
 @compiled(**SUMS)
-def products_loop(begin, end, points, size, planes, lines, out):
-    """Products of points begin..end-1 into `out` (s, r1 + r2 + r3)."""
+def composite_loop(begin, end, points, weight, offset, size, planes, lines, out):
+    """Add the weighted products of the samples of rays begin..end-1 to `out` (r, r1 + r2 + r3)."""
     plane0, plane1, plane2 = planes
     line0, line1, line2 = lines
     one = plane0.shape[1]
     two = one + plane1.shape[1]
-    for s in range(begin, end):
-        i, u = corner_of(points[s, 0], size[0])
-        j, v = corner_of(points[s, 1], size[1])
-        k, w = corner_of(points[s, 2], size[2])
-        mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, out, s, 0)
-        mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, out, s, one)
-        mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, out, s, two)
+    product = np.empty(out.shape[1], np.float32)
+    for ray in range(begin, end):
+        for s in range(offset[ray], offset[ray + 1]):
+            i, u = corner_of(points[s, 0], size[0])
+            j, v = corner_of(points[s, 1], size[1])
+            k, w = corner_of(points[s, 2], size[2])
+            mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, product, 0)
+            mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, product, one)
+            mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, product, two)
+            f = weight[s]
+            for r in range(out.shape[1]):
+                out[ray, r] += f * product[r]
 
 
 @compiled(**SUMS)
-def gradient_loop(points, axes, size, plane, line, gradient, first, to_plane, to_line):
-    """Add the gradients of all points to one mode, whose ranks begin at column `first`.
+def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first, to_plane, to_line):
+    """Add the gradients of all samples to one mode, whose ranks begin at column `first`.
 
     Scratch rows, and one loop per table row: compilers do not vectorise loops that read one table
     and write another at several places.
@@ -169,8 +174,9 @@ def gradient_loop(points, axes, size, plane, line, gradient, first, to_plane, to
         k, w = corner_of(points[s, along], size[along])
         row = j * width + i
         a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+        source, f = ray[s], weight[s]
         for r in range(ranks):
-            g = gradient[s, first + r]
+            g = f * gradient[source, first + r]
             on_plane = a * plane[row, r] + b * plane[row + 1, r]
             on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
             for_plane[r] = g * ((one - w) * line[k, r] + w * line[k + 1, r])
@@ -279,29 +285,41 @@ def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables
     return torch.from_numpy(out)
 
 
-class Products(torch.autograd.Function):
-    """All products (s, r1 + r2 + r3) of points (s, 3), with gradients for planes and lines."""
+class Composited(torch.autograd.Function):
+    """Weighted sums along rays of all products: (r, r1 + r2 + r3); no (s, ...) tensor exists.
+
+    Gradients for planes and lines, none for points and weights.
+    """
 
     @staticmethod
-    def forward(context: Any, points: Tensor, size: tuple[int, ...], *grids: Tensor) -> Tensor:
-        context.save_for_backward(points, *grids)
+    def forward(
+        context: Any,
+        points: Tensor,
+        weight: Tensor,
+        offset: Tensor,
+        ray: Tensor,
+        size: tuple[int, ...],
+        *grids: Tensor,
+    ) -> Tensor:
+        context.save_for_backward(points, weight, ray, *grids)
         context.size = size
-        out = np.empty((len(points), sum(part.shape[1] for part in grids[:3])), np.float32)
-        fixed = array(points), size, tables(grids[:3]), tables(grids[3:]), out
-        in_parts(lambda begin, end: products_loop(begin, end, *fixed), len(points))
+        out = np.zeros((len(offset) - 1, sum(part.shape[1] for part in grids[:3])), np.float32)
+        samples = array(points), array(weight), array(offset)
+        fixed = *samples, size, tables(grids[:3]), tables(grids[3:]), out
+        in_parts(lambda begin, end: composite_loop(begin, end, *fixed), len(out))
         return torch.from_numpy(out)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, *grids = context.saved_tensors
+        points, weight, ray, *grids = context.saved_tensors
         out = [torch.zeros_like(part) for part in grids]
-        place, slope = array(points), array(gradient)
+        samples, slope = (array(points), array(weight), array(ray)), array(gradient)
         firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
 
         def add(begin: int, end: int) -> None:
             for mode in range(begin, end):
                 gradient_loop(
-                    place,
+                    *samples,
                     AXES[mode],
                     context.size,
                     array(grids[mode]),
@@ -313,7 +331,27 @@ class Products(torch.autograd.Function):
                 )
 
         in_parts(add, 3, smallest=1)
-        return None, None, *out
+        return None, None, None, None, None, *out
+
+
+def composited(
+    points: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    ray: Tensor,
+    size: tuple[int, ...],
+    planes: Tables,
+    lines: Tables,
+) -> Tensor:
+    """Weighted sum of the products along each ray, (r, r1 + r2 + r3)."""
+    return Composited.apply(points, weight, offset, ray, size, *planes, *lines)
+
+
+def products(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
+    """All products (s, r1 + r2 + r3) of points (s, 3): every point a ray of its own."""
+    one = torch.ones(len(points))
+    each = torch.arange(len(points) + 1)
+    return composited(points, one, each, each[:-1], size, planes, lines)
 
 
 def march(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovnerf.field import native
+from ovnerf.field.compositing import composite
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)
@@ -156,7 +157,18 @@ class VectorMatrixGrid(nn.Module):
         """Concatenated products at points (s, 3) in [-1, 1]^3: (s, r1 + r2 + r3)."""
         if not self.native(points):
             return torch.cat(self.products(points), -1)
-        return native.Products.apply(points, self.resolution, *self.planes, *self.lines)
+        return native.products(points, self.resolution, self.planes, self.lines)
+
+    def composited(self, points: Tensor, weight: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
+        """Weighted sums of `features` along packed rays: (r, r1 + r2 + r3).
+
+        No gradient reaches `weight`. Arguments as in `compositing.composite`.
+        """
+        if not self.native(points):
+            return composite(weight, self.features(points), offset, ray)
+        return native.composited(
+            points, weight, offset, ray, self.resolution, self.planes, self.lines
+        )
 
     def image(self, mode: int) -> Tensor:
         """Plane `mode` as a view (rows of axis b, columns of axis a, rank)."""

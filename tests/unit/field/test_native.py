@@ -1,6 +1,6 @@
 import pytest
 import torch
-from field_fixtures import radiance_field, rays, relative_gap, with_holes
+from field_fixtures import radiance_field, rays, relative_gap, semantic_field, with_holes
 
 from ovnerf.field import native
 
@@ -53,6 +53,19 @@ def test_colour_gradients_equal_tensors(monkeypatch):
 
     for fast, slow in zip(gradients(), by_tensors(monkeypatch, gradients), strict=True):
         assert relative_gap(fast, slow) < 1e-4
+
+
+def test_composited_features_equal_tensors(monkeypatch):
+    field = semantic_field(with_holes(radiance_field()))
+    samples, weight = field.radiance.bright(*rays(200))
+    parameters = [*field.radiance.appearance.parameters(), field.radiance.basis.weight]
+
+    def results():
+        u = field.rays(samples, weight)
+        return [u, *torch.autograd.grad(u.square().sum(), parameters)]
+
+    for fast, slow in zip(results(), by_tensors(monkeypatch, results), strict=True):
+        assert relative_gap(fast, slow) < 1e-5
 
 
 def test_results_do_not_depend_on_threads(threads):
