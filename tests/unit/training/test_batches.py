@@ -1,0 +1,56 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator, permute
+
+
+@given(count=st.integers(1, 700), key=st.integers(0, 2**40))
+def test_permute_is_a_bijection(count, key):
+    shuffled = permute(torch.arange(count), count, key)
+    assert torch.equal(shuffled.sort().values, torch.arange(count))
+
+
+def test_permute_mixes_and_depends_on_the_key():
+    index = torch.arange(100_000)
+    one, other = permute(index, 100_000, 1), permute(index, 100_000, 2)
+    assert (one == other).float().mean() < 0.01
+    rank = torch.stack([index.float(), one.float()])
+    assert torch.corrcoef(rank)[0, 1].abs() < 0.02
+    neighbours = (one[1:] - one[:-1]).abs().float().mean() / 100_000
+    assert neighbours == pytest.approx(1 / 3, abs=0.02)  # as for independent draws
+
+
+def test_an_epoch_visits_every_pixel_once():
+    batches = PixelBatches(frames=3, height=4, width=5, batch=12, seed=0)
+    seen = [torch.stack(batches.at(step)) for step in range(5)]
+    pixels = torch.cat(seen, 1).T.tolist()
+    assert len({tuple(pixel) for pixel in pixels}) == 60
+    assert torch.stack(batches.at(5)).tolist() != seen[0].tolist()
+    assert torch.equal(torch.stack(batches.at(2)), seen[2])
+
+
+def test_crops_use_every_frame_before_any_again():
+    crops = CropBatches(frames=6, height=40, width=56, side=16, crops=2, grid=8, seed=1)
+    frames, rows, columns = (
+        torch.cat(part) for part in zip(*map(crops.at, range(30)), strict=True)
+    )
+    for epoch in frames.view(-1, 6):
+        assert sorted(epoch.tolist()) == list(range(6))
+    assert set(rows.tolist()) == {0, 8, 16, 24}
+    assert set(columns.tolist()) == {0, 8, 16, 24, 32, 40}
+
+
+def test_crop_side_of_the_method():
+    assert crop_side(480, 640, 0.53) == 256
+    assert crop_side(120, 160, 0.53) == 64
+    assert crop_side(10, 12, 0.53) == 8
+
+
+def test_generators_of_different_purposes_differ():
+    draws = [
+        torch.rand(1, generator=generator(*key)).item()
+        for key in [(0, "jitter", 0), (0, "jitter", 1), (1, "jitter", 0), (0, "order", 0)]
+    ]
+    assert len(set(draws)) == 4

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+
+from ovnerf.config import Cse
+from ovnerf.field.rendering import Camera, ViewWeights
+from ovnerf.training.novel_views import between, interpolated, novel_poses, panorama, seen_by
+
+
+def poses(count=8):
+    """Cameras on a line, looking along world y with world z up (OpenCV axes)."""
+    pose = torch.eye(4).repeat(count, 1, 1)
+    pose[:, :3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+    pose[:, 0, 3] = torch.arange(count).float()
+    return pose
+
+
+def test_between_by_hand():
+    first, second = torch.eye(4), torch.eye(4)
+    second[:3, :3] = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # 90 degrees about z
+    second[:3, 3] = torch.tensor([4.0, 0, 0])
+    middle = between(first, second, 0.5)
+    half = math.sqrt(0.5)
+    expected = torch.tensor([[half, -half, 0], [half, half, 0], [0, 0, 1]])
+    assert torch.allclose(middle[:3, :3], expected, atol=1e-6)
+    assert middle[:3, 3].tolist() == [2, 0, 0]
+
+
+def test_interpolated_views_lie_between_training_cameras():
+    novel = interpolated(poses(), 5, seed=0)
+    assert len(novel) == 5
+    assert (novel[:, 0, 3] > 0).all() and (novel[:, 0, 3] < 7).all()
+    assert torch.equal(novel, interpolated(poses(), 5, seed=0))
+    for pose in novel:
+        assert torch.allclose(pose[:3, :3] @ pose[:3, :3].T, torch.eye(3), atol=1e-6)
+
+
+def test_panorama_of_the_method():
+    novel = panorama(poses(), 4, (0.25, 0.25, 0.0))
+    for pose in novel:
+        rotation = pose[:3, :3]
+        assert torch.allclose(rotation @ rotation.T, torch.eye(3), atol=1e-6)
+        assert torch.linalg.det(rotation).item() == pytest.approx(1, abs=1e-5)
+        assert rotation[2, 2].item() == pytest.approx(-0.2 / math.hypot(1, 0.2), abs=1e-6)
+        assert rotation[2, 0].item() == pytest.approx(0, abs=1e-6)  # the horizon is level
+        assert rotation[2, 1] < 0  # image down points down
+        offset = pose[:3, 3] - torch.tensor([0.25, 0.25, 0])
+        assert offset[2].item() == pytest.approx(-0.001, abs=1e-6)
+        assert offset[:2].norm().item() == pytest.approx(0.005, abs=1e-6)
+    assert (novel[0, :3, 2] + novel[2, :3, 2])[:2].abs().max() < 1e-6  # opposite headings
+
+
+def test_no_novel_views():
+    assert novel_poses(poses(), Cse(novel_views=0), 0).shape == (0, 4, 4)
+
+
+def test_seen_by_counts_cameras_that_agree_on_the_distance():
+    intrinsics = torch.tensor([[4.0, 0, 4], [0, 4, 4], [0, 0, 1]])
+    camera = Camera(torch.eye(4), intrinsics, 8, 8)
+    other = torch.eye(4)
+    other[0, 3] = 100.0  # sees nothing of it
+    # One ray straight ahead that meets a surface at distance 2.
+    view = ViewWeights(
+        torch.zeros(1, 3),
+        torch.tensor([[0.0, 0, 1]]),
+        torch.tensor([0, 1]),
+        torch.tensor([2.0]),
+        torch.tensor([1.0]),
+    )
+    agree, blocked = torch.full((8, 8), 2.05), torch.full((8, 8), 1.0)
+    cameras = [camera, camera, Camera(other, intrinsics, 8, 8)]
+    assert seen_by(view, cameras, [agree, blocked, agree]).tolist() == [1]

@@ -1,0 +1,250 @@
+"""Whole training runs on a tiny scene: resuming, branching, and what they may not read."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
+
+from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, TrainSemantics
+from ovnerf.errors import UserError
+from ovnerf.field.field import semantics_from_header
+from ovnerf.regions.runlength import encode_all
+from ovnerf.stages import cache_clip, rank_regions, reconstruct, train_semantics, train_trunk
+from ovnerf.stores import open_store, write_by_frame, write_store
+from ovnerf.training import assemble
+from ovnerf.training.checkpoint import load_tensors, save_tensors
+from ovnerf.training.data import load_photos, scene_box, split_frames
+from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
+
+RECONSTRUCT = Reconstruct(
+    iterations=24,
+    batch_rays=64,
+    voxels_start=1000,
+    voxels_end=4000,
+    upsample_at=(0.3, 0.6),
+    head_width=8,
+    density_ranks=(2, 1, 1),
+    appearance_ranks=(4, 2, 2),
+    appearance_width=5,
+)
+SEMANTICS = TrainSemantics(
+    iterations=12,
+    batch_rays=64,
+    head_width=8,
+    select_ranks=(2, 1, 1),
+    dino={"crops": 2},
+    cse={"every": 0.1, "novel_views": 2, "min_seen_by": 1, "min_valid": 0.0, "min_opacity": 0.0},
+)
+REGIONS = ProposeRegions(architecture="toy", weights="unused")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    """Every input of semantic training, made by the real stages (regions from the labels)."""
+    from features_fixtures import write_tiny_scene
+
+    folder = tmp_path_factory.mktemp("scene")
+    frames, truth = write_tiny_scene(folder)
+    train = split_frames(open_store(frames, "frames"), 0)
+
+    def masks(todo):
+        for slot in todo:
+            label = tiny_labels()[train[slot]]
+            found = encode_all(np.stack([label == value for value in range(3)]))
+            yield slot, {**found, "score": np.ones(3, "f4"), "area": np.ones(3, "i4")}
+
+    shape = {"frames": train, "shape": [HEIGHT, WIDTH]}
+    write_by_frame(
+        folder / "regions.zarr",
+        "regions",
+        len(train),
+        masks,
+        shape,
+        "regions",
+        ragged=("runs", "run_count", "score", "area"),
+    )
+    token = np.random.default_rng(0).normal(size=(len(train), 6, 8, 4)).astype("f2")
+    write_store(folder / "dino.zarr", "dino", {"token": token}, {**shape, "settings": {}}, "dino")
+    encoder = {"kind": "simulated", "width": 16, "confusion": 0.3}
+    settings = CacheClip(encoder=encoder, scales=(3, 5), stride=0.5)
+    cache_clip.run(frames=frames, out=folder / "clip.zarr", settings=settings, truth=truth)
+    rank_regions.run(
+        frames=frames,
+        clip=folder / "clip.zarr",
+        regions=folder / "regions.zarr",
+        out=folder / "labels.zarr",
+        settings=RankRegions(),
+    )
+    reconstruct.run(frames=frames, out=folder / "radiance", settings=RECONSTRUCT)
+    return folder
+
+
+def inputs(folder):
+    names = {"frames": "frames.zarr", "clip": "clip.zarr", "dino": "dino.zarr"}
+    paths = {key: folder / name for key, name in names.items()}
+    return {**paths, "labels": folder / "labels.zarr", "radiance": folder / "radiance"}
+
+
+def train(folder, out, settings=SEMANTICS, seed=0):
+    """Trunk and branch; returns the final tensors and the header."""
+    train_trunk.run(**inputs(folder), out=out / "trunk", settings=settings, seed=seed)
+    train_semantics.run(
+        **inputs(folder),
+        regions=folder / "regions.zarr",
+        trunk=out / "trunk",
+        out=out / "semantics",
+        settings=settings,
+        region_settings=REGIONS,
+        seed=seed,
+    )
+    return load_tensors(out / "semantics" / "field.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def halves(_):
+    """Halves of the image stand in for SAM, which has tests of its own."""
+    masks = np.zeros((2, HEIGHT, WIDTH), dtype=bool)
+    masks[0, : HEIGHT // 2], masks[1, HEIGHT // 2 :] = True, True
+    return masks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def regions_of_novel_views():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_semantics, "lazy_proposer", lambda settings: halves)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(stores, tmp_path_factory):
+    """Folder, final tensors and header of one unbroken run."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, *train(stores, folder)
+
+
+def test_schedules_by_hand():
+    assert list(growth(RECONSTRUCT)) == [7, 14]
+    assert list(growth(RECONSTRUCT).values()) == pytest.approx([2000, 4000])
+    assert occupancy_updates(RECONSTRUCT) == [400]  # never sooner, so never in this run
+    paper = Reconstruct()
+    assert list(growth(paper)) == [2000, 3000, 4000, 5500]
+    voxels = [7_012_260, 23_446_895, 78_399_380, 262_144_000]
+    assert list(growth(paper).values()) == pytest.approx(voxels, rel=1e-6)
+    assert occupancy_updates(paper) == [2500]
+
+
+def test_reconstruction_resumes_to_the_same_field(stores, tmp_path):
+    frames = open_store(stores / "frames.zarr", "frames")
+    photos = load_photos(frames, split_frames(frames, 0))
+    device = torch.device("cpu")
+
+    def fresh():
+        return Reconstruction(photos, scene_box(frames), RECONSTRUCT, device)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    for _ in range(RECONSTRUCT.iterations):
+        whole.step()
+    for _ in range(10):
+        first.step()
+    first.save(tmp_path / "half.safetensors", "digest")
+    assert not second.restore(tmp_path / "half.safetensors", "another digest")
+    assert second.restore(tmp_path / "half.safetensors", "digest")
+    while second.iteration < RECONSTRUCT.iterations:
+        second.step()
+    assert same(whole.field.state_dict(), second.field.state_dict())
+    assert whole.rows == second.rows and len(whole.rows) == RECONSTRUCT.iterations
+
+
+def test_reconstruction_learns(stores):
+    log = (stores / "radiance" / "train.csv").read_text().splitlines()
+    loss = [float(line.split(",")[1]) for line in log[1:]]
+    assert np.mean(loss[-4:]) < 0.5 * np.mean(loss[:4])
+
+
+@pytest.mark.parametrize("cut", [3, 9])
+def test_semantics_resume_to_the_same_field(stores, whole, tmp_path, cut):
+    """Killed in stage A, and just after a refresh."""
+    paths = assemble.SemanticInputs(**inputs(stores))
+
+    def fresh():
+        run = assemble.assemble_training(paths, SEMANTICS, 0)
+        run.pseudo_labels = assemble.assemble_pseudo_labels(
+            run, paths, stores / "regions.zarr", halves
+        )
+        return run
+
+    first = fresh()
+    while first.iteration < cut:
+        first.step()
+    first.save(tmp_path / "cut.safetensors", "digest")
+    second = fresh()
+    assert second.restore(tmp_path / "cut.safetensors", "digest")
+    while second.iteration < SEMANTICS.iterations:
+        second.step()
+    assert same(second.field.state_dict(), whole[1])
+
+
+def test_density_never_trains_and_appearance_does(stores, whole):
+    _, tensors, header = whole
+    before, _ = load_tensors(stores / "radiance" / "field.safetensors")
+    frozen = [key for key in before if "density" in key or "occupancy" in key]
+    moved = [key for key in before if "appearance" in key or "colour" in key or "basis" in key]
+    assert frozen and all(torch.equal(before[key], tensors[key]) for key in frozen)
+    assert moved and not any(torch.equal(before[key], tensors[key]) for key in moved)
+    semantics_from_header(header, tensors)
+
+
+def test_variants_share_their_trunk(stores, whole, tmp_path):
+    """Without CSE the trunk is the same, the end is not."""
+    off = SEMANTICS.cse.model_copy(update={"enabled": False})
+    tensors, _ = train(stores, tmp_path, SEMANTICS.model_copy(update={"cse": off}))
+    trunks = [
+        load_tensors(folder / "trunk" / "checkpoint.safetensors")[0]
+        for folder in (whole[0], tmp_path)
+    ]
+    assert same(*trunks)
+    assert not same(tensors, whole[1])
+
+
+def test_training_never_reads_ground_truth(stores, whole, tmp_path):
+    blind = tmp_path / "blind"
+    shutil.copytree(stores, blind)
+    write_store(
+        blind / "truth.zarr",
+        "truth",
+        {"label": np.random.default_rng(1).integers(0, 3, (FRAMES, HEIGHT, WIDTH)).astype("u2")},
+        {},
+        "scrambled",
+    )
+    other, _ = train(blind, tmp_path / "without")
+    assert same(whole[1], other)
+
+
+def test_seed_changes_the_result(stores, whole, tmp_path):
+    other, _ = train(stores, tmp_path, seed=1)
+    assert not same(whole[1], other)
+
+
+def test_missing_labels_are_named(stores, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(stores, broken)
+    group = broken / "labels.zarr" / "zarr.json"
+    meta = json.loads(group.read_text())
+    meta["attributes"]["frames"] = [0] * len(meta["attributes"]["frames"])
+    group.write_text(json.dumps(meta))
+    with pytest.raises(UserError, match="no labels of training frames"):
+        train(broken, tmp_path / "out")
+
+
+def test_damaged_checkpoint_is_named(tmp_path):
+    path = tmp_path / "field.safetensors"
+    save_tensors(path, {"a": torch.zeros(1000)}, {})
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"field\.safetensors"):
+        load_tensors(path)
