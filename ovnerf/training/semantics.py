@@ -260,11 +260,10 @@ class SemanticTraining:
             torch.cat([origin, crop_origin, novel_origin]),
             torch.cat([direction, crop_direction, novel_direction]),
         )
-        feature = self.ray_features(samples)
-        ones = feature.new_ones(len(feature), 1)
-        ray = composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
-        ray, crop_ray, novel_ray = ray.split([count, crop_count, len(novel_origin)])
-        front, front_weight = first_rays(samples, weight, count)
+        (front, front_weight), rest = split_rays(samples, weight, count)
+        feature, ray = self.feature_rays(front, front_weight)
+        with torch.set_grad_enabled(self.joint):
+            crop_ray, novel_ray = self.field.rays(*rest).split([crop_count, len(novel_origin)])
 
         matrix = self.field.clip.matrix()
         label = self.label[slot, row, column]
@@ -285,7 +284,7 @@ class SemanticTraining:
             losses["dino_positive"] = settings.dino.positive_weight * positive
             losses["dino_negative"] = settings.dino.negative_weight * negative
         if self.joint:
-            colour = self.field.radiance.colour(feature[: len(front)], direction[front.ray])
+            colour = self.field.radiance.colour(feature, direction[front.ray])
             pixel = composite(front_weight, colour, front.offset, front.ray)
             target = data.photos.colours(position, row, column)
             losses["colour"] = settings.colour_weight * (pixel - target).square().mean()
@@ -302,10 +301,18 @@ class SemanticTraining:
         limit = self.data.initial_samples if short else None
         return self.field.radiance.bright(origin, direction, jitter, limit)
 
-    def ray_features(self, samples: Samples) -> Tensor:
-        """Appearance features per sample (s, 27); constant in stage A."""
-        with torch.set_grad_enabled(self.joint):
-            return self.field.radiance.appearance_features(samples)
+    def feature_rays(self, samples: Samples, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Appearance features per sample (s, 27), empty in stage A, and u per ray (r, 28).
+
+        The colour needs features of single samples; u alone is cheaper without them.
+        """
+        if not self.joint:
+            with torch.no_grad():
+                return weight.new_zeros(0, 0), self.field.rays(samples, weight)
+        feature = self.field.radiance.appearance_features(samples)
+        ones = feature.new_ones(len(feature), 1)
+        ray = composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
+        return feature, ray
 
     def logits(self, matrix: Tensor, ray: Tensor) -> Tensor:
         """Cross-entropy logits (r, C): dot products, or cosines over a temperature."""
@@ -346,14 +353,23 @@ class SemanticTraining:
         return True
 
 
-def first_rays(samples: Samples, weight: Tensor, count: int) -> tuple[Samples, Tensor]:
-    """The samples and weights of the first `count` rays."""
+def split_rays(
+    samples: Samples, weight: Tensor, count: int
+) -> tuple[tuple[Samples, Tensor], tuple[Samples, Tensor]]:
+    """Samples and weights of the first `count` rays, and of the others."""
     end = int(samples.offset[count])
-    part = Samples(
+    first = Samples(
         samples.offset[: count + 1],
         samples.ray[:end],
         samples.distance[:end],
         samples.delta[:end],
         samples.point[:end],
     )
-    return part, weight[:end]
+    rest = Samples(
+        samples.offset[count:] - end,
+        samples.ray[end:] - count,
+        samples.distance[end:],
+        samples.delta[end:],
+        samples.point[end:],
+    )
+    return (first, weight[:end]), (rest, weight[end:])
