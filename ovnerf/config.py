@@ -439,6 +439,8 @@ class Scene(Strict):
     """As in `sample_frames`."""
     classes: str = ""
     """As in `sample_frames`."""
+    held_out: Literal["every_nth", "labelled"] = "every_nth"
+    """As in `sample_frames`."""
 
     @model_validator(mode="after")
     def one_source(self) -> Scene:

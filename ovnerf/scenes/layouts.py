@@ -123,7 +123,11 @@ def list_scene(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such scene folder", "check `path` in the scene sheet")
+        raise UserError(
+            f"{folder}: no such scene folder",
+            "docs/datasets.md says where each dataset comes from; put it there, or check `path` in "
+            "the scene sheet",
+        )
     listing = LAYOUTS[layout](folder)
     if classes:
         listing = replace(listing, class_list=find_class_list(classes))

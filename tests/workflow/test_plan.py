@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -197,8 +198,54 @@ def test_a_bad_folder_is_one_message(place: Place, room: Path) -> None:
     (place.folder / pose.name).rename(pose)
     empty(room / "semantic_300")
     refused(place, "encoder simulated: scene tiny/room has no label files")
+
+
+def test_an_absent_folder_is_planned_with_a_warning_and_fails_in_its_job(place: Place) -> None:
     (place.folder / "sheet.tsv").write_text("dataset\tscene\tpath\ntiny\troom\tabsent\n")
-    refused(place, "absent: no such scene folder")
+    done = place.snakemake("--dry-run")
+    assert planned_jobs(done.stdout) == WHOLE - Counter(make_room=1)
+    assert "absent: no such scene folder, planned without looking inside" in done.stdout
+    done = place.snakemake("results/tiny/room/frames.zarr")
+    assert done.returncode == 1
+    assert "error: absent: no such scene folder" in done.stdout
+    assert "docs/datasets.md says where each dataset comes from" in done.stdout
+    assert not (place.folder / "results/tiny/room/frames.zarr").exists()
+
+
+def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None:
+    config = str(REPOSITORY_ROOT / "config/benchmark.yaml")
+    begin = time.monotonic()
+    done = place.snakemake("--dry-run", "--quiet", "rules", config=config)
+    assert time.monotonic() - begin < 20
+    scenes, encoders, variants = 18, 4, 4
+    of_scene, of_encoder = (
+        ("sample_frames", "read_truth", "propose_regions", "cache_dino"),
+        (*("cache_clip", "rank_regions", "score_labels", "draw_figures"),),
+    )
+    runs = scenes * encoders * variants
+    assert planned_jobs(done.stdout) == Counter(
+        dict.fromkeys((*of_scene, "reconstruct"), scenes)
+        | dict.fromkeys(of_encoder, scenes * encoders)
+        | dict.fromkeys(("train_semantics", "render_views", "evaluate"), runs)
+        | {"train_trunk": runs // 2, "fetch_weights": 5, "aggregate": 1}
+    )
+    assert done.stdout.count("no such scene folder") == scenes
+
+
+def test_weights_are_fetched_from_a_folder_and_kept(place: Place) -> None:
+    (place.folder / "store").mkdir()
+    (place.folder / "store/mine.bin").write_bytes(b"weights")
+    header = "file\tarchitecture\turl\tsha256\tlicence\tsource"
+    (place.folder / "weights.tsv").write_text(f"{header}\nweights/mine.bin\tany\t\t\tMIT\tpage\n")
+    place.configure({"weights_table": "weights.tsv"})
+    done = place.snakemake("weights/mine.bin")
+    assert done.returncode == 1
+    assert "get it from page, put it there as mine.bin" in done.stdout
+    place.configure({"weights_table": "weights.tsv", "weights_dir": "store"})
+    done = place.snakemake("weights/mine.bin")
+    assert done.returncode == 0, done.stdout
+    assert (place.folder / "weights/mine.bin").read_bytes() == b"weights"
+    assert "Nothing to be done" in place.snakemake("weights/mine.bin").stdout
 
 
 def test_bad_input_inside_a_file_stops_its_job_and_leaves_nothing(place: Place, room: Path) -> None:

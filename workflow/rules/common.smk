@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
@@ -18,6 +19,7 @@ from ovnerf import config as settings
 from ovnerf.errors import UserError
 from ovnerf.provenance import code_digest, digest
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.weights import read_table
 
 # The demo is what runs without --configfile. It is not read otherwise, because Snakemake merges
 # maps deeply and a user's config would inherit every demo setting that it leaves out.
@@ -48,13 +50,13 @@ def plan(config):
     }
     files = {key: scene_files(checked, row) for key, row in scenes.items()}
     for name, key in product(encoders, scenes):
-        refuse_misuse(name, encoders[name].encoder.kind, key, files[key]["labels"])
+        refuse_misuse(name, encoders[name].encoder.kind, key, files[key]["labelled"])
     return checked, scenes, files, encoders, variants
 
 
-def refuse_misuse(encoder, kind, scene, labels):
+def refuse_misuse(encoder, kind, scene, labelled):
     """UserError where simulated embeddings cannot be made or could pass for a real encoder's."""
-    if kind == "simulated" and not labels:
+    if kind == "simulated" and not labelled:
         raise UserError(
             f"encoder {encoder}: scene {'/'.join(scene)} has no label files",
             "the simulated encoder makes embeddings from ground truth; use another encoder",
@@ -74,7 +76,13 @@ def scene_files(checked, scene):
             "folder": room,
             "images": [f"{room}/room.json"],
             "labels": [f"{room}/room.json"],
+            "labelled": True,
         }
+    if not Path(scene.path).is_dir():
+        # A plan needs no data: the job itself says what is missing and where to get it.
+        logger.warning(f"{scene.path}: no such scene folder, planned without looking inside")
+        labelled = scene.layout not in ("colmap", "nerfstudio")
+        return {"folder": scene.path, "images": [], "labels": [], "labelled": labelled}
     wanted = settings.scene_settings(checked.sample_frames, scene)
     listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
     labels = listing.label_inputs() if any(listing.labels) else []
@@ -82,11 +90,13 @@ def scene_files(checked, scene):
         "folder": scene.path,
         "images": [str(path) for path in listing.image_inputs()],
         "labels": [str(path) for path in labels],
+        "labelled": bool(labels),
     }
 
 
 try:
     CONFIG, SCENES, FILES, ENCODERS, VARIANTS = plan(config)
+    WEIGHTS = read_table(Path(shipped(CONFIG.weights_table)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -126,6 +136,10 @@ def settings_of(wildcards, stage):
         section = settings.ReadTruth(layout=frames.layout, classes=frames.classes)
     elif stage == "cache_clip":
         section = ENCODERS[wildcards.encoder]
+        if section.encoder.kind == "precomputed":
+            folder = shipped(precomputed_folder(section.encoder, wildcards))
+            encoder = section.encoder.model_copy(update={"folder": folder})
+            section = section.model_copy(update={"encoder": encoder})
     elif stage == "train_trunk":
         section = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
     elif stage == "train_semantics":
@@ -164,7 +178,7 @@ def scene_folder(wildcards):
 
 def has_truth(wildcards):
     """Whether the scene comes with label files."""
-    return bool(FILES[wildcards.dataset, wildcards.scene]["labels"])
+    return FILES[wildcards.dataset, wildcards.scene]["labelled"]
 
 
 def truth_where_known(wildcards):
@@ -183,9 +197,18 @@ def option(name):
     return lambda wildcards, input: (f"--{name} {quote(str(input[name]))}" if input[name] else "")
 
 
+def precomputed_folder(encoder, wildcards):
+    """The folder of a `precomputed` encoder's maps of one scene."""
+    return encoder.folder.format(dataset=wildcards["dataset"], scene=wildcards["scene"])
+
+
 def encoder_files(wildcards):
-    """`input` function: the encoder's weight file and model config."""
-    return files_of(ENCODERS[wildcards.encoder].encoder)
+    """`input` function: the encoder's weight file and model config, or its precomputed maps."""
+    encoder = ENCODERS[wildcards.encoder].encoder
+    if encoder.kind != "precomputed":
+        return files_of(encoder)
+    folder = Path(shipped(precomputed_folder(encoder, wildcards)))
+    return [str(path) for path in sorted(folder.glob("*")) if path.is_file()]
 
 
 def of_variants(name, seeds):
@@ -215,6 +238,7 @@ wildcard_constraints:
     variant=one_of(VARIANTS),
     trunk=one_of(set(TRUNK_IDS.values())),
     seed=r"\d+",
+    weight=one_of(WEIGHTS) or "none",
 
 
 # Jobs run the package of this checkout: conda environments drop an inherited PYTHONPATH, and a
@@ -233,7 +257,7 @@ METRICS = [
 LABEL_SCORES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/label_scores.csv"
     for (dataset, scene), encoder in product(SCENES, ENCODERS)
-    if FILES[dataset, scene]["labels"]
+    if FILES[dataset, scene]["labelled"]
 ]
 FIGURES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"

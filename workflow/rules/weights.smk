@@ -1,0 +1,25 @@
+# Weight files of the table, got only where a job needs one that is not there.
+
+
+rule fetch_weights:
+    output:
+        update("{weight}"),
+    log:
+        f"{LOGS}/fetch_weights/{{weight}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_weights/{{weight}}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        table=shipped(CONFIG.weights_table),
+        weights_dir=f"--weights-dir {quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else "",
+        code=code_digest("fetch_weights"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf fetch_weights "
+        "--table {params.table:q} --out {output} {params.weights_dir} "
+        "{params.compute} 2>&1 | tee {log}"
