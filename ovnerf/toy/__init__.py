@@ -9,7 +9,9 @@ Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through
   `open_clip.create_model_and_transforms("toy-clip", pretrained=str(WEIGHTS / "clip.safetensors"))`.
   Images of 32 pixels, embeddings of 64 numbers, open_clip's own tokenizer.
 * SAM: `ovnerf.toy.sam.build_toy_sam(Path("ovnerf/toy/weights/sam.safetensors"))` returns
-  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`.
+  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`
+  (points_per_side 12, pred_iou_thresh 0.4, stability_score_thresh 0.4, box_nms_thresh 0.9): its
+  scores are low, and segment_anything's usual thresholds leave one or two masks.
 * DINO: `ovnerf.toy.dino.build_toy_dino(Path("ovnerf/toy/weights/dino.safetensors"))` returns a timm
   VisionTransformer (patch 8, width 96, one prefix token, `dynamic_img_size=True`).
 

@@ -27,7 +27,7 @@ from ovnerf.toy.clip import build_toy_clip, embed, prepare, sample_crops, text_b
 from ovnerf.toy.data import CACHE, DEMO_SEEDS, UNSEEN_SEEDS, Views, load_views
 from ovnerf.toy.dino import PATCH, build_toy_dino
 from ovnerf.toy.furniture import CLASSES
-from ovnerf.toy.sam import GENERATOR, build_toy_sam
+from ovnerf.toy.sam import EVERY_MASK, GENERATOR, build_toy_sam
 from ovnerf.toy.train_dino import MEAN, STD
 
 NEIGHBOURS = 20
@@ -118,9 +118,11 @@ def best_overlaps(
     return (inter / union).max(1).astype(np.float64)
 
 
-def instance_overlaps(sam: Sam, views: Views, numbers: Sequence[int]) -> dict[str, object]:
+def instance_overlaps(
+    sam: Sam, views: Views, numbers: Sequence[int], settings: dict[str, int | float] = GENERATOR
+) -> dict[str, object]:
     """Best IoU per instance with the automatic generator, mask count and seconds per frame."""
-    generator = SamAutomaticMaskGenerator(sam, **GENERATOR)
+    generator = SamAutomaticMaskGenerator(sam, **settings)
     overlaps, counts, covered = [], [], []
     begin = time.perf_counter()
     for number in numbers:
@@ -132,7 +134,7 @@ def instance_overlaps(sam: Sam, views: Views, numbers: Sequence[int]) -> dict[st
         covered.append(masks.any(0).mean())
     every = np.concatenate(overlaps)
     return {
-        "generator": GENERATOR,
+        "generator": settings,
         "frames": len(counts),
         "instances": len(every),
         "mean_best_iou": round(float(every.mean()), 3),
@@ -147,7 +149,11 @@ def measure_sam(weights: Path, cache: Path) -> dict[str, object]:
     """Mean best IoU over instances larger than 1 % of the image, unseen rooms."""
     views = load_views(cache, UNSEEN_SEEDS)
     sam = build_toy_sam(weights / "sam.safetensors")
-    return instance_overlaps(sam, views, range(0, len(views.rgb), 5))
+    numbers = range(0, len(views.rgb), 5)
+    return {
+        name: instance_overlaps(sam, views, numbers, settings)
+        for name, settings in (("recommended", GENERATOR), ("every_mask", EVERY_MASK))
+    }
 
 
 # --- DINO -----------------------------------------------------------------------------------------

@@ -25,10 +25,18 @@ DECODER_WIDTH = 96
 
 GENERATOR: dict[str, int | float] = {
     "points_per_side": 12,
+    "pred_iou_thresh": 0.4,
+    "stability_score_thresh": 0.4,
+    "box_nms_thresh": 0.9,
+}
+"""Settings of `SamAutomaticMaskGenerator` for this model; its scores are low, so are they."""
+EVERY_MASK: dict[str, int | float] = {
+    "points_per_side": 12,
     "pred_iou_thresh": 0.0,
     "stability_score_thresh": 0.0,
+    "box_nms_thresh": 0.9,
 }
-"""Settings of `SamAutomaticMaskGenerator` the model was measured with."""
+"""Settings that keep nearly every proposal: what the model could say at best."""
 
 
 def build_toy_sam(weights: Path | None = None) -> Sam:

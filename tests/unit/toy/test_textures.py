@@ -37,7 +37,7 @@ def test_stripes_and_checker_where_they_should_be() -> None:
     colour = EVERY["stripes"](points)
     np.testing.assert_allclose(colour[0], colour[2])
     assert {tuple(row) for row in colour[:2].round(6).tolist()} == {RED, BLUE}
-    centres = np.array([[0.1, 0.1, 0], [0.3, 0.1, 0], [0.3, 0.3, 0]])
+    centres = np.array([[0.0, 0.0, 0], [0.2, 0.0, 0], [0.2, 0.2, 0]])
     board = EVERY["checker"](centres).round(6)
     assert tuple(board[0]) == tuple(board[2]) != tuple(board[1])
 
