@@ -1,8 +1,8 @@
 """`python -m ovnerf <stage> ...`: every rule of the workflow is also a command.
 
-The options of a stage are the keyword parameters of its `run` function: `Path` parameters become
-`--name PATH`, `settings` becomes `--settings` (JSON text, or a JSON/YAML file), validated by the
-stage's pydantic model. A stage prints one JSON line when it ends: what it made, its seconds and its
+The options of a stage are the keyword parameters of its `run` function (others are given without a
+name, like the folder of `inspect`): `Path` parameters become `--name PATH`, `settings` becomes
+`--settings` (JSON text, or a JSON/YAML file), validated by the stage's pydantic model. A stage prints one JSON line when it ends: what it made, its seconds and its
 peak memory. Exit codes: 0 done, 2 bad input (one message, no traceback); anything else is a bug
 and shows its traceback.
 
@@ -126,6 +126,9 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
             parser.add_argument(option, metavar="JSON|FILE", help="every setting is below")
             continue
         convert = without_none(kinds[key])
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            parser.add_argument(key, type=convert, metavar=key.upper())
+            continue
         if typing.get_origin(convert) is list:
             parser.add_argument(option, nargs="+", type=Path, required=required, metavar="PATH")
         else:

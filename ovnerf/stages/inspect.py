@@ -1,0 +1,31 @@
+"""Look at a scene folder: layout, cameras, overlap of the views, classes; draws a contact sheet.
+
+    python -m ovnerf inspect my_scene --out my_scene.png
+
+Not a rule of the workflow. The layout is recognised; `--layout` reads the folder as that one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovnerf.scenes.overview import look, report
+from ovnerf.scenes.sheet import contact_sheet
+
+
+def run(
+    folder: Path, *, out: Path = Path("inspect.png"), layout: str = "", classes: str = ""
+) -> dict[str, object]:
+    """Print what was found and write the sheet (PNG)."""
+    overview = look(folder, layout, classes)
+    print("\n".join(report(overview)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet(overview).savefig(out, dpi=80)
+    return {
+        "layout": overview.listing.layout,
+        "frames": len(overview.listing.names),
+        "dropped": len(overview.listing.dropped),
+        "classes": len(overview.classes),
+        "labelled": sum(label is not None for label in overview.listing.labels),
+        "sheet": str(out),
+    }
