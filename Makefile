@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test
+.PHONY: demo test bench
 
 PINS := constraints.txt pyproject.toml
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -15,6 +15,10 @@ demo: .venv/.installed
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest
+
+# Minutes; BENCH="--quick" for one, BENCH="--only stage" for some cases.
+bench: .venv/.installed
+	.venv/bin/python -m benchmarks $(BENCH)
 
 .venv/bin/python:
 	@for python in python3.11 python3.12 python3; do \

@@ -1,0 +1,1 @@
+"""Speed and memory of the field against the plain arithmetic it replaces; `make bench`."""
