@@ -30,7 +30,7 @@ def find_file(name: str, setting: str) -> Path:
     )
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def state_dict_of(path: Path) -> dict[str, Tensor]:
     """A state dict from safetensors, or from a torch file that holds nothing but tensors.
 
     A dict nested under `state_dict` or `model` is unwrapped and a common `module.` prefix removed.
@@ -66,7 +66,7 @@ def load_weights(model: nn.Module, path: Path, setting: str) -> None:
         UserError: names or shapes differ from the model's.
     """
     try:
-        model.load_state_dict(read_weights(path), strict=True)
+        model.load_state_dict(state_dict_of(path), strict=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:3]]
         raise UserError(

@@ -1,18 +1,21 @@
 """CLIP pyramid of each view: window embeddings, their boxes, and the text banks.
 
-The `simulated` encoder makes embeddings from ground truth and covers training views only.
+The `simulated` encoder makes embeddings from ground truth and covers training views only. Encoders
+with a vector per pixel (`lseg`, `precomputed`) are kept as means of small touching windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import zarr
 from tqdm import tqdm
 
-from ovnerf.config import CacheClip, OpenClip, Simulated
+from ovnerf.config import CacheClip, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.encoders.dense import Cells, cell_means, cells_of
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
@@ -26,6 +29,25 @@ Embed = Callable[[int, np.ndarray], np.ndarray]
 """(frame index, boxes (W, 4)) -> raw embeddings f16 (W, D)."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where embeddings come from.
+
+    Attributes:
+        embed: makes them.
+        banks: text vectors.
+        frames: indices of the frames that are embedded.
+        cells: the windows of a dense encoder; None for those of the settings.
+        inputs: digests of what they are made from, besides the frames.
+    """
+
+    embed: Embed
+    banks: TextBanks
+    frames: list[int]
+    cells: Cells | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
 def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = None) -> dict:
     """Write a `clip` store; `truth` is read by the `simulated` encoder only."""
     encoder = settings.encoder
@@ -33,45 +55,62 @@ def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = No
         raise UserError("cache_clip.encoder: found none", "name a file of config/encoders")
     scene = open_store(frames, "frames")
     height, width = scene["rgb"].shape[1:3]
-    inputs = {"frames": scene.attrs["digest"]}
-    if isinstance(encoder, OpenClip):
-        chosen = frame_indices(scene, settings.views)
-        embed, banks = openclip_embed(scene, encoder, settings.batch)
-        inputs |= encoder_files(encoder)
-    elif truth is None:
-        raise no_truth("cache_clip.truth")
-    else:
-        chosen = frame_indices(scene, "train")
-        labels = open_store(truth, "truth")
-        check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
-        embed, banks = simulated_embed(scene, encoder, labels)
-        inputs["truth"] = labels.attrs["digest"]
-    grids = window_grids(height, width, settings.scales, settings.stride, settings.jitter)
+    source = open_source(scene, settings, truth)
+    windows = source.cells or settings
+    grids = window_grids(height, width, windows.scales, windows.stride, windows.jitter)
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "cache_clip", disable=None, unit="view"):
-            box = window_boxes(height, width, grids, settings.seed, chosen[slot])
-            yield slot, {"embedding": embed(chosen[slot], box), "box": box}
+            box = window_boxes(height, width, grids, settings.seed, source.frames[slot])
+            yield slot, {"embedding": source.embed(source.frames[slot], box), "box": box}
 
     write_by_frame(
         out,
         "clip",
-        len(chosen),
+        len(source.frames),
         produce,
         {
-            "frames": chosen,
+            "frames": source.frames,
             "encoder": encoder.model_dump(mode="json"),
             "classes": scene.attrs["classes"],
             "shape": [height, width],
-            "scales": list(settings.scales),
-            "stride": settings.stride,
-            "jitter": settings.jitter,
+            "scales": list(windows.scales),
+            "stride": windows.stride,
+            "jitter": windows.jitter,
         },
-        result_digest("cache_clip", settings.model_dump(mode="json"), inputs),
-        constant={"scale": window_scales(grids), **banks.arrays()},
+        result_digest(
+            "cache_clip",
+            settings.model_dump(mode="json"),
+            {"frames": scene.attrs["digest"], **source.inputs},
+        ),
+        constant={"scale": window_scales(grids), **source.banks.arrays()},
     )
-    windows = sum(grid.count for grid in grids)
-    return {"frames": len(chosen), "windows": windows, "width": banks.blank.shape[0]}
+    return {
+        "frames": len(source.frames),
+        "windows": sum(grid.count for grid in grids),
+        "width": source.banks.blank.shape[0],
+    }
+
+
+def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> Source:
+    """The settings' encoder; UserError when a file of it is missing or does not fit."""
+    encoder = settings.encoder
+    chosen = frame_indices(scene, settings.views)
+    if isinstance(encoder, OpenClip):
+        embed, banks = openclip_embed(scene, encoder, settings.batch)
+        return Source(embed, banks, chosen, inputs=encoder_files(encoder))
+    if isinstance(encoder, LSeg):
+        return lseg_source(scene, encoder, chosen)
+    if isinstance(encoder, Precomputed):
+        return precomputed_source(scene, encoder, chosen)
+    if truth is None:
+        raise no_truth("cache_clip.truth")
+    assert isinstance(encoder, Simulated)
+    chosen = frame_indices(scene, "train")
+    labels = open_store(truth, "truth")
+    check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
+    embed, banks = simulated_embed(scene, encoder, labels)
+    return Source(embed, banks, chosen, inputs={"truth": labels.attrs["digest"]})
 
 
 def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
@@ -106,3 +145,39 @@ def simulated_embed(
         return simulated_embeddings(label, box, frame, banks.bare, settings)
 
     return embed, banks
+
+
+def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
+    """Cell features and text banks of LSeg."""
+    from ovnerf.encoders.lseg import LSegEncoder
+
+    height, width = scene["rgb"].shape[1:3]
+    cells = cells_of(height, width, settings.cell)
+    encoder = LSegEncoder.load(settings)
+    (grid,) = cells.grids(height, width)
+
+    def embed(frame: int, box: np.ndarray) -> np.ndarray:
+        features = encoder.features(read(scene, "rgb", frame))
+        return cell_means(features, height, width, grid).cpu().numpy().astype(np.float16)
+
+    weights = file_digest(find_file(settings.weights, "encoder.weights"))
+    banks = text_banks(scene.attrs["classes"], encoder.encode_text)
+    return Source(embed, banks, chosen, cells, {"weights": weights})
+
+
+def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
+    """Cell features and text vectors of maps made elsewhere."""
+    from ovnerf.encoders.precomputed import map_digests, read_manifest
+
+    height, width = scene["rgb"].shape[1:3]
+    cells = cells_of(height, width, settings.cell)
+    (grid,) = cells.grids(height, width)
+    names = list(scene.attrs["names"])
+    wanted = [names[frame] for frame in chosen]
+    maps = read_manifest(Path(settings.folder), list(scene.attrs["classes"]), wanted)
+
+    def embed(frame: int, box: np.ndarray) -> np.ndarray:
+        features = maps.features(names[frame], height, width)
+        return cell_means(features, height, width, grid).numpy().astype(np.float16)
+
+    return Source(embed, maps.banks(), chosen, cells, map_digests(maps))

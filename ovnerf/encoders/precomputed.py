@@ -1,0 +1,238 @@
+"""Label maps or feature maps made by another program, one per frame, with a manifest.
+
+    folder/
+      manifest.json   {"kind": "labels", "classes": ["wall", ...], "void": 255,
+                       "files": {"frame name": "0.png", ...}}
+                      {"kind": "features", "classes": [...], "text": "text.npy",
+                       "files": {"frame name": "0.npy", ...}}
+      0.png 0.npy 0.npz ...
+
+Label maps: PNG or (h, w) arrays of indices into the manifest's `classes`; `void` is no class.
+Feature maps: (D, h, w) arrays, and `text` a (C, D) array, one row per class. `.npz` files hold one
+array; a folder `.zarr` is an array. Maps may be smaller than the images, of the same aspect ratio.
+A label map becomes features of C + 1 channels, one per class and one for void: the share of each
+in a cell. Its text vectors are the axes, so the most relevant class of a cell is its majority.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ovnerf.encoders.text import TextBanks
+from ovnerf.errors import UserError
+from ovnerf.provenance import file_digest
+from ovnerf.scenes.files import read_json, read_label_ids
+
+MANIFEST = "manifest.json"
+ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A validated manifest.
+
+    Attributes:
+        folder: where it lies.
+        kind: "labels" or "features".
+        classes: names in the order of the maps.
+        order: for each class of the scene its position in `classes`.
+        void: label that is no class, None when there is none.
+        text: f32 (C, D) unit rows in the scene's order; None for label maps.
+        files: frame name -> file.
+        named: further files that the manifest names.
+    """
+
+    folder: Path
+    kind: str
+    classes: tuple[str, ...]
+    order: tuple[int, ...]
+    void: int | None
+    text: np.ndarray | None
+    files: dict[str, Path]
+    named: tuple[Path, ...] = ()
+
+    def banks(self) -> TextBanks:
+        """Text vectors; there is one prompt per class, so both banks are the same."""
+        if self.text is None:
+            axes = np.eye(len(self.order) + 1, dtype=np.float32)
+            return TextBanks(axes[:-1], axes[:-1], axes[-1])
+        mean = self.text.mean(0)
+        # No blank prompt was encoded; the mean of the classes stands in for it.
+        return TextBanks(self.text, self.text, mean / np.linalg.norm(mean))
+
+    def features(self, frame: str, height: int, width: int) -> Tensor:
+        """f32 (D, h, w) of one frame of an image of this size.
+
+        Raises:
+            UserError: unreadable, of another shape, with labels outside the class list, or with
+                values that are not finite.
+        """
+        path = self.files[frame]
+        found = read_map(path)
+        expected = 2 if self.kind == "labels" else 3
+        if found.ndim != expected:
+            raise UserError(
+                f"{path}: found an array of shape {found.shape}, expected "
+                f"{'(h, w)' if expected == 2 else '(D, h, w)'}"
+            )
+        rows, columns = found.shape[-2:]
+        if abs(columns / rows * height / width - 1) > ASPECT_TOLERANCE:
+            raise UserError(
+                f"{path}: found a map of {columns}x{rows}, expected the aspect ratio of the "
+                f"{width}x{height} images"
+            )
+        return self.shares(path, found) if self.text is None else self.checked(path, found)
+
+    def shares(self, path: Path, labels: np.ndarray) -> Tensor:
+        """One-hot (C + 1, h, w) of a label map, classes in the scene's order, void last."""
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise UserError(f"{path}: found labels of type {labels.dtype}, expected whole numbers")
+        known = set(range(len(self.classes))) | ({self.void} if self.void is not None else set())
+        unknown = sorted(set(np.unique(labels).tolist()) - known)
+        if unknown:
+            raise UserError(
+                f"{path}: found label {unknown[0]}, expected 0 to {len(self.classes) - 1}"
+                + (f" or {self.void} for void" if self.void is not None else ""),
+                "labels index the manifest's `classes`",
+            )
+        planes = [labels == position for position in self.order]
+        stacked = np.stack([*planes, ~np.logical_or.reduce(planes)])
+        return torch.from_numpy(stacked.astype(np.float32))
+
+    def checked(self, path: Path, features: np.ndarray) -> Tensor:
+        """A feature map as f32, of the text vectors' width and finite."""
+        assert self.text is not None
+        if len(features) != self.text.shape[1]:
+            raise UserError(
+                f"{path}: found {len(features)} channels, expected {self.text.shape[1]} as the "
+                "text vectors",
+                "feature maps are (D, h, w)",
+            )
+        if not np.isfinite(features).all():
+            raise UserError(f"{path}: found values that are not finite")
+        return torch.from_numpy(features.astype(np.float32))
+
+
+def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
+    """The manifest of a folder, checked against a scene.
+
+    Args:
+        classes: the scene's class names, without void.
+        frames: names of the frames that need a map.
+
+    Raises:
+        UserError: missing or wrong manifest, other classes, a frame without a map.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such manifest of precomputed maps",
+            "docs/datasets.md says what it holds; the maps are made by another program",
+        )
+    content = read_json(path)
+    kind = content.get("kind")
+    if kind not in ("labels", "features"):
+        raise UserError(f"{path}: found kind {kind!r}, expected 'labels' or 'features'")
+    named, files = content.get("classes"), content.get("files")
+    if not is_names(named):
+        raise UserError(f"{path}: expected `classes`, a list of different names")
+    if not isinstance(files, dict) or not is_names(list(files)):
+        raise UserError(f"{path}: expected `files`, a map from frame names to files")
+    missing = sorted(set(classes) - set(named))
+    if missing:
+        raise UserError(
+            f"{path}: found no class {missing[0]!r}, expected every class of the scene "
+            f"({len(missing)} missing)",
+            "make the maps for the scene's class list; further classes become void",
+        )
+    without = [frame for frame in frames if frame not in files]
+    if without:
+        raise UserError(
+            f"{path}: found no map of frame {without[0]} ({len(without)} of {len(frames)} missing)",
+            "names are those of `frames.zarr`: the images without their suffix",
+        )
+    for frame in frames:
+        if not (folder / str(files[frame])).exists():
+            raise UserError(f"{folder / str(files[frame])}: no such map, of frame {frame}")
+    order = tuple(named.index(name) for name in classes)
+    return Maps(
+        folder=folder,
+        kind=kind,
+        classes=tuple(named),
+        order=order,
+        void=read_void(content.get("void"), path),
+        text=read_text(folder, content, len(named), path)[list(order)]
+        if kind == "features"
+        else None,
+        files={frame: folder / str(files[frame]) for frame in frames},
+        named=(folder / content["text"],) if kind == "features" else (),
+    )
+
+
+def is_names(value: Any) -> bool:
+    """Whether a value is a non-empty list of different texts."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) and name for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def read_void(value: Any, path: Path) -> int | None:
+    """The void label of a manifest."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise UserError(f"{path}: found void {value!r}, expected a whole number")
+    return value
+
+
+def read_text(folder: Path, content: dict[str, Any], classes: int, path: Path) -> np.ndarray:
+    """f32 (classes, D) unit text vectors of a manifest of feature maps."""
+    if not isinstance(content.get("text"), str):
+        raise UserError(f"{path}: expected `text`, the file of the classes' text vectors")
+    text = read_map(folder / content["text"]).astype(np.float32)
+    if text.ndim != 2 or len(text) != classes:
+        raise UserError(
+            f"{folder / content['text']}: found shape {text.shape}, expected one row for each of "
+            f"{classes} classes"
+        )
+    length = np.linalg.norm(text, axis=1, keepdims=True)
+    if not np.isfinite(text).all() or (length == 0).any():
+        raise UserError(f"{folder / content['text']}: found a text vector of no direction")
+    return text / length
+
+
+def read_map(path: Path) -> np.ndarray:
+    """An array from png, npy, npz (one array) or zarr; UserError when it cannot be read."""
+    if path.suffix == ".png":
+        return read_label_ids(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such map")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                (name,) = file.files
+                return file[name]
+        if path.suffix == ".zarr":
+            import zarr
+
+            return np.asarray(zarr.open_array(str(path), mode="r")[...])
+    except Exception as error:  # numpy and zarr raise many kinds for damaged files
+        raise UserError(f"{path}: not a readable map ({error})") from None
+    raise UserError(f"{path}: found a map of kind {path.suffix!r}, expected png, npy, npz or zarr")
+
+
+def map_digests(maps: Maps) -> dict[str, str]:
+    """sha256 of the manifest and of every map (of every file in a zarr folder)."""
+    paths = [maps.folder / MANIFEST]
+    for path in sorted({*maps.files.values(), *maps.named}):
+        paths += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return {str(path.relative_to(maps.folder)): file_digest(path) for path in paths}
