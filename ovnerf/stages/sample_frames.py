@@ -21,9 +21,8 @@ from ovnerf.stores import write_store
 
 def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     """Read `folder`, write the frames store `out`; returns counts, the box rule and a warning."""
-    listing = list_scene(folder, settings.layout, settings.frames, settings.classes)
-    sampled = input_digests(listing)
-    listing = without_lost_frames(listing)
+    sampled = list_scene(folder, settings.layout, settings.frames, settings.classes)
+    listing = without_lost_frames(sampled)
     frames = read_frames(
         listing, settings.width, settings.height, settings.test_every, settings.held_out
     )
@@ -43,7 +42,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
             "split": frames.split,
         },
         attributes(listing, frames, box),
-        result_digest("sample_frames", settings.model_dump(mode="json"), sampled),
+        result_digest("sample_frames", settings.model_dump(mode="json"), input_digests(sampled)),
     )
     return {
         "frames": len(frames.names),
