@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate, pad
 
 from ovnerf.config import LSeg
 from ovnerf.device import resolve_device
+from ovnerf.encoders.openclip import check_prompts
 from ovnerf.encoders.weights import find_file, state_dict_of
 from ovnerf.errors import UserError
 
@@ -256,6 +257,7 @@ class LSegEncoder:
 
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> Tensor:
-        """Raw text embeddings f32 (p, D) on the CPU."""
+        """Raw text embeddings f32 (p, D) on the CPU; UserError for a prompt that is too long."""
+        check_prompts(self.tokenizer, prompts)
         tokens = self.tokenizer(prompts).to(self.device)
         return self.net.clip_pretrained.encode_text(tokens).float().cpu()

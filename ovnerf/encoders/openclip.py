@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, resize
 
@@ -38,17 +38,48 @@ def model_name(model: str) -> str:
     return model
 
 
-def check_activation(name: str, weights: Path) -> None:
-    """Refuse OpenAI weights in an architecture with the wrong activation.
+def uses_quick_gelu(model: nn.Module) -> bool:
+    """Whether a model's blocks have OpenAI's approximate activation."""
+    from open_clip.transformer import QuickGELU
+
+    return any(isinstance(module, QuickGELU) for module in model.modules())
+
+
+def check_activation(model: nn.Module, name: str, weights: Path) -> None:
+    """Refuse weights in an architecture with another activation than they were trained with.
 
     OpenAI trained with QuickGELU; open_clip's plain architectures use GELU, and loading a local
-    file into them gives silently wrong embeddings. OpenAI files are known by their name.
+    file into the wrong one gives silently wrong embeddings. Files are known by the tag of
+    published weights in their name (`openai`, `laion2b_s34b_b88k`, ...), others are not checked.
     """
-    if "openai" in weights.name.lower() and "quickgelu" not in name:
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    plain = name.removesuffix("-quickgelu")
+    named = [tag for tag in list_pretrained_tags_by_model(plain) if tag in weights.name.lower()]
+    wanted = {bool(get_pretrained_cfg(plain, tag).get("quick_gelu")) for tag in named}
+    if "openai" in weights.name.lower():
+        wanted = {True}
+    if wanted and uses_quick_gelu(model) not in wanted:
+        other = plain if name != plain else f"{plain}-quickgelu"
         raise UserError(
-            f"encoder.model: {name} with OpenAI weights {weights.name}, expected {name}-quickgelu",
-            f"set `model: {name}-quickgelu`",
+            f"encoder.model: {name} with weights {weights.name}, which were trained with another "
+            f"activation, expected {other}",
+            f"set `model: {other}`",
         )
+
+
+def check_prompts(tokenizer: Any, prompts: list[str]) -> None:
+    """Refuse prompts that the model's context would cut (open_clip cuts them silently)."""
+    if not hasattr(tokenizer, "encode") or not getattr(tokenizer, "context_length", None):
+        return
+    for prompt in prompts:
+        tokens = len(tokenizer.encode(prompt)) + 2
+        if tokens > tokenizer.context_length:
+            raise UserError(
+                f"class list: found a prompt of {tokens} tokens, expected at most "
+                f"{tokenizer.context_length}: {prompt[:60]!r}...",
+                "shorten the class name",
+            )
 
 
 def preprocessing(name: str, weights: Path) -> dict[str, Any]:
@@ -103,10 +134,10 @@ class OpenClipEncoder:
         self.device = device or resolve_device()
         weights = find_file(settings.weights, "encoder.weights")
         name = model_name(settings.model)
-        check_activation(name, weights)
         prepare = preprocessing(name, weights)
         with quiet_open_clip():
             model = open_clip.create_model(name, load_weights=False, force_preprocess_cfg=prepare)
+        check_activation(model, name, weights)
         load_weights(model, weights, "encoder.model")
         self.model = model.eval().requires_grad_(False).to(self.device)
         self.tokenizer = open_clip.get_tokenizer(name)
@@ -162,13 +193,16 @@ class OpenClipEncoder:
             f32 (W, D) on the CPU.
         """
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)
-        parts = [
-            self.model.encode_image(self.prepare(pixels, box[first : first + batch])).cpu()
-            for first in range(0, len(box), batch)
-        ]
+        half = self.device.type == "cuda"  # stores keep binary16; CPUs gain nothing by it
+        with torch.autocast(self.device.type, torch.float16, enabled=half):
+            parts = [
+                self.model.encode_image(self.prepare(pixels, box[first : first + batch])).cpu()
+                for first in range(0, len(box), batch)
+            ]
         return torch.cat(parts).float()
 
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> Tensor:
-        """Raw text embeddings f32 (p, D) on the CPU."""
+        """Raw text embeddings f32 (p, D) on the CPU; UserError for a prompt that is too long."""
+        check_prompts(self.tokenizer, prompts)
         return self.model.encode_text(self.tokenizer(prompts).to(self.device)).float().cpu()

@@ -9,7 +9,12 @@ import torch
 from PIL import Image
 
 from ovnerf.config import OpenClip
-from ovnerf.encoders.openclip import OpenClipEncoder, check_activation, preprocessing
+from ovnerf.encoders.openclip import (
+    OpenClipEncoder,
+    check_activation,
+    preprocessing,
+    uses_quick_gelu,
+)
 from ovnerf.encoders.text import text_banks
 from ovnerf.errors import UserError
 
@@ -117,11 +122,40 @@ def test_pickled_code_is_never_run(tiny_clip, tmp_path):
         OpenClipEncoder(settings.model_copy(update={"weights": str(path)}))
 
 
-def test_openai_weights_need_quickgelu(tmp_path):
-    with pytest.raises(UserError, match="expected ViT-B-16-quickgelu"):
-        check_activation("ViT-B-16", tmp_path / "vit_b_16.openai.safetensors")
-    check_activation("ViT-B-16-quickgelu", tmp_path / "vit_b_16.openai.safetensors")
-    check_activation("ViT-B-16", tmp_path / "laion2b_s34b_b88k.safetensors")
+def architecture(name):
+    """A published architecture without memory for its weights."""
+    with torch.device("meta"):
+        return open_clip.CLIP(**open_clip.get_model_config(name))
+
+
+def test_weights_and_activation_belong_together(tmp_path):
+    plain, quick = architecture("ViT-B-16"), architecture("ViT-B-16-quickgelu")
+    assert (uses_quick_gelu(plain), uses_quick_gelu(quick)) == (False, True)
+    kinds = [type(block.mlp.gelu).__name__ for block in quick.visual.transformer.resblocks]
+    assert kinds == ["QuickGELU"] * 12
+    openai = tmp_path / "vit_b_16.openai.safetensors"
+    laion = tmp_path / "vit_b_16_laion2b_s34b_b88k.safetensors"
+    with pytest.raises(UserError, match="another activation, expected ViT-B-16-quickgelu"):
+        check_activation(plain, "ViT-B-16", openai)
+    with pytest.raises(UserError, match=r"another activation, expected ViT-B-16\n"):
+        check_activation(quick, "ViT-B-16-quickgelu", laion)
+    check_activation(quick, "ViT-B-16-quickgelu", openai)
+    check_activation(plain, "ViT-B-16", laion)
+    check_activation(plain, "ViT-B-16", tmp_path / "mine.safetensors")
+
+
+def test_the_two_activations_differ():
+    # x * sigmoid(1.702 x) at 1 is 0.8458, GELU is 0.8413: embeddings would be silently off.
+    block = architecture("ViT-B-16-quickgelu").visual.transformer.resblocks[0].mlp.gelu
+    assert block(torch.ones(1)).item() == pytest.approx(0.84579, abs=1e-5)
+    assert torch.nn.GELU()(torch.ones(1)).item() == pytest.approx(0.84134, abs=1e-5)
+
+
+def test_prompts_longer_than_the_context_are_refused(tiny_clip):
+    encoder = OpenClipEncoder(tiny_clip[0], torch.device("cpu"))
+    assert encoder.encode_text(["chair " * 70]).shape == (1, 16)
+    with pytest.raises(UserError, match="found a prompt of 102 tokens, expected at most 77"):
+        encoder.encode_text(["wall", "chair " * 100])
 
 
 def test_preprocessing_follows_the_published_weights(tmp_path):
