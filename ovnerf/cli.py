@@ -2,9 +2,9 @@
 
 The options of a stage are the keyword parameters of its `run` function (others are given without a
 name, like the folder of `inspect`): `Path` parameters become `--name PATH`, `settings` becomes
-`--settings` (JSON text, or a JSON/YAML file), validated by the stage's pydantic model. A stage prints one JSON line when it ends: what it made, its seconds and its
-peak memory. Exit codes: 0 done, 2 bad input (one message, no traceback); anything else is a bug
-and shows its traceback.
+`--settings` (JSON text, or a JSON/YAML file), validated by the stage's pydantic model. A stage
+prints one JSON line when it ends: what it made, its seconds and its peak memory. Exit codes: 0
+done, 2 bad input (one message, no traceback); anything else is a bug and shows its traceback.
 
     python -m ovnerf make_room --out room/room.json --settings '{"seed": 3, "frames": 12}'
     python -m ovnerf sample_frames --folder room --out frames.zarr

@@ -128,6 +128,7 @@ class Backbone(nn.Module):
         """(b, 3, h, w) -> four maps; h and w are multiples of 32."""
         rows, columns = (side // self.size.patch for side in image.shape[-2:])
         vit = self.model
+        assert vit.cls_token is not None
         tokens = vit.patch_embed.proj(image).flatten(2).transpose(1, 2)
         tokens = torch.cat([vit.cls_token.expand(len(tokens), -1, -1), tokens], 1)
         tokens = tokens + self.positions(rows, columns)
@@ -147,6 +148,7 @@ class Backbone(nn.Module):
     def positions(self, rows: int, columns: int) -> Tensor:
         """Position codes (1, 1 + rows * columns, d), resized bilinearly."""
         codes = self.model.pos_embed
+        assert codes is not None
         side = self.size.image // self.size.patch
         grid = codes[:, 1:].transpose(1, 2).unflatten(2, (side, side))
         grid = interpolate(grid, (rows, columns), mode="bilinear", align_corners=False)

@@ -140,7 +140,7 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
     if kind not in ("labels", "features"):
         raise UserError(f"{path}: found kind {kind!r}, expected 'labels' or 'features'")
     named, files = content.get("classes"), content.get("files")
-    if not is_names(named):
+    if not isinstance(named, list) or not is_names(named):
         raise UserError(f"{path}: expected `classes`, a list of different names")
     if not isinstance(files, dict) or not is_names(list(files)):
         raise UserError(f"{path}: expected `files`, a map from frame names to files")

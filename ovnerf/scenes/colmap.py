@@ -84,8 +84,8 @@ def lens(listing: Listing) -> tuple[Lens, int, int]:
             f"{listing.intrinsics}: found {len(cameras)} different cameras, expected one",
             "reconstruct with one shared camera (--ImageReader.single_camera 1)",
         )
-    values, width, height = first
-    values = dict(values)
+    named, width, height = first
+    values = dict(named)
     fx, fy = values.get("fx", values.get("f")), values.get("fy", values.get("f"))
     matrix = np.array([[fx, 0, values["cx"]], [0, fy, values["cy"]], [0, 0, 1]])
     bent = tuple(values.get(key, 0.0) for key in ("k1", "k2", "p1", "p2"))

@@ -26,5 +26,6 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 
 def classes(listing: Listing) -> dict[int, str]:
     """Label id -> name. Id = line number; line 0 is the void placeholder whatever it says."""
+    assert listing.classes is not None
     lines = [line.strip() for line in read_text(listing.classes).rstrip().splitlines()]
     return check_classes(dict(enumerate(lines[1:], start=1)), listing.classes)

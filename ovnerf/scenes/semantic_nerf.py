@@ -50,6 +50,7 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 def classes(listing: Listing) -> dict[int, str]:
     """Label id -> name by ascending id, from the `classes` list; id 0 is void."""
     path = listing.classes
+    assert path is not None
     try:
         rows = json.loads(read_text(path))["classes"]
         pairs = sorted((int(row["id"]), str(row["name"]).strip()) for row in rows)

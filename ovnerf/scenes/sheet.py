@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +29,8 @@ def contact_sheet(overview: Overview) -> Figure:
     rows = strips * (2 if labelled else 1)
     side = PANEL_INCHES * overview.photos.shape[1] / overview.photos.shape[2] + 0.15
     figure = new_figure(PANEL_INCHES * COLUMNS, PLOT_INCHES + rows * side)
-    above, below = figure.subfigures(2, 1, height_ratios=[PLOT_INCHES, rows * side])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[PLOT_INCHES, rows * side])
+    above, below = parts
     plots = above.subplots(1, 3 if labelled else 2, width_ratios=[1.3, 1, 0.6][: 2 + labelled])
     draw_cameras(plots[0], overview)
     draw_overlap(plots[1], overview)
@@ -61,7 +63,9 @@ def draw_cameras(axis: Axes, overview: Overview) -> None:
     centre = overview.pose[:, :3, 3][:, [across, along]]
     reach = 0.35 * overview.depth[0]
     half = overview.native_size[1] / 2 / overview.intrinsics[0, 0]
-    points = axis.scatter(*centre.T, c=np.arange(len(centre)), cmap="viridis", s=10, zorder=3)
+    points = axis.scatter(
+        centre[:, 0], centre[:, 1], c=np.arange(len(centre)), cmap="viridis", s=10, zorder=3
+    )
     axis.plot(*centre.T, color="0.75", linewidth=0.7, zorder=1)
     for index in overview.shown:
         rotation = overview.pose[index, :3, :3]
