@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,11 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, one repeat")
     parser.add_argument("--only", nargs="*", default=[], help="prefixes of cases to run")
+    parser.add_argument("--repeats", type=int, help="timed runs of each; medians are kept")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the tables")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     sizes = QUICK if arguments.quick else FULL
+    sizes = replace(sizes, repeats=arguments.repeats or sizes.repeats)
     native = os.environ.get("OVNERF_NATIVE", "1") != "0"
     header = (
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "

@@ -470,7 +470,7 @@ def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Every case by name, built only when called."""
     for name in "abc":
         yield f"stage_{name}", lambda name=name: stage(name, sizes)
-    for edge in (128,) if sizes is QUICK else (128, 286):
+    for edge in (128,) if sizes.edge == QUICK.edge else (128, 286):
         yield f"reconstruct_{edge}", lambda edge=edge: reconstruct(edge, sizes)
     plain = (label_view, rgb_view, fda, rsr, feat_target, cse_refresh)
     for case in plain:
