@@ -223,7 +223,7 @@ def files_in(folder: Path, suffixes: frozenset[str], prefix: str = "") -> dict[K
     """Files of a folder with one of the suffixes, by key; UserError when there is no folder."""
     if not folder.is_dir():
         raise UserError(
-            f"{folder}: no such folder", "docs/conventions.md draws the layouts: is `layout` right?"
+            f"{folder}: no such folder", "docs/datasets.md draws the layouts: is `layout` right?"
         )
     return by_key(
         path
@@ -244,7 +244,7 @@ def need_file(path: Path, what: str) -> Path:
     if not path.is_file():
         raise UserError(
             f"{path}: no such file, expected {what}",
-            "docs/conventions.md draws the layouts: is `layout` right?",
+            "docs/datasets.md draws the layouts: is `layout` right?",
         )
     return path
 

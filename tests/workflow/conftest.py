@@ -18,6 +18,9 @@ import yaml
 from ovnerf.config import override, read_yaml
 from ovnerf.provenance import REPOSITORY_ROOT
 
+# For its writers of scene folders.
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+
 TINY = Path(__file__).parent / "tiny.yaml"
 TOY_SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t12\t64\t48\n"
 SHEET = "dataset\tscene\tpath\ntiny\troom\troom\n"
