@@ -26,7 +26,17 @@ STAGES = sorted(
 RULE_PARTS = ("output", "log", "benchmark", "threads", "resources", "params", "conda", "shell")
 HEAVY = {
     *("torch", "torchvision", "open_clip", "segment_anything", "timm", "cv2", "numpy", "pandas"),
-    *("scipy", "zarr", "numcodecs", "matplotlib", "safetensors", "tqdm", "trimesh", "embreex"),
+    *(
+        "scipy",
+        "zarr",
+        "numcodecs",
+        "matplotlib",
+        "safetensors",
+        "tqdm",
+        "trimesh",
+        "embreex",
+        "numba",
+    ),
 }
 """What an installation of Snakemake alone does not bring."""
 

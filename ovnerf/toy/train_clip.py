@@ -70,7 +70,7 @@ def contrastive_loss(
 
 def main() -> int:
     """Train and write the weights."""
-    options = script_options(__doc__, WEIGHTS / "clip.safetensors", ITERATIONS)
+    options = script_options(__doc__, WEIGHTS / "clip.safetensors", ITERATIONS, PEAK_RATE)
     views = load_views(options.cache, TRAINING_SEEDS)
     crops, targets = sample_crops(
         views.rgb, views.label, CROPS_PER_VIEW, np.random.default_rng(options.seed), 0.25, 0.5
@@ -92,7 +92,7 @@ def main() -> int:
         model,
         step,
         iterations=options.iterations,
-        peak_rate=PEAK_RATE,
+        peak_rate=options.peak_rate,
         checkpoint=options.out.with_suffix(".partial.pt"),
     )
     save_weights(model, options.out)

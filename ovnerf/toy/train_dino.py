@@ -207,7 +207,7 @@ def distillation_loss(model: Distillation, images: Tensor, rng: Generator) -> Te
 
 def main() -> int:
     """Train and write the teacher's backbone."""
-    options = script_options(__doc__, WEIGHTS / "dino.safetensors", ITERATIONS)
+    options = script_options(__doc__, WEIGHTS / "dino.safetensors", ITERATIONS, PEAK_RATE)
     views = load_views(options.cache, TRAINING_SEEDS)
     model = Distillation()
 
@@ -221,7 +221,7 @@ def main() -> int:
         model,
         step,
         iterations=options.iterations,
-        peak_rate=PEAK_RATE,
+        peak_rate=options.peak_rate,
         checkpoint=options.out.with_suffix(".partial.pt"),
         after=lambda _: model.follow(),
     )

@@ -1,7 +1,8 @@
 """Train the toy SAM with single-point prompts on the instance masks of training rooms.
 
-Focal and dice loss; of the three ambiguous outputs only the best is trained; the IoU head regresses
-each output's true IoU, so that the generator's score and stability filters mean something.
+Cross-entropy and dice loss (a focal loss left logits too soft for the stability filter); of the
+three ambiguous outputs only the best is trained; the IoU head regresses each output's true IoU, so
+that the generator's score and stability filters mean something.
 
 Two things shorten the long start in which prompts are ignored: attention from prompts to the image
 begins as similarity of position codes, and an affinity loss (training only) makes image embeddings
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, normalize
 
@@ -29,7 +31,7 @@ IMAGES = 6
 PROMPTS = 8
 """Points per image and step: half on pixels drawn evenly, half on instances drawn evenly."""
 PEAK_RATE = 1e-3
-FOCAL_WEIGHT, SCORE_WEIGHT = 5.0, 4.0
+ENTROPY_WEIGHT, SCORE_WEIGHT = 2.0, 4.0
 SMALLEST_AREA = 24
 """Instances with fewer pixels are not asked for."""
 
@@ -83,15 +85,13 @@ def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     target = target.expand_as(logits)
     entropy = binary_cross_entropy_with_logits(logits, target, reduction="none")
     probability = logits.sigmoid()
-    miss = (probability - target).abs()
-    focal = (miss**2 * entropy).mean((-2, -1))
     overlap = 2 * (probability * target).sum((-2, -1)) + 1
     dice = 1 - overlap / (probability.sum((-2, -1)) + target.sum((-2, -1)) + 1)
     with torch.no_grad():
         found, true = logits > 0, target > 0.5
         union = (found | true).sum((-2, -1)).clamp(min=1)
         iou = (found & true).sum((-2, -1)) / union
-    return FOCAL_WEIGHT * focal + dice, iou
+    return ENTROPY_WEIGHT * entropy.mean((-2, -1)) + dice, iou
 
 
 def prompt_loss(trainee: Trainee, embedding: Tensor, points: Tensor, masks: Tensor) -> Tensor:
@@ -112,10 +112,13 @@ def prompt_loss(trainee: Trainee, embedding: Tensor, points: Tensor, masks: Tens
 
 def main() -> int:
     """Train and write the weights."""
-    options = script_options(__doc__, WEIGHTS / "sam.safetensors", ITERATIONS)
+    out = WEIGHTS / "sam.safetensors"
+    options = script_options(__doc__, out, ITERATIONS, PEAK_RATE, rounds=True)
     views = load_views(options.cache, TRAINING_SEEDS)
     trainee = Trainee()
     sam = trainee.sam
+    if options.start is not None:
+        sam.load_state_dict(load_file(options.start), strict=True)
 
     def step(iteration: int) -> Tensor:
         rng = np.random.default_rng([options.seed, iteration])
@@ -141,7 +144,7 @@ def main() -> int:
         trainee,
         step,
         iterations=options.iterations,
-        peak_rate=PEAK_RATE,
+        peak_rate=options.peak_rate,
         checkpoint=options.out.with_suffix(".partial.pt"),
     )
     save_weights(sam, options.out)
