@@ -10,8 +10,8 @@ Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through
   Images of 32 pixels, embeddings of 64 numbers, open_clip's own tokenizer.
 * SAM: `ovnerf.toy.sam.build_toy_sam(Path("ovnerf/toy/weights/sam.safetensors"))` returns
   segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`
-  (points_per_side 12, pred_iou_thresh 0.4, stability_score_thresh 0.4, box_nms_thresh 0.9): its
-  scores are low, and segment_anything's usual thresholds leave one or two masks.
+  (12 points per side, pred_iou_thresh 0.5, stability_score_thresh 0.7, offset 0.5): its scores are
+  low, and segment_anything's usual thresholds leave few masks.
 * DINO: `ovnerf.toy.dino.build_toy_dino(Path("ovnerf/toy/weights/dino.safetensors"))` returns a timm
   VisionTransformer (patch 8, width 96, one prefix token, `dynamic_img_size=True`).
 

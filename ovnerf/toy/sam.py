@@ -25,9 +25,9 @@ DECODER_WIDTH = 96
 
 GENERATOR: dict[str, int | float] = {
     "points_per_side": 12,
-    "pred_iou_thresh": 0.4,
-    "stability_score_thresh": 0.4,
-    "box_nms_thresh": 0.9,
+    "pred_iou_thresh": 0.5,
+    "stability_score_thresh": 0.7,
+    "stability_score_offset": 0.5,
 }
 """Settings of `SamAutomaticMaskGenerator` for this model; its scores are low, so are they."""
 EVERY_MASK: dict[str, int | float] = {
