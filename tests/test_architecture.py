@@ -133,9 +133,11 @@ def test_every_environment_repeats_the_constraints(constraints: dict[str, str]) 
             assert constraints[name] == version, f"{path.name}: {name}"
 
 
-def test_the_job_environment_holds_every_dependency_but_snakemake(project: dict) -> None:
-    needed = requirement_names(project["dependencies"]) - {"snakemake"}
-    assert needed <= set(environment("ovnerf.yaml"))
+def test_the_two_environments_hold_every_dependency(project: dict) -> None:
+    """What launches the workflow (Snakemake and its report) is apart from what jobs run in."""
+    launcher = set(environment("workflow.yaml"))
+    assert requirement_names(project["dependencies"]) - launcher <= set(environment("ovnerf.yaml"))
+    assert launcher == {"snakemake", "pygments"}
 
 
 def test_every_direct_dependency_is_pinned(project: dict, constraints: dict[str, str]) -> None:
