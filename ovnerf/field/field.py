@@ -241,7 +241,7 @@ class RadianceField(nn.Module):
         return float(self.step / edge.min())
 
     def header(self) -> dict[str, Any]:
-        """JSON-able description from which `empty_like_header` rebuilds the module."""
+        """JSON-able description from which `radiance_from_header` rebuilds the module."""
         shape = {**asdict(self.shape), "resolution": self.density.resolution}
         return {"field": shape, "occupancy": tuple(self.occupancy.cells.shape)}
 
