@@ -26,12 +26,9 @@ CHECKPOINT_EVERY = 100
 
 
 def script_options(
-    doc: str | None, out: Path, iterations: int, peak_rate: float, *, rounds: bool = False
+    doc: str | None, out: Path, iterations: int, peak_rate: float
 ) -> argparse.Namespace:
-    """Options of a training script: out, cache, iterations, peak rate, seed, threads.
-
-    With `rounds` also `start`: the weights of an earlier round.
-    """
+    """Options of a training script: out, cache, iterations, peak rate, seed, threads."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,8 +36,6 @@ def script_options(
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of rendered views")
     parser.add_argument("--iterations", type=int, default=iterations)
     parser.add_argument("--peak-rate", type=float, default=peak_rate)
-    if rounds:
-        parser.add_argument("--start", type=Path, help="weights of an earlier round to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
