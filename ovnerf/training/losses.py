@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.config import Dino
 from ovnerf.stores import VOID
+
+BLOCK = 256
+"""Positions per side of a block of similarities on a CPU: 256 KiB, which a core's cache holds."""
 
 
 def label_loss(logits: Tensor, label: Tensor) -> Tensor:
@@ -29,13 +34,6 @@ def feature_loss(feature: Tensor, scales: Tensor, pyramid: Tensor) -> Tensor:
     """
     target = torch.einsum("rk,rkd->rd", scales, pyramid)
     return (1 - functional.cosine_similarity(feature, target, dim=-1)).mean()
-
-
-def kl_matrix(log_p: Tensor) -> Tensor:
-    """D_ij = KL(p_i || p_j) as one product: (k, L, C) -> (k, L, L) (method 13.6)."""
-    p = log_p.exp()
-    own = (p * log_p).sum(-1)
-    return own[..., None] - p @ log_p.transpose(-1, -2)
 
 
 def js_matrix(log_p: Tensor) -> Tensor:
@@ -60,19 +58,76 @@ def correlation_loss(cosine: Tensor, token: Tensor, settings: Dino) -> tuple[Ten
         L_pos and L_neg, unweighted; counts run over all crops together.
     """
     log_p = (cosine / settings.temperature).log_softmax(-1)
+    if settings.divergence == "kl":
+        positive, negative = KullbackLeiblerSums.apply(log_p, token, settings.shift)
+        return positive, negative
     unit = functional.normalize(token, dim=-1)
     alike = unit @ unit.transpose(-1, -2) - settings.shift
-    positive, negative = alike.clamp_min(0), alike.clamp_max(0)
-    positive = positive / (alike > 0).sum().clamp_min(1)
-    negative = negative / (alike < 0).sum().clamp_min(1)
-    if settings.divergence == "js":
-        divergence = js_matrix(log_p)
-        return (positive * divergence).sum(), (negative * divergence).sum()
-    return weighted_kl(positive, log_p), weighted_kl(negative, log_p)
+    divergence = js_matrix(log_p)
+    positive = (alike.clamp_min(0) * divergence).sum() / (alike > 0).sum().clamp_min(1)
+    negative = (alike.clamp_max(0) * divergence).sum() / (alike < 0).sum().clamp_min(1)
+    return positive, negative
 
 
-def weighted_kl(weight: Tensor, log_p: Tensor) -> Tensor:
-    """Sum of W_ij KL(p_i || p_j) for symmetric W without the divergence matrix (method 13.6)."""
-    p = log_p.exp()
-    own = (p * log_p).sum(-1)
-    return (weight.sum(-1) * own).sum() - ((weight @ p) * log_p).sum()
+class KullbackLeiblerSums(torch.autograd.Function):
+    """L_pos and L_neg with KL, without the divergence matrix (method 13.6).
+
+    With W the positive (or negative) part of the similarities, divided by its count, and
+    h_i = p_i . log p_i,
+
+        sum_ij W_ij KL(p_i || p_j) = sum_i (W 1)_i h_i - sum_i log p_i . (W p)_i,
+        its gradient in log p_i    = (W 1)_i p_i (1 + log p_i) - (W p)_i - p_i (W log p)_i,
+
+    so W only multiplies [p, log p, 1], block by block: W is symmetric, half of the blocks are
+    enough, each stays in the cache, and the gradient is ready when the value is.
+    """
+
+    @staticmethod
+    def forward(context: Any, log_p: Tensor, token: Tensor, shift: float) -> Tensor:
+        gradient = log_p.new_zeros(2, *log_p.shape)
+        total, count = log_p.new_zeros(2), log_p.new_zeros(2)
+        for crop, tokens in enumerate(token):
+            log_q = log_p[crop].detach()
+            q = log_q.exp()
+            ones = torch.ones_like(q[:, :1])
+            products = similarity_products(tokens, torch.cat([q, log_q, ones], -1), shift, count)
+            for sign, product in enumerate(products):
+                by_q, by_log_q, rows = product.split([q.shape[1], q.shape[1], 1], -1)
+                total[sign] += (log_q * (rows * q - by_q)).sum()
+                gradient[sign, crop] = rows * q * (1 + log_q) - by_q - q * by_log_q
+        count.clamp_min_(1)
+        context.save_for_backward(gradient.div_(count.view(2, 1, 1, 1)))
+        return total / count
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = context.saved_tensors
+        return torch.einsum("s,sklc->klc", slope, gradient), None, None
+
+
+def similarity_products(token: Tensor, value: Tensor, shift: float, count: Tensor) -> list[Tensor]:
+    """Positive and negative part of (cos(token_i, token_j) - shift), each times `value`.
+
+    Args:
+        token: (L, d). value: (L, v).
+        count: (2,); the numbers of positive and negative pairs are added to it.
+
+    Returns:
+        Two (L, v).
+    """
+    unit = functional.normalize(token.to(value), dim=-1)
+    # A block of a CPU's size; one block on a GPU, where launches cost more than arithmetic.
+    side = BLOCK if value.device.type == "cpu" else len(value)
+    units, values = unit.split(side), value.split(side)
+    out = [torch.zeros_like(value) for _ in range(2)]
+    rows = [part.split(side) for part in out]
+    for i in range(len(units)):
+        for j in range(i + 1):
+            alike = units[i] @ units[j].T - shift
+            times = 1 if i == j else 2
+            for sign, part in enumerate((alike.clamp_min(0), alike.clamp_max(0))):
+                count[sign] += times * part.count_nonzero()
+                rows[sign][i].addmm_(part, values[j])
+                if i != j:
+                    rows[sign][j].addmm_(part.T, values[i])
+    return out
