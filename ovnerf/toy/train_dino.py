@@ -24,7 +24,7 @@ from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.dino import TRAINING_SIZE, WIDTH, build_toy_dino
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 900
+ITERATIONS = 2200
 IMAGES = 12
 PROTOTYPES = 192
 SMALL_CROPS, SMALL_SIZE = 2, 32
