@@ -3,8 +3,10 @@
 The options of a stage are the keyword parameters of its `run` function (others are given without a
 name, like the folder of `inspect`): `Path` parameters become `--name PATH`, `settings` becomes
 `--settings` (JSON text, or a JSON/YAML file), validated by the stage's pydantic model. A stage
-prints one JSON line when it ends: what it made, its seconds and its peak memory. Exit codes: 0
-done, 2 bad input (one message, no traceback); anything else is a bug and shows its traceback.
+prints one JSON line when it ends: what it made, a digest of it, how fast, and its peak memory. Exit
+codes: 0 done; 2 bad input; 74 the disk is full, read-only or broken; 75 stopped by SIGTERM with its
+work kept, run it again to go on. Each comes with one message and no traceback; anything else is a
+bug and shows its traceback.
 
     python -m ovnerf make_room --out room/room.json --settings '{"seed": 3, "frames": 12}'
     python -m ovnerf sample_frames --folder room --out frames.zarr
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import errno
 import importlib
 import inspect
 import json
@@ -23,7 +26,8 @@ import sys
 import textwrap
 import time
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -31,12 +35,24 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel
 
+from ovnerf import progress
 from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_settings
-from ovnerf.errors import UserError
-from ovnerf.provenance import import_closure, imported_modules
+from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
+from ovnerf.exclusive import only_maker
+from ovnerf.provenance import import_closure, imported_modules, path_digest
 from ovnerf.scenes.layouts import list_scene
 
 STAGES = Path(__file__).parent / "stages"
+DISK_ERRORS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "the file system is read-only; choose another `results` folder",
+    errno.EACCES: "mend the permissions of it and of its folder",
+    errno.EPERM: "mend the permissions of it and of its folder",
+    errno.EIO: "the disk reports an error; look at the system's log",
+    errno.ESTALE: "the network disk lost the file",
+}
+"""What a person does about each; other errors of the system are bugs."""
 CHECK = "check"
 """Not a stage: `python -m ovnerf check CONFIG ...` reads configs and the scenes they name."""
 
@@ -160,14 +176,47 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         if is_settings(kind):
             options[key] = read_settings(kind, options[key], option_of(key))
     begin = time.perf_counter()
-    summary = module.run(**options)
-    closing = {
-        "stage": name,
-        **(summary or {}),
-        "seconds": round(time.perf_counter() - begin, 2),
-        "peak_memory_mb": round(peak_memory_mb()),
-    }
+    out = options.get("out")
+    with (
+        progress.watched() as state,
+        naming(out),
+        only_maker(out) if out else nullcontext(),
+    ):
+        summary = module.run(**options) or {}
+        closing = {
+            "stage": name,
+            **summary,
+            **how_it_went(state.work),
+            "seconds": round(time.perf_counter() - begin, 2),
+            "peak_memory_mb": round(peak_memory_mb()),
+        }
+        if out:
+            closing |= {"out": str(out), "digest": path_digest(out)}
     print(json.dumps(closing), flush=True)
+
+
+@contextmanager
+def naming(out: Path | None) -> Iterator[None]:
+    """Errors of the disk that do not say which file they are about speak of `out`."""
+    try:
+        yield
+    except OSError as error:
+        if out is not None and not error.filename:
+            error.filename = str(out)
+        raise
+
+
+def how_it_went(work: progress.Work | None) -> dict[str, Any]:
+    """Units done, where this process went on from, and units per second; nothing without a loop."""
+    if work is None:
+        return {}
+    rate = work.rate()
+    return {
+        "unit": work.unit,
+        "done": work.done,
+        "went_on_at": work.first,
+        "rate": float(f"{rate:.4g}") if rate else None,
+    }
 
 
 def set_up_compute(stage: str, device: str, threads: int) -> None:
@@ -224,16 +273,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = stage_names()
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(names))
-        return 0
+        return DONE
     if arguments[0] not in (CHECK, *names):
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     try:
         if arguments[0] == CHECK:
             print(json.dumps(check_configs(arguments[1:])))
         else:
             run_stage(arguments[0], arguments[1:])
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return ends(BAD_INPUT, f"error: {error}")
+    except Stopped as stopped:
+        return ends(STOPPED, f"{stopped}\n  hint: run it again to go on")
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        return ends(DISK_TROUBLE, disk_message(error))
+    return DONE
+
+
+def ends(code: int, message: str) -> int:
+    """Say the last words, to whoever still listens; returns the exit code."""
+    with suppress(BrokenPipeError):
+        print(message, file=sys.stderr, flush=True)
+    return code
+
+
+def disk_message(error: OSError) -> str:
+    """What the disk refused, and what to do."""
+    where = f"{error.filename}: " if error.filename else ""
+    hint = DISK_ERRORS[typing.cast(int, error.errno)]
+    return f"error: {where}{error.strerror}\n  hint: {hint}; finished work is kept, run it again"

@@ -1,4 +1,7 @@
-"""The one exception a person can act on."""
+"""How a stage ends when it does not end well, and the exit code of each way."""
+
+DONE, BAD_INPUT, DISK_TROUBLE, STOPPED = 0, 2, 74, 75
+"""Exit codes; the last two are BSD's EX_IOERR and EX_TEMPFAIL. Anything else is a bug."""
 
 
 class UserError(Exception):
@@ -15,3 +18,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class Stopped(Exception):
+    """The stage was asked to end (SIGTERM) and did, with its work kept; exit code 75."""

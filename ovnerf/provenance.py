@@ -10,6 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ovnerf.errors import UserError
+
+STAMP = ".snakemake_timestamp"
+"""Snakemake's note of when it made a folder."""
 PACKAGE_ROOT = Path(__file__).resolve().parent
 REPOSITORY_ROOT = PACKAGE_ROOT.parent
 
@@ -24,6 +28,29 @@ def file_digest(path: Path | str) -> str:
     """sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def path_digest(path: Path | str) -> str:
+    """16 hex digits of a file's bytes, or of the names and bytes of all files in a folder.
+
+    Two runs that made the same result have the same one: stages write no wall clock, and the time
+    that Snakemake leaves inside folders does not count.
+    """
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)[:16]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != STAMP)
+    return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
+
+
+def unchanged(path: Path, before: str) -> None:
+    """UserError when a file that a job reads is not, at its end, what it was at the start."""
+    found = file_digest(path)
+    if found != before:
+        raise UserError(
+            f"{path}: changed while it was used, from sha256 {before[:16]} to {found[:16]}",
+            "leave it alone and run again; nothing was made of it",
+        )
 
 
 def module_file(name: str) -> Path | None:

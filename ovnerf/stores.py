@@ -1,9 +1,11 @@
 """The zarr stores that pass between stages: one schema, atomic, resumable, checksummed.
 
 A store is a zarr v3 group whose attributes hold `kind`, `schema`, `digest` (what it was made
-from), `content` (sha256 of each array) and `producer`. A chunk is one frame. Arrays are written
-with a checksummed codec and empty chunks are kept, because zarr's defaults read a missing chunk
-as zeros. A store appears under its final name only when complete; no wall clock goes into it.
+from), `content` (sha256 of each array), `producer` and `seal` (a digest of all other attributes and
+of every array's type, shape and chunks). A chunk is one frame. zarr's defaults read most damage as
+numbers and a missing chunk as zeros, so every chunk carries a CRC32C, chunks of zeros are written
+too, and opening a store looks for each of them. A store appears under its final name only when
+complete; no wall clock goes into it.
 
 Stages that work frame by frame use :func:`write_by_frame`, which keeps finished frames beside
 the final path (``<name>.partial``) and goes on from them after a kill.
@@ -15,18 +17,23 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ovnerf.errors import UserError
+from ovnerf import progress
+from ovnerf.errors import Stopped, UserError
+from ovnerf.provenance import digest as digest_of
 
-SCHEMA = 1
+SCHEMA = 2
 VOID = 65535
 """Label of a pixel without a class, in every u16 label array."""
 
@@ -41,10 +48,67 @@ MADE_BY = {
 }
 
 
+@dataclass(frozen=True)
+class Whole:
+    """An array that is written in one piece; the first of several axes is the chunk axis."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its type."""
+        return self.values.dtype
+
+    def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """(index, values), in C order."""
+        yield ..., self.values
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """An array made of finished frames; one of them is in memory at a time."""
+
+    partial: Path
+    name: str
+    count: int
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """The first frame's array."""
+        return load_part(part_path(self.partial, 0), self.name)[self.name]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return (self.count, *self.first.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its type."""
+        return self.first.dtype
+
+    def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """(frame, values) of each frame."""
+        for index in range(self.count):
+            yield index, load_part(part_path(self.partial, index), self.name)[self.name]
+
+
 def content_digest(array: np.ndarray) -> str:
     """sha256 of an array's dtype, shape and C-order bytes."""
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return digest_of_pieces(array.dtype, array.shape, [array])
+
+
+def digest_of_pieces(dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable[np.ndarray]) -> str:
+    """`content_digest` of the array that the pieces make up in C order."""
+    found = hashlib.sha256(f"{dtype.str}{shape}".encode())
+    for piece in pieces:
+        found.update(np.ascontiguousarray(piece).tobytes())
+    return found.hexdigest()
 
 
 def producer() -> dict[str, str]:
@@ -68,59 +132,144 @@ def write_store(
         attributes: JSON-able; frame names, classes and the like.
         digest: ovnerf.provenance.result_digest of the stage.
     """
+    whole = {name: Whole(array) for name, array in arrays.items()}
+    publish_store(path, kind, whole, attributes, digest)
+
+
+def publish_store(
+    path: Path,
+    kind: str,
+    arrays: Mapping[str, Whole | Stacked],
+    attributes: Mapping[str, Any],
+    digest: str,
+) -> None:
+    """See `write_store`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    group = zarr.create_group(
-        str(temporary),
-        attributes={
-            **attributes,
-            "kind": kind,
-            "schema": SCHEMA,
-            "digest": digest,
-            "content": {name: content_digest(array) for name, array in sorted(arrays.items())},
-            "producer": producer(),
-        },
-    )
-    for name, array in sorted(arrays.items()):
-        chunks = (1, *array.shape[1:]) if array.ndim > 1 and 0 not in array.shape else None
-        stored = group.create_array(
-            name,
-            shape=array.shape,
-            dtype=array.dtype,
-            chunks=chunks or tuple(max(1, side) for side in array.shape) or "auto",
-            compressors=ZstdCodec(level=3, checksum=True),
-            config={"write_empty_chunks": True},
-        )
-        if array.size:
-            stored[...] = array
+    try:
+        fill_store(temporary, kind, arrays, attributes, digest)
+    except BaseException:
+        # A full disk would otherwise stay full of what nobody reads.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     shutil.rmtree(path, ignore_errors=True)
     os.replace(temporary, path)
+
+
+def fill_store(
+    path: Path,
+    kind: str,
+    arrays: Mapping[str, Whole | Stacked],
+    attributes: Mapping[str, Any],
+    digest: str,
+) -> None:
+    """Write arrays, then the attributes that vouch for them."""
+    group = zarr.create_group(str(path))
+    content = {}
+    for name, array in sorted(arrays.items()):
+        shape = array.shape
+        chunks = (1, *shape[1:]) if len(shape) > 1 and 0 not in shape else None
+        stored = group.create_array(
+            name,
+            shape=shape,
+            dtype=array.dtype,
+            chunks=chunks or tuple(max(1, side) for side in shape) or "auto",
+            compressors=[ZstdCodec(level=3), Crc32cCodec()],
+            config={"write_empty_chunks": True},
+        )
+        content[name] = digest_of_pieces(array.dtype, shape, written(stored, array))
+    said = {
+        **attributes,
+        "kind": kind,
+        "schema": SCHEMA,
+        "digest": digest,
+        "content": content,
+        "producer": producer(),
+    }
+    group.update_attributes({**said, "seal": seal(said, group)})
+
+
+def written(stored: zarr.Array, array: Whole | Stacked) -> Iterator[np.ndarray]:
+    """The pieces of an array, each after it was written."""
+    for index, piece in array.pieces():
+        if piece.size:
+            stored[index] = piece
+        yield piece
+
+
+def seal(attributes: Mapping[str, Any], group: zarr.Group) -> str:
+    """Digest of a store's attributes and of what its arrays say they are."""
+    layout = {
+        name: [array.dtype.str, list(array.shape), list(array.chunks)]
+        for name, array in sorted(group.arrays())
+    }
+    return digest_of({"attributes": dict(attributes), "arrays": layout})
 
 
 def open_store(path: Path | str, kind: str) -> zarr.Group:
     """Open a finished store of this kind for reading.
 
     Raises:
-        UserError: missing, unfinished, of another kind or of a newer schema; the message names
-            the rule that rebuilds it.
+        UserError: missing, unfinished, damaged, of another kind or of another schema; the message
+            names the rule that rebuilds it.
     """
     path = Path(path)
-    rebuild = f"rebuild it: snakemake --forcerun {MADE_BY[kind]} {path}"
     if not path.exists():
-        raise UserError(f"{path}: no such {kind} store", rebuild)
+        raise UserError(
+            f"{path}: no such {kind} store", f"{MADE_BY[kind]} makes it: snakemake {path}"
+        )
+    rebuild = rebuild_hint(path, kind)
     try:
         group = zarr.open_group(str(path), mode="r")
+        attributes = dict(group.attrs)
     except Exception as error:
         raise UserError(f"{path}: not a readable zarr group ({error})", rebuild) from None
-    found = group.attrs.get("kind")
+    found = attributes.get("kind")
     if found != kind:
         raise UserError(f"{path}: found a store of kind {found!r}, expected {kind!r}", rebuild)
-    if int(group.attrs["schema"]) > SCHEMA:
+    if attributes.get("schema") != SCHEMA:
         raise UserError(
-            f"{path}: found schema {group.attrs['schema']}, this version reads up to {SCHEMA}",
-            "update ovnerf or " + rebuild,
+            f"{path}: found schema {attributes.get('schema')}, this version reads {SCHEMA}",
+            rebuild,
         )
+    check_whole(path, group, attributes, rebuild)
     return group
+
+
+def check_whole(path: Path, group: zarr.Group, attributes: dict[str, Any], rebuild: str) -> None:
+    """UserError when attributes or array headers were altered, or a chunk is not there."""
+    stated = attributes.pop("seal", None)
+    for name in attributes.get("content", {}):
+        try:
+            array = group[name]
+            count, there = array.nchunks, sum(1 for _ in chunk_files(path / name))
+        except Exception as error:
+            problem = "is missing" if isinstance(error, KeyError) else f"is unreadable ({error})"
+            raise UserError(f"{path}: array {name!r} {problem}", rebuild) from None
+        if array.size and there != count:
+            raise UserError(
+                f"{path}: array {name!r}: found {there} chunks, expected {count}", rebuild
+            )
+    if seal(attributes, group) != stated:
+        raise UserError(f"{path}: its attributes or array headers were altered", rebuild)
+
+
+def chunk_files(array: Path) -> Iterator[Path]:
+    """The chunk files of an array's folder."""
+    for folder, _, files in os.walk(array / "c"):
+        yield from (Path(folder) / file for file in files)
+    if (array / "c").is_file():  # an array without axes
+        yield array / "c"
+
+
+def rebuild_hint(path: Path | str, kind: str) -> str:
+    """What to do about a store that cannot be used."""
+    return f"rerun {MADE_BY.get(kind, 'its rule')}: snakemake --forcerun {path}"
+
+
+def path_of(group: zarr.Group) -> str:
+    """Where an open store lies, as it was opened."""
+    return str(group.store_path).removeprefix("file://")
 
 
 def read(group: zarr.Group, name: str, index: Any = ...) -> np.ndarray:
@@ -130,11 +279,10 @@ def read(group: zarr.Group, name: str, index: Any = ...) -> np.ndarray:
     except KeyError:
         problem = "is missing"
     except Exception as error:
-        problem = f"cannot be read ({error})"
-    rule = MADE_BY.get(str(group.attrs.get("kind")), "its rule")
+        problem = f"is damaged ({error})"
+    where = path_of(group)
     raise UserError(
-        f"{group.store_path}: array {name!r} {problem}",
-        f"the store is damaged; rerun {rule}",
+        f"{where}: array {name!r} {problem}", rebuild_hint(where, str(group.attrs.get("kind")))
     )
 
 
@@ -143,8 +291,8 @@ def verify(group: zarr.Group) -> None:
     for name, expected in group.attrs["content"].items():
         if content_digest(read(group, name)) != expected:
             raise UserError(
-                f"{group.store_path}: array {name!r} differs from its content digest",
-                f"the store is damaged; rerun {MADE_BY[group.attrs['kind']]}",
+                f"{path_of(group)}: array {name!r} differs from its content digest",
+                rebuild_hint(path_of(group), group.attrs["kind"]),
             )
 
 
@@ -160,28 +308,37 @@ def write_by_frame(
 ) -> None:
     """Make a store frame by frame, going on from the frames a killed run had finished.
 
+    One frame is in memory at a time; ragged arrays are whole in memory at the end.
+
     Args:
         count: number of frames.
         produce: given the frames still to do, yields (frame, arrays of that frame) in any order.
         constant: arrays that do not belong to a frame.
         ragged: names whose length differs between frames; they are concatenated, and
             ``<name>_offset`` i64 (count + 1,) is added.
+
+    Raises:
+        Stopped: the stage was asked to end; finished frames are kept.
     """
     partial = path.with_name(path.name + ".partial")
     begin_partial(partial, digest)
-    todo = [index for index in range(count) if not part_path(partial, index).exists()]
+    todo = [index for index in range(count) if not is_finished(part_path(partial, index))]
+    progress.begin(MADE_BY[kind], "frames", count, count - len(todo))
     for index, arrays in produce(todo):
         save_part(part_path(partial, index), arrays)
-    write_store(
-        path, kind, {**join_parts(partial, count, ragged), **(constant or {})}, attributes, digest
-    )
+        progress.advance()
+        if progress.stop_wanted():
+            raise Stopped(f"{path}: stopped as asked; finished frames are kept in {partial}")
+    parts = join_parts(partial, count, ragged)
+    whole = {name: Whole(array) for name, array in (constant or {}).items()}
+    publish_store(path, kind, {**parts, **whole}, attributes, digest)
     shutil.rmtree(partial)
 
 
 def begin_partial(partial: Path, digest: str) -> None:
     """Keep `partial` when it was begun for the same digest, else start it empty."""
     note = partial / "digest.json"
-    if note.exists() and json.loads(note.read_text()) == digest:
+    if note.exists() and note.read_text() == json.dumps(digest):
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -191,6 +348,18 @@ def begin_partial(partial: Path, digest: str) -> None:
 def part_path(partial: Path, index: int) -> Path:
     """File of one finished frame."""
     return partial / f"{index:06d}.npz"
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a frame is there and undamaged; a damaged one is made again."""
+    if not path.exists():
+        return False
+    try:
+        load_part(path)
+    except UserError as error:
+        progress.say(f"{error.message}; it is made again")
+        return False
+    return True
 
 
 def save_part(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -203,22 +372,27 @@ def save_part(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     os.replace(temporary, path)
 
 
-def join_parts(partial: Path, count: int, ragged: Sequence[str]) -> dict[str, np.ndarray]:
-    """Stack the frames' arrays; ragged ones are concatenated with their offsets."""
-    parts = [dict(load_part(part_path(partial, index))) for index in range(count)]
-    joined: dict[str, np.ndarray] = {}
-    for name in list(parts[0]) if parts else []:
-        rows = [part.pop(name) for part in parts]
+def join_parts(partial: Path, count: int, ragged: Sequence[str]) -> dict[str, Whole | Stacked]:
+    """The frames' arrays stacked; ragged ones are concatenated with their offsets."""
+    joined: dict[str, Whole | Stacked] = {}
+    for name in load_part(part_path(partial, 0)) if count else ():
+        stacked = Stacked(partial, name, count)
         if name in ragged:
-            joined[name] = np.concatenate(rows)
-            joined[f"{name}_offset"] = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+            rows = [piece for _, piece in stacked.pieces()]
+            joined[name] = Whole(np.concatenate(rows))
+            offset = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+            joined[f"{name}_offset"] = Whole(offset)
         else:
-            joined[name] = np.stack(rows)
+            joined[name] = stacked
     return joined
 
 
-def load_part(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """The arrays of one finished frame (never unpickled)."""
-    with np.load(path, allow_pickle=False) as file:
-        for name in file.files:
-            yield name, file[name]
+def load_part(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """The named arrays of one finished frame, or all (never unpickled); UserError when damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names or file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path}: a finished frame that is damaged ({error})", "run the stage again"
+        ) from None

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from ovnerf.encoders.text import TextBanks
 from ovnerf.errors import UserError
-from ovnerf.provenance import file_digest
 from ovnerf.scenes.files import read_json, read_label_ids
 
 MANIFEST = "manifest.json"
@@ -158,7 +157,7 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
             "names are those of `frames.zarr`: the images without their suffix",
         )
     for frame in frames:
-        if not (folder / str(files[frame])).exists():
+        if not inside(folder, str(files[frame])).exists():
             raise UserError(f"{folder / str(files[frame])}: no such map, of frame {frame}")
     order = tuple(named.index(name) for name in classes)
     return Maps(
@@ -173,6 +172,16 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
         files={frame: folder / str(files[frame]) for frame in frames},
         named=(folder / content["text"],) if kind == "features" else (),
     )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of that name in a folder; UserError for a name that leads out of it."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(
+            f"{folder / MANIFEST}: {name!r} lies outside the folder of the maps",
+            "name files of that folder only",
+        )
+    return folder / name
 
 
 def is_names(value: Any) -> bool:
@@ -196,7 +205,7 @@ def read_text(folder: Path, content: dict[str, Any], classes: int, path: Path) -
     """f32 (classes, D) unit text vectors of a manifest of feature maps."""
     if not isinstance(content.get("text"), str):
         raise UserError(f"{path}: expected `text`, the file of the classes' text vectors")
-    text = read_map(folder / content["text"]).astype(np.float32)
+    text = read_map(inside(folder, content["text"])).astype(np.float32)
     if text.ndim != 2 or len(text) != classes:
         raise UserError(
             f"{folder / content['text']}: found shape {text.shape}, expected one row for each of "
@@ -230,9 +239,9 @@ def read_map(path: Path) -> np.ndarray:
     raise UserError(f"{path}: found a map of kind {path.suffix!r}, expected png, npy, npz or zarr")
 
 
-def map_digests(maps: Maps) -> dict[str, str]:
-    """sha256 of the manifest and of every map (of every file in a zarr folder)."""
+def map_files(maps: Maps) -> dict[str, Path]:
+    """The manifest and every map (every file of a zarr folder), by name in the folder."""
     paths = [maps.folder / MANIFEST]
     for path in sorted({*maps.files.values(), *maps.named}):
         paths += sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return {str(path.relative_to(maps.folder)): file_digest(path) for path in paths}
+    return {str(path.relative_to(maps.folder)): path for path in paths}

@@ -21,7 +21,7 @@ from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embedding
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.provenance import file_digest, result_digest, unchanged
 from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store, read, write_by_frame
 
@@ -39,6 +39,7 @@ class Source:
         frames: indices of the frames that are embedded.
         cells: the windows of a dense encoder; None for those of the settings.
         inputs: digests of what they are made from, besides the frames.
+        files: the files among them, by their names in `inputs`.
     """
 
     embed: Embed
@@ -46,6 +47,7 @@ class Source:
     frames: list[int]
     cells: Cells | None = None
     inputs: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
 
 
 def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = None) -> dict:
@@ -63,6 +65,8 @@ def run(*, frames: Path, out: Path, settings: CacheClip, truth: Path | None = No
         for slot in tqdm(todo, "cache_clip", disable=None, unit="view"):
             box = window_boxes(height, width, grids, settings.seed, source.frames[slot])
             yield slot, {"embedding": source.embed(source.frames[slot], box), "box": box}
+        for name, path in source.files.items():
+            unchanged(path, source.inputs[name])
 
     write_by_frame(
         out,
@@ -97,8 +101,10 @@ def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> S
     encoder = settings.encoder
     chosen = frame_indices(scene, settings.views)
     if isinstance(encoder, OpenClip):
+        files = encoder_files(encoder)
+        inputs = digests_of(files)
         embed, banks = openclip_embed(scene, encoder, settings.batch)
-        return Source(embed, banks, chosen, inputs=encoder_files(encoder))
+        return Source(embed, banks, chosen, None, inputs, files)
     if isinstance(encoder, LSeg):
         return lseg_source(scene, encoder, chosen)
     if isinstance(encoder, Precomputed):
@@ -126,12 +132,17 @@ def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[E
     return embed, text_banks(scene.attrs["classes"], encoder.encode_text)
 
 
-def encoder_files(encoder: OpenClip) -> dict[str, str]:
-    """Digests of the files that define an open_clip encoder."""
-    digests = {"weights": file_digest(find_file(encoder.weights, "encoder.weights"))}
+def encoder_files(encoder: OpenClip) -> dict[str, Path]:
+    """The files that define an open_clip encoder."""
+    files = {"weights": find_file(encoder.weights, "encoder.weights")}
     if encoder.model.endswith(".json"):
-        digests["model"] = file_digest(find_file(encoder.model, "encoder.model"))
-    return digests
+        files["model"] = find_file(encoder.model, "encoder.model")
+    return files
+
+
+def digests_of(files: dict[str, Path]) -> dict[str, str]:
+    """sha256 of each file; taken before it is used, so that a change during the run shows."""
+    return {name: file_digest(path) for name, path in files.items()}
 
 
 def simulated_embed(
@@ -153,6 +164,8 @@ def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
 
     height, width = scene["rgb"].shape[1:3]
     cells = cells_of(height, width, settings.cell)
+    files = {"weights": find_file(settings.weights, "encoder.weights")}
+    inputs = digests_of(files)
     encoder = LSegEncoder.load(settings)
     (grid,) = cells.grids(height, width)
 
@@ -160,14 +173,13 @@ def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
         features = encoder.features(read(scene, "rgb", frame))
         return cell_means(features, height, width, grid).cpu().numpy().astype(np.float16)
 
-    weights = file_digest(find_file(settings.weights, "encoder.weights"))
     banks = text_banks(scene.attrs["classes"], encoder.encode_text)
-    return Source(embed, banks, chosen, cells, {"weights": weights})
+    return Source(embed, banks, chosen, cells, inputs, files)
 
 
 def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
     """Cell features and text vectors of maps made elsewhere."""
-    from ovnerf.encoders.precomputed import map_digests, read_manifest
+    from ovnerf.encoders.precomputed import map_files, read_manifest
 
     height, width = scene["rgb"].shape[1:3]
     cells = cells_of(height, width, settings.cell)
@@ -180,4 +192,5 @@ def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[in
         features = maps.features(names[frame], height, width)
         return cell_means(features, height, width, grid).numpy().astype(np.float16)
 
-    return Source(embed, maps.banks(), chosen, cells, map_digests(maps))
+    files = map_files(maps)
+    return Source(embed, maps.banks(), chosen, cells, digests_of(files), files)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ovnerf.config import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
 from ovnerf.encoders.weights import find_file
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.provenance import file_digest, result_digest, unchanged
 from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store, read, write_by_frame
 
@@ -21,13 +21,15 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
     """Write a `dino` store."""
     scene = open_store(frames, "frames")
     chosen = frame_indices(scene, "train")
+    weights = find_file(settings.weights, "cache_dino.weights")
+    weights_digest = file_digest(weights)
     encoder = DinoEncoder.load(settings)
     digest = result_digest(
         "cache_dino",
         settings.model_dump(mode="json"),
         {
             "frames": scene.attrs["digest"],
-            "weights": file_digest(find_file(settings.weights, "cache_dino.weights")),
+            "weights": weights_digest,
         },
     )
 
@@ -36,6 +38,7 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
             image = torch.from_numpy(read(scene, "rgb", chosen[slot])).permute(2, 0, 1)
             token = encoder.tokens(image[None].float() / 255)[0]
             yield slot, {"token": token.cpu().numpy().astype(np.float16)}
+        unchanged(weights, weights_digest)
 
     write_by_frame(
         out,

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ovnerf.config import ProposeRegions
 from ovnerf.encoders.weights import find_file
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.provenance import file_digest, result_digest, unchanged
 from ovnerf.regions.runlength import encode_all
 from ovnerf.regions.sam import RegionProposer
 from ovnerf.splits import frame_indices
@@ -21,13 +21,15 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
     """Write a `regions` store."""
     scene = open_store(frames, "frames")
     chosen = frame_indices(scene, settings.views)
+    weights = find_file(settings.weights, "propose_regions.weights")
+    weights_digest = file_digest(weights)
     proposer = RegionProposer.load(settings)
     digest = result_digest(
         "propose_regions",
         settings.model_dump(mode="json"),
         {
             "frames": scene.attrs["digest"],
-            "weights": file_digest(find_file(settings.weights, "propose_regions.weights")),
+            "weights": weights_digest,
         },
     )
 
@@ -35,6 +37,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
         for slot in tqdm(todo, "propose_regions", disable=None, unit="view"):
             found = proposer.propose(read(scene, "rgb", chosen[slot]))
             yield slot, {**encode_all(found.masks), "score": found.score, "area": found.area}
+        unchanged(weights, weights_digest)
 
     write_by_frame(
         out,
@@ -45,6 +48,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
             "frames": chosen,
             "shape": list(scene["rgb"].shape[1:3]),
             "settings": settings.model_dump(mode="json"),
+            "weights": weights_digest,
         },
         digest,
         ragged=("runs", "run_count", "score", "area"),

@@ -6,8 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from ovnerf.config import ProposeRegions, TrainSemantics
-from ovnerf.provenance import result_digest
+from ovnerf.encoders.weights import find_file
+from ovnerf.errors import UserError
+from ovnerf.provenance import file_digest, result_digest
 from ovnerf.regions.sam import RegionProposer
+from ovnerf.stores import open_store
 from ovnerf.training.assemble import SemanticInputs, assemble_pseudo_labels, assemble_training
 from ovnerf.training.checkpoint import (
     load_tensors,
@@ -47,6 +50,7 @@ def run(
     training = assemble_training(inputs, settings, seed)
     training.restore(start, None)
     if settings.cse.enabled:
+        check_weights(regions, region_settings)
         training.pseudo_labels = assemble_pseudo_labels(
             training, inputs, regions, lazy_proposer(region_settings)
         )
@@ -74,6 +78,19 @@ def run(
         "views": len(training.data.labelled),
         "novel_views": novel,
     }
+
+
+def check_weights(regions: Path, settings: ProposeRegions) -> None:
+    """UserError when novel views would get their regions from other weights than the photos did."""
+    stated = open_store(regions, "regions").attrs.get("weights")
+    if stated is None:
+        return
+    weights = find_file(settings.weights, "propose_regions.weights")
+    if file_digest(weights) != stated:
+        raise UserError(
+            f"{weights}: not the weights that {regions} was made with",
+            "put the old file back, or run again: propose_regions is then made anew",
+        )
 
 
 def lazy_proposer(settings: ProposeRegions) -> Proposer:

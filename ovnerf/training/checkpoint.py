@@ -1,9 +1,11 @@
-"""Training state and fields on disk: safetensors with a JSON header, written atomically."""
+"""Training state and fields on disk: safetensors with a JSON header, atomic and checksummed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,25 +22,62 @@ from ovnerf.errors import UserError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able header under a temporary name, then rename."""
+    """Write tensors and a JSON-able header under a temporary name, then rename.
+
+    Raises:
+        OSError: the disk refused (safetensors reports that in words of its own).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, temporary, metadata={"header": json.dumps(header, sort_keys=True)})
+    stated = json.dumps(header, sort_keys=True)
+    try:
+        save_file(whole, temporary, {"header": stated, "content": content_digest(whole, stated)})
+        sync(temporary)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        number = re.search(r"os error (\d+)", str(error))
+        if isinstance(error, SafetensorError) and number:
+            code = int(number[1])
+            raise OSError(code, os.strerror(code), str(path)) from None
+        raise
     os.replace(temporary, path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that a power cut cannot leave it short once renamed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def content_digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    """sha256 of a header and of every tensor's name, type, shape and bytes."""
+    found = hashlib.sha256(header.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file written by `save_tensors`; UserError when damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["header"])
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+            said = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(said["header"])
+        problem = "" if content_digest(tensors, said["header"]) == said["content"] else "altered"
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        problem = str(error) or type(error).__name__
+    if problem:
         raise UserError(
-            f"{path}: not a readable field or checkpoint ({error})",
+            f"{path}: not a readable field or checkpoint ({problem})",
             "delete it and rerun the rule that makes it",
-        ) from None
+        )
+    return tensors, header
 
 
 def optimiser_tensors(optimiser: Adam) -> dict[str, Tensor]:
@@ -78,7 +117,11 @@ def publish_folder(out: Path, fill: Any) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    fill(temporary)
+    try:
+        fill(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     shutil.rmtree(out, ignore_errors=True)
     os.replace(temporary, out)
 

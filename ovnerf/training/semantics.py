@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
 
+from ovnerf import progress
 from ovnerf.cameras import pixel_rays
 from ovnerf.config import TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures
@@ -226,8 +227,10 @@ class SemanticTraining:
     def refresh_labels(self) -> None:
         """Replace the labels by the field's own, cleaned renders."""
         assert self.pseudo_labels is not None
+        progress.say(f"train_semantics: refreshing labels at {self.iteration}")
         label, novel = self.pseudo_labels.refresh()
         self.label, self.novel_label = label.to(self.label), novel.to(self.label)
+        progress.say("train_semantics: labels refreshed")
 
     def draw_novel(self) -> tuple[Tensor, Tensor, Tensor]:
         """Origins, directions and labels of novel rays; empty before the first refresh."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf import cli
+from ovnerf import cli, progress
 from ovnerf.config import ProposeRegions, RankRegions
-from ovnerf.errors import UserError
+from ovnerf.errors import Stopped, UserError
 
 
 @pytest.fixture
@@ -35,6 +37,12 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> dict:
         seen.pop("seen", None)
         if frames.name == "bad":
             raise UserError("bad: found this, expected that", "do so")
+        if frames.name == "full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if frames.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", "results/x")
+        if frames.name == "stop":
+            raise Stopped("probe: stopped as asked; iteration 3 is kept")
         if frames.name == "bug":
             raise ZeroDivisionError("a bug")
         return {"count": 3}
@@ -99,6 +107,42 @@ def test_bad_input_exits_2_with_message_and_hint(
 ) -> None:
     assert call("bad") == 2
     assert capsys.readouterr().err == "error: bad: found this, expected that\n  hint: do so\n"
+
+
+@pytest.mark.parametrize(
+    ("frames", "code", "said"),
+    [
+        ("full", 74, "error: {out}: No space left on device\n  hint: free some space;"),
+        ("locked", 74, "error: results/x: Permission denied\n  hint: mend the permissions"),
+        ("stop", 75, "probe: stopped as asked; iteration 3 is kept\n  hint: run it again"),
+    ],
+)
+def test_disk_trouble_and_preemption_have_codes_of_their_own(
+    stage: dict, capsys: pytest.CaptureFixture, frames: str, code: int, said: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    assert call(frames, "--out", str(out)) == code
+    captured = capsys.readouterr()
+    assert captured.err.startswith(said.format(out=out)) and "Traceback" not in captured.err
+    assert captured.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_the_closing_line_says_how_fast_and_what(
+    stage: dict, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*, out: Path) -> dict:
+        progress.begin("probe", "it", 6, 4)
+        progress.advance(2)
+        out.write_text("abc")
+        return {"frames": 2}
+
+    monkeypatch.setattr(sys.modules["ovnerf.stages.probe"], "run", run)
+    assert cli.main(["probe", "--out", str(tmp_path / "o")]) == 0
+    closing = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (closing["unit"], closing["done"], closing["went_on_at"]) == ("it", 6, 4)
+    assert closing["rate"] > 0
+    assert closing["digest"] == hashlib.sha256(b"abc").hexdigest()[:16]
+    assert closing["out"] == str(tmp_path / "o")
 
 
 def test_a_bug_keeps_its_traceback(stage: dict) -> None:

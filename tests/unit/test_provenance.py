@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnerf import provenance
+from ovnerf.errors import UserError
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -31,6 +33,28 @@ def test_a_file_digest_is_sha256_of_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"abc")
     assert provenance.file_digest(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_folders_digest_is_of_names_and_bytes_but_not_of_snakemakes_note(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"abc")
+    first = provenance.path_digest(tmp_path)
+    assert first == provenance.digest({"in/file": hashlib.sha256(b"abc").hexdigest()})
+    (tmp_path / ".snakemake_timestamp").touch()
+    os.utime(tmp_path / "in" / "file", (0, 0))
+    assert provenance.path_digest(tmp_path) == first
+    (tmp_path / "in" / "file").rename(tmp_path / "in" / "other")
+    assert provenance.path_digest(tmp_path) != first
+
+
+def test_a_file_that_changed_while_it_was_used_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"a")
+    before = provenance.file_digest(path)
+    provenance.unchanged(path, before)
+    path.write_bytes(b"b")
+    with pytest.raises(UserError, match="weights: changed while it was used"):
+        provenance.unchanged(path, before)
 
 
 @pytest.mark.parametrize(

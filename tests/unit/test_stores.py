@@ -79,7 +79,7 @@ def refuse(path: Path, kind: str = "frames") -> UserError:
     with pytest.raises(UserError) as caught:
         stores.open_store(path, kind)
     assert str(path) in str(caught.value)
-    assert f"--forcerun {stores.MADE_BY[kind]} {path}" in caught.value.hint
+    assert stores.MADE_BY[kind] in caught.value.hint and f" {path}" in caught.value.hint
     return caught.value
 
 
@@ -95,7 +95,7 @@ def test_a_store_that_cannot_be_used_is_refused_with_the_rule_that_remakes_it(
     )
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as later:
         later.setattr(stores, "SCHEMA", stores.SCHEMA + 1)
         write(tmp_path / "s.zarr")
@@ -107,21 +107,63 @@ def chunk_files(store: Path) -> list[Path]:
     return sorted(path for path in (store / "rgb" / "c").rglob("*") if path.is_file())
 
 
-def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_chunk_is_found(tmp_path: Path) -> None:
     write(tmp_path / "s.zarr")
     chunk = chunk_files(tmp_path / "s.zarr")[0]
-    data = bytearray(chunk.read_bytes())
-    data[len(data) // 2] ^= 4
-    chunk.write_bytes(bytes(data))
+    whole = chunk.read_bytes()
     group = stores.open_store(tmp_path / "s.zarr", "frames")
-    with pytest.raises(UserError, match="array 'rgb'"):
-        stores.verify(group)
+    for bit in range(8 * len(whole)):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        chunk.write_bytes(bytes(data))
+        with pytest.raises(UserError, match=r"s\.zarr: array 'rgb' is damaged") as caught:
+            stores.read(group, "rgb", 0)
+        assert "rerun sample_frames" in caught.value.hint
 
 
-def test_a_missing_chunk_is_found(tmp_path: Path) -> None:
+def test_every_truncation_of_a_chunk_is_found(tmp_path: Path) -> None:
     write(tmp_path / "s.zarr")
+    chunk = chunk_files(tmp_path / "s.zarr")[0]
+    whole = chunk.read_bytes()
+    group = stores.open_store(tmp_path / "s.zarr", "frames")
+    for length in range(len(whole)):
+        chunk.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="array 'rgb' is damaged"):
+            stores.read(group, "rgb")
+
+
+def test_a_missing_chunk_is_found_when_a_store_is_opened(tmp_path: Path) -> None:
+    write(tmp_path / "s.zarr", box=np.eye(3))
     chunk_files(tmp_path / "s.zarr")[0].unlink()
-    with pytest.raises(UserError, match="array 'rgb'"):
+    with pytest.raises(UserError, match=f"array 'rgb': found 1 chunks, expected {len(RGB)}"):
+        stores.open_store(tmp_path / "s.zarr", "frames")
+
+
+def test_altered_attributes_and_headers_are_found(tmp_path: Path) -> None:
+    write(tmp_path / "s.zarr", box=np.eye(3))
+    for file, old, new in (
+        ("zarr.json", '"a"', '"c"'),
+        ("rgb/zarr.json", '"uint8"', '"int8"'),
+        ("box/zarr.json", "3", "2"),
+    ):
+        path = tmp_path / "s.zarr" / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(UserError, match=r"altered|array 'box'"):
+            stores.open_store(tmp_path / "s.zarr", "frames")
+        path.write_text(text)
+    stores.open_store(tmp_path / "s.zarr", "frames")
+
+
+def test_swapped_chunks_differ_from_the_content_digest(tmp_path: Path) -> None:
+    """Each chunk is sound by itself: only the digest of the whole array tells."""
+    write(tmp_path / "s.zarr")
+    first, second = chunk_files(tmp_path / "s.zarr")
+    data = first.read_bytes(), second.read_bytes()
+    first.write_bytes(data[1])
+    second.write_bytes(data[0])
+    with pytest.raises(UserError, match="array 'rgb' differs from its content digest"):
         stores.verify(stores.open_store(tmp_path / "s.zarr", "frames"))
 
 
@@ -199,3 +241,43 @@ def test_finished_frames_of_other_settings_are_not_used(tmp_path: Path) -> None:
 
     make(tmp_path / "s.zarr", note, digest="new")
     assert asked == [0, 1, 2, 3]
+
+
+def test_a_damaged_finished_frame_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    make(tmp_path / "whole.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "s.zarr", stop_after(3))
+    parts = tmp_path / "s.zarr.partial"
+    for part, change in ((0, lambda data: data[:-40]), (1, flipped)):
+        path = stores.part_path(parts, part)
+        path.write_bytes(change(path.read_bytes()))
+    asked: list[int] = []
+
+    def note(todo: Sequence[int]) -> Iterable[tuple[int, dict[str, np.ndarray]]]:
+        asked.extend(todo)
+        return ragged(todo)
+
+    make(tmp_path / "s.zarr", note)
+    assert asked == [0, 1, 3]
+    assert capsys.readouterr().err.count("it is made again") == 2
+    assert all_bytes(tmp_path / "s.zarr") == all_bytes(tmp_path / "whole.zarr")
+
+
+def flipped(data: bytes) -> bytes:
+    """One bit of the image's pixels changed."""
+    place = data.index(np.full((2, 2), 1).tobytes())
+    return data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :]
+
+
+def test_a_full_disk_leaves_no_half_of_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stores, "seal", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "s.zarr")
+    assert list(tmp_path.iterdir()) == []

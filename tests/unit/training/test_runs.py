@@ -1,11 +1,11 @@
 """Whole training runs on a tiny scene: resuming, branching, and what they may not read."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+import zarr
 from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
 
 from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, TrainSemantics
@@ -13,7 +13,7 @@ from ovnerf.errors import UserError
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
 from ovnerf.stages import cache_clip, rank_regions, reconstruct, train_semantics, train_trunk
-from ovnerf.stores import open_store, write_by_frame, write_store
+from ovnerf.stores import open_store, seal, write_by_frame, write_store
 from ovnerf.training import assemble
 from ovnerf.training.checkpoint import load_tensors, save_tensors
 from ovnerf.training.data import load_photos, scene_box, split_frames
@@ -234,10 +234,10 @@ def test_seed_changes_the_result(stores, whole, tmp_path):
 def test_missing_labels_are_named(stores, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(stores, broken)
-    group = broken / "labels.zarr" / "zarr.json"
-    meta = json.loads(group.read_text())
-    meta["attributes"]["frames"] = [0] * len(meta["attributes"]["frames"])
-    group.write_text(json.dumps(meta))
+    group = zarr.open_group(str(broken / "labels.zarr"))
+    said = {**group.attrs, "frames": [0] * len(group.attrs["frames"])}
+    del said["seal"]
+    group.update_attributes({**said, "seal": seal(said, group)})
     with pytest.raises(UserError, match="no labels of training frames"):
         train(broken, tmp_path / "out")
 

@@ -1,0 +1,91 @@
+"""What a stage says while it works, and ending early when the machine asks for it.
+
+A stage's loop calls :func:`begin` once and :func:`advance` after each frame or iteration. The lines
+go to standard error, so that a job's log shows where it began, what was kept, and by which process.
+SIGTERM (a cluster takes the machine back) only sets a flag; the loop saves its state and leaves.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Work:
+    """One loop: `done` of `total` units, `first` of which an earlier process had done."""
+
+    label: str
+    unit: str
+    total: int
+    first: int
+    done: int
+    begun: float
+
+    def rate(self) -> float | None:
+        """Units per second of this process; None before the first."""
+        seconds = time.monotonic() - self.begun
+        return (self.done - self.first) / seconds if self.done > self.first and seconds else None
+
+
+@dataclass
+class State:
+    """The running stage: its latest loop, and whether it was asked to end."""
+
+    work: Work | None = None
+    stop: bool = False
+
+
+STATE = State()
+
+
+def say(text: str) -> None:
+    """One line on standard error, with the process it comes from."""
+    # A reader that has gone (`tee`, killed with the job) must not cost a checkpoint.
+    with suppress(BrokenPipeError):
+        print(f"[{os.getpid()}] {text}", file=sys.stderr, flush=True)
+
+
+def begin(label: str, unit: str, total: int, first: int = 0) -> None:
+    """A loop of `total` units starts, or goes on after the `first` that are done."""
+    STATE.work = Work(label, unit, total, first, first, time.monotonic())
+    say(f"{label}: {'goes on at' if first else 'begins at'} {first} of {total} {unit}")
+
+
+def advance(count: int = 1) -> None:
+    """So many more units are done."""
+    if STATE.work is not None:
+        STATE.work.done += count
+
+
+def kept(label: str, done: int) -> None:
+    """The state at `done` is on disk."""
+    say(f"{label}: kept {done}")
+
+
+def stop_wanted() -> bool:
+    """Whether the stage was asked to end; its loop then keeps its state and raises `Stopped`."""
+    return STATE.stop
+
+
+@contextmanager
+def watched() -> Iterator[State]:
+    """Fresh progress for one stage; SIGTERM asks it to end while the block runs."""
+    STATE.work, STATE.stop = None, False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        STATE.stop = True
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield STATE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        STATE.stop = False
