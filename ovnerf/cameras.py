@@ -10,9 +10,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
 """Signs of the camera axes' columns: OpenGL is x right, y up, z back."""
+FARTHEST = 1e4
+"""What warped coordinates hold at infinity is taken to be this many near planes away."""
 
 
 def opengl_to_opencv(pose: Tensor) -> Tensor:
@@ -43,8 +46,53 @@ class Similarity:
         return scene / self.scale + torch.tensor(self.centre).to(scene)
 
 
+@dataclass(frozen=True)
+class Ndc:
+    """Normalised device coordinates of a forward-facing scene (method 1.3).
+
+    A scene point (x, y, z), axes right, down, forward, becomes (sx x / z, sy y / z, 1 - 2 / z): the
+    near plane z = 1 goes to -1, what is infinitely far to 1, and lines stay lines. The map keeps
+    the handedness of our axes. Published code warps a mirrored world with OpenGL axes; its
+    coordinates are these with the signs of x and y changed (docs/conventions.md).
+
+    Attributes:
+        scale: (sx, sy) = (2 fx / W, 2 fy / H), so that a camera at the origin sees [-1, 1]^2.
+    """
+
+    scale: tuple[float, float]
+
+    @classmethod
+    def of_camera(cls, intrinsics: Tensor, height: int, width: int) -> Ndc:
+        """The warp that belongs to intrinsics (3, 3) of this image size."""
+        return cls((2 * float(intrinsics[0, 0]) / width, 2 * float(intrinsics[1, 1]) / height))
+
+    def points(self, scene: Tensor) -> Tensor:
+        """Scene points (..., 3) with z > 0 -> warped."""
+        x, y, z = scene.unbind(-1)
+        return torch.stack([self.scale[0] * x / z, self.scale[1] * y / z, 1 - 2 / z], -1)
+
+    def inverse_points(self, warped: Tensor) -> Tensor:
+        """Warped points (..., 3) -> scene, at most `FARTHEST` near planes away."""
+        u, v, w = warped.unbind(-1)
+        z = 2 / (1 - w).clamp_min(2 / FARTHEST)
+        return torch.stack([u * z / self.scale[0], v * z / self.scale[1], z], -1)
+
+    def rays(self, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """Scene rays (r, 3) that point forward (direction z > 0) -> warped rays.
+
+        Returns:
+            origins on the near plane, and unit directions towards where the rays end, infinitely
+            far away.
+        """
+        near = origin + ((1 - origin[..., 2:]) / direction[..., 2:]) * direction
+        begin = self.points(near)
+        slope = direction[..., :2] / direction[..., 2:] * direction.new_tensor(self.scale)
+        end = torch.cat([slope, torch.ones_like(slope[..., :1])], -1)
+        return begin, normalize(end - begin, dim=-1)
+
+
 def pixel_rays(
-    pose: Tensor, intrinsics: Tensor, column: Tensor, row: Tensor
+    pose: Tensor, intrinsics: Tensor, column: Tensor, row: Tensor, ndc: Ndc | None = None
 ) -> tuple[Tensor, Tensor]:
     """Rays through pixel centres (method 1.1).
 
@@ -52,14 +100,16 @@ def pixel_rays(
         pose: (r, 4, 4) or (4, 4) camera-to-scene, OpenCV axes.
         intrinsics: (r, 3, 3) or (3, 3).
         column, row: (r,) pixel indices; fractional values address points between centres.
+        ndc: the warp of a forward-facing scene.
 
     Returns:
-        origins (r, 3) and unit directions (r, 3), in scene axes.
+        origins (r, 3) and unit directions (r, 3), in scene axes, warped where `ndc` is given.
     """
     fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
     cx, cy = intrinsics[..., 0, 2], intrinsics[..., 1, 2]
     x = (column.to(fx) + 0.5 - cx) / fx
     y = (row.to(fy) + 0.5 - cy) / fy
-    local = torch.nn.functional.normalize(torch.stack([x, y, torch.ones_like(x)], -1), dim=-1)
+    local = normalize(torch.stack([x, y, torch.ones_like(x)], -1), dim=-1)
     directions = (pose[..., :3, :3] @ local[..., None])[..., 0]
-    return pose[..., :3, 3].expand_as(directions), directions
+    origins = pose[..., :3, 3].expand_as(directions)
+    return ndc.rays(origins, directions) if ndc else (origins, directions)

@@ -58,15 +58,17 @@ class SampleFrames(Strict):
     """Given together with `width`."""
     test_every: Positive = 10
     """Frame i is held out when i mod test_every == 0 (method 1.1)."""
-    held_out: Literal["every_nth", "labelled"] = "every_nth"
-    """`labelled`: the views that have ground truth are held out and no other (3DOVS scenes)."""
+    held_out: Literal["every_nth", "labelled", "none"] = "every_nth"
+    """`labelled`: the views that have ground truth are held out and no other. `none`: they are
+    scored, and trained on as all others are, which is the published split of 3DOVS scenes."""
     classes: str = ""
     """Class names: a list of the package (`replica_51`, `scannet_20`, `nyu_40`), or a text file
     with one name a line. The scene's own list when empty. Ground truth of other names is void."""
-    box: Literal["triangulated", "as_shipped"] = "triangulated"
+    box: Literal["triangulated", "as_shipped", "ndc"] = "triangulated"
     """Scene box. `triangulated`: robust bounds of image features triangulated over the training
     frames. `as_shipped`: the cube of +-1.5 around the world origin after dividing translations by
-    their largest training component (method 1.1)."""
+    their largest training component (method 1.1). `ndc`: rays are warped into normalised device
+    coordinates, for captures that look one way (layout `llff`; method 1.3)."""
 
 
 class ReadTruth(Strict):
@@ -439,8 +441,12 @@ class Scene(Strict):
     """As in `sample_frames`."""
     classes: str = ""
     """As in `sample_frames`."""
-    held_out: Literal["every_nth", "labelled"] = "every_nth"
+    held_out: Literal["every_nth", "labelled", "none"] = "every_nth"
     """As in `sample_frames`."""
+    box: Literal["triangulated", "as_shipped", "ndc"] = "triangulated"
+    """As in `sample_frames`."""
+    view_fraction: Fraction = 0.8
+    """As in `train_semantics`."""
 
     @model_validator(mode="after")
     def one_source(self) -> Scene:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import zarr
 
 from ovnerf.stores import read
 
-TRAIN, TEST = 0, 1
-"""Values of the `split` array."""
+TRAIN, TEST, BOTH = 0, 1, 2
+"""Values of the `split` array: trained on, held out, trained on and scored."""
+
+
+def in_split(split: np.ndarray, part: int) -> np.ndarray:
+    """Which frames are trained on (`part` TRAIN) or scored (TEST): bool, of `split`'s shape."""
+    return (split == part) | (split == BOTH)
 
 
 def frame_indices(frames: zarr.Group, views: Literal["train", "all"]) -> list[int]:
     """Indices of the training frames, or of every frame, ascending."""
     split = read(frames, "split")
-    return [index for index, part in enumerate(split.tolist()) if views == "all" or part == TRAIN]
+    chosen = in_split(split, TRAIN) if views == "train" else np.ones_like(split)
+    return np.flatnonzero(chosen).tolist()

@@ -1,4 +1,4 @@
-"""Scores of label maps and of rendered colour (method 9.1 and 9.3).
+"""Scores of label maps and of rendered colour (method 9).
 
 One confusion matrix per image is the source of every label score. Rows are ground truth, columns
 predictions; the last column collects predictions of void (or of any id beyond the class list) on
@@ -11,6 +11,12 @@ Two protocols, both always reported:
   then the mean over images. Images without a labelled pixel are left out.
 * `pooled`: one matrix summed over all images; mean IoU over the named classes present in ground
   truth or prediction, and pixel accuracy.
+
+A third is reported where ground truth is one mask per class, which may overlap and leave gaps:
+
+* `multi_label` (3D-OVS, paper Table V; method 9.2): per image, the mean Jaccard index over all
+  classes, 0 for a class in neither ground truth nor prediction; and the share of pixels, of all,
+  that belong to the predicted class and to no other; then the mean over images.
 """
 
 from __future__ import annotations
@@ -69,6 +75,27 @@ def pooled_scores(matrix: np.ndarray) -> tuple[float, float] | None:
     if not matrix.sum():
         return None
     return float(np.nanmean(class_iou(matrix))), accuracy(matrix)
+
+
+def multi_label_scores(belongs: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    """(mIoU, accuracy) of one image by `multi_label`.
+
+    Args:
+        belongs: bool (H, W, C), the classes each pixel belongs to.
+        predicted: (H, W) indices below C; VOID and anything else is no class, and never right.
+    """
+    # A prediction is one class per pixel: its row of the confusion matrix with each class's mask.
+    classes = belongs.shape[-1]
+    named = predicted < classes
+    hits = np.bincount(
+        predicted[named],
+        belongs[named, predicted[named]],
+        minlength=classes,
+    )
+    union = belongs.sum((0, 1)) + np.bincount(predicted[named], minlength=classes) - hits
+    jaccard = np.divide(hits, union, out=np.zeros(classes), where=union > 0)
+    right = belongs[named, predicted[named]] & (belongs[named].sum(-1) == 1)
+    return float(jaccard.mean()), float(right.sum() / predicted.size)
 
 
 def mean_scores(scores: Sequence[tuple[float, float] | None]) -> tuple[float, float] | None:

@@ -15,6 +15,7 @@ from ovnerf.evaluation.metrics import (
     confusion_matrix,
     image_scores,
     mean_scores,
+    multi_label_scores,
     pooled_scores,
     psnr,
     ssim,
@@ -34,7 +35,8 @@ COLUMNS = (
     "metric",
     "value",
 )
-SPLIT_NAMES = ("train", "test")
+SPLIT_NAMES = ("train", "test", "seen")
+"""By value of `split`: trained on, held out, and scored although trained on."""
 
 Row = dict[str, Any]
 
@@ -78,6 +80,29 @@ def label_rows(
                 row(identity, "IoU", 100 * float(value), protocol="pooled", **{"class": name})
             )
     return rows
+
+
+def multi_label_rows(
+    identity: Mapping[str, Any],
+    names: Sequence[str],
+    masks: Iterable[np.ndarray],
+    predicted: Iterable[np.ndarray],
+    classes: Sequence[str],
+) -> list[Row]:
+    """mIoU and accuracy by the 3D-OVS protocol (method 9.2), per frame and in all, in percent.
+
+    Args:
+        masks: per frame u8 (H, W, ceil(C / 8)), bits packed as `scenes.frames.read_masks` does.
+            Frames without a mask have no row. Others as in `label_rows`.
+    """
+    rows: list[Row] = []
+    scores = []
+    for name, packed, label in zip(names, masks, predicted, strict=True):
+        if packed.any():
+            belongs = np.unpackbits(packed, axis=-1, count=len(classes)).astype(bool)
+            scores.append(multi_label_scores(belongs, label))
+            rows += score_rows(identity, scores[-1], "multi_label", frame=name)
+    return rows + score_rows(identity, mean_scores(scores), "multi_label")
 
 
 def score_rows(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ovnerf.cameras import pixel_rays
+from ovnerf.cameras import Ndc, pixel_rays
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.sampling import Samples
@@ -18,12 +18,13 @@ TILE_RAYS = 4096
 
 @dataclass(frozen=True)
 class Camera:
-    """One view: pose (4, 4) camera-to-scene, intrinsics (3, 3), size in pixels."""
+    """One view: pose (4, 4) camera-to-scene, intrinsics (3, 3), size in pixels, scene's warp."""
 
     pose: Tensor
     intrinsics: Tensor
     height: int
     width: int
+    ndc: Ndc | None = None
 
     def rays(self) -> tuple[Tensor, Tensor]:
         """Origins and directions (H W, 3), row by row."""
@@ -32,10 +33,21 @@ class Camera:
             torch.arange(self.width, device=self.pose.device),
             indexing="ij",
         )
-        origin, direction = pixel_rays(
-            self.pose.float(), self.intrinsics.float(), column.flatten(), row.flatten()
-        )
-        return origin, direction
+        pose, intrinsics = self.pose.float(), self.intrinsics.float()
+        return pixel_rays(pose, intrinsics, column.flatten(), row.flatten(), self.ndc)
+
+    def surface(self, view: ViewWeights) -> Tensor:
+        """Where the view's rays end on average, scene units before any warp: (r, 3)."""
+        point = view.origin + view.direction * view.expected_distance()[:, None]
+        return self.ndc.inverse_points(point) if self.ndc else point
+
+    def distance(self, view: ViewWeights) -> Tensor:
+        """From the camera to `surface`, scene units: (r,); 0 where the ray meets nothing."""
+        along = view.expected_distance()
+        if self.ndc is None:
+            return along
+        reach = (self.surface(view) - self.pose[:3, 3]).norm(dim=-1)
+        return torch.where(along > 0, reach, along)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ MARGIN = 0.05
 CAMERA_MARGIN = 0.02
 """Distance of a camera from the box wall, as a fraction of the longest extent."""
 
+Corner = tuple[float, float, float]
+
 
 @dataclass(frozen=True)
 class Box:
@@ -56,6 +58,7 @@ class Box:
         rule: which rule gave the bounds.
         points: how many triangulated points stand behind them.
         warning: what a person should know, empty when all is well.
+        warped: corners in warped coordinates, where the scene is forward-facing (cameras.Ndc).
     """
 
     low: np.ndarray
@@ -64,9 +67,12 @@ class Box:
     rule: str
     points: int = 0
     warning: str = ""
+    warped: tuple[Corner, Corner] | None = None
 
     def in_scene(self) -> list[list[float]]:
-        """[[low], [high]] in scene units."""
+        """[[low], [high]] in scene units, warped where the scene is."""
+        if self.warped:
+            return [list(corner) for corner in self.warped]
         centre = np.array(self.similarity.centre)
         return [
             (self.similarity.scale * (corner - centre)).tolist() for corner in (self.low, self.high)

@@ -23,8 +23,11 @@ from ovnerf.scenes.files import (
     target_size,
 )
 from ovnerf.scenes.layouts import Listing, check_count
+from ovnerf.splits import BOTH, TEST, TRAIN
 from ovnerf.stores import VOID
 
+HeldOut = Literal["every_nth", "labelled", "none"]
+"""As in `config.SampleFrames`."""
 READERS: dict[str, ModuleType] = {
     "replica": replica,
     "semantic_nerf": semantic_nerf,
@@ -35,8 +38,9 @@ READERS: dict[str, ModuleType] = {
     "nerfstudio": nerfstudio,
 }
 """Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`; where the layout needs
-them also `photos` and `label_ids` (files that are not plain images), `NO_POSE` (why a pose may be
-NaN) and `LABELS_OF_ANY_SIZE`."""
+them also `photos` and `label_ids` (files that are not plain images), `label_masks` (one mask per
+class), `bounds` (how near and far a view sees), `NO_POSE` (why a pose may be NaN) and
+`LABELS_OF_ANY_SIZE`."""
 ASPECT_TOLERANCE = 0.01
 """Label images of another size must have the photos' aspect ratio within this."""
 
@@ -52,7 +56,7 @@ class Frames:
         intrinsics: f64 (3, 3) at (H, W), pixel centres at +0.5.
         native_size: (height, width) of the image files.
         native_intrinsics: f64 (3, 3) at that size.
-        split: u8 (n), 0 train, 1 test.
+        split: u8 (n), `splits.TRAIN`, `TEST` or `BOTH`.
         classes: names without void; a label is an index into them.
     """
 
@@ -71,7 +75,7 @@ def read_frames(
     width: int | None,
     height: int | None,
     test_every: int,
-    held_out: Literal["every_nth", "labelled"] = "every_nth",
+    held_out: HeldOut = "every_nth",
 ) -> Frames:
     """Read, check and resize the listed frames. UserError for anything a person can mend.
 
@@ -93,9 +97,7 @@ def read_frames(
         intrinsics=scale_camera(camera, native, size),
         native_size=native,
         native_intrinsics=camera,
-        split=split_frames(len(listing.names), test_every)
-        if held_out == "every_nth"
-        else split_labelled(listing),
+        split=split_frames(listing, test_every, held_out),
         classes=tuple(names),
     )
 
@@ -128,21 +130,23 @@ def class_names(listing: Listing) -> list[str]:
     return list(READERS[listing.layout].classes(listing).values())
 
 
-def split_labelled(listing: Listing) -> np.ndarray:
-    """u8 (n,): frames with ground truth are held out; UserError when none or all have it."""
-    split = np.array([label is not None for label in listing.labels], dtype=np.uint8)
-    if split.all() or not split.any():
+def split_frames(listing: Listing, test_every: int, held_out: HeldOut) -> np.ndarray:
+    """u8 (n,): which frames are trained on and which are scored (`splits.TRAIN`, `TEST`, `BOTH`).
+
+    Raises:
+        UserError: labelled frames are to be scored, and there is none, or nothing else to train on.
+    """
+    if held_out == "every_nth":
+        # Frame i of the sampled order; the published split of Replica and ScanNet (method 1.1).
+        return np.where(np.arange(len(listing.names)) % test_every == 0, TEST, TRAIN).astype("u1")
+    labelled = np.array([label is not None for label in listing.labels])
+    if not labelled.any() or (held_out == "labelled" and labelled.all()):
         raise UserError(
-            f"{listing.folder}: found labels on {int(split.sum())} of {len(split)} frames, which "
-            "leaves nothing to train on or nothing to test",
+            f"{listing.folder}: found labels on {int(labelled.sum())} of {len(labelled)} frames, "
+            "which leaves nothing to train on or nothing to test",
             "set `held_out: every_nth`",
         )
-    return split
-
-
-def split_frames(count: int, test_every: int) -> np.ndarray:
-    """u8 (count,): frame i of the sampled order is held out when i mod test_every == 0."""
-    return (np.arange(count) % test_every == 0).astype(np.uint8)
+    return np.where(labelled, TEST if held_out == "labelled" else BOTH, TRAIN).astype("u1")
 
 
 def native_images(listing: Listing) -> Iterator[np.ndarray]:
@@ -197,6 +201,29 @@ def read_labels(
         table = index_table(found, ids, reader.VOID_IDS, f"{path}", str(listing.classes))
         labels[index] = resize_labels(table[found], size)
     return labels, names
+
+
+def read_masks(
+    listing: Listing, native: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray | None:
+    """Which classes each pixel belongs to, none or several: u8 (n, H, W, ceil(C / 8)), bits packed
+    along the last axis. None for layouts whose ground truth has one label per pixel.
+    """
+    reader = READERS[listing.layout]
+    if not hasattr(reader, "label_masks"):
+        return None
+    position = {name: index for index, name in enumerate(class_names(listing))}
+    packed = np.zeros((len(listing.names), *size, (len(position) + 7) // 8), dtype=np.uint8)
+    for index, path in enumerate(listing.labels):
+        if path is None:
+            continue
+        belongs = np.zeros((*size, len(position)), dtype=bool)
+        for name, mask in reader.label_masks(listing, index).items():
+            check_label_size(listing, path, mask.shape, native)
+            if name in position:
+                belongs[..., position[name]] = resize_labels(mask, size)
+        packed[index] = np.packbits(belongs, axis=-1)
+    return packed
 
 
 def check_label_size(

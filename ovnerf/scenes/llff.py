@@ -5,12 +5,12 @@
       poses_bounds.npy    (n, 17): 3x5 matrix [rotation | centre | height, width, focal], two bounds
       segmentations/      optional
         classes.txt       one class per line, no void; used in alphabetical order
-        00/banana.png     masks of view 0: white (255) is inside
+        00/banana.png     masks of view 0: white (255) is inside; they may overlap
 
 LLFF camera axes are down, right, back; they become right, down, forward. Poses are used as they
 are: the usual recentring by an average pose whose frame is left-handed mirrors the world (method
-1.3), and the scene box does what recentring is for. Units are those of the reconstruction, not
-metres. Rays are not warped into normalised device coordinates.
+1.3); `box: ndc` recentres by a right-handed one (forward.py). Units are those of the
+reconstruction, not metres.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INSIDE = 255
 
 
 def table(listing: Listing) -> np.ndarray:
-    """f64 (all images, 3, 5); UserError unless there is one row per image."""
+    """f64 (all images, 17); UserError unless there is one row per image."""
     path = listing.poses[0]
     try:
         rows = np.load(path, allow_pickle=False)
@@ -40,13 +40,18 @@ def table(listing: Listing) -> np.ndarray:
             f"{path}: found {len(rows)} poses, expected one for each image",
             "rows belong to the images in order of their names; is an image too many?",
         )
-    return rows[:, :15].reshape(-1, 3, 5).astype(np.float64)
+    return rows.astype(np.float64)
+
+
+def matrices(listing: Listing) -> np.ndarray:
+    """f64 (all images, 3, 5): rotation, centre, and height, width, focal length."""
+    return table(listing)[:, :15].reshape(-1, 3, 5)
 
 
 def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes, units of the reconstruction."""
     found = []
-    for number, row in enumerate(table(listing)):
+    for number, row in enumerate(matrices(listing)):
         pose = np.eye(4)
         down, right, back = row[:, 0], row[:, 1], row[:, 2]
         pose[:3] = np.stack([right, down, -back, row[:, 3]], axis=1)
@@ -54,9 +59,22 @@ def poses(listing: Listing) -> np.ndarray:
     return np.stack([found[int(number)] for number in listing.numbers])
 
 
+def bounds(listing: Listing) -> np.ndarray:
+    """f64 (n, 2): distances of the nearest and the farthest thing each view sees."""
+    found = table(listing)[[int(number) for number in listing.numbers], 15:]
+    good = np.isfinite(found).all(1) & (found[:, 0] > 0) & (found[:, 0] < found[:, 1])
+    if not good.all():
+        row = int(listing.numbers[int(good.argmin())])
+        raise UserError(
+            f"{listing.poses[0]}, row {row}: found bounds {table(listing)[row, 15:].tolist()}, "
+            "expected 0 < near < far"
+        )
+    return found
+
+
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
     """f64 (3, 3) of the images: the focal length of the first row, the centre in the middle."""
-    native_height, native_width, focal = table(listing)[0, :, 4]
+    native_height, native_width, focal = matrices(listing)[0, :, 4]
     if min(native_height, native_width, focal) <= 0 or not np.isfinite(focal):
         raise UserError(
             f"{listing.poses[0]}: found height, width, focal {native_height}, {native_width}, "
@@ -78,23 +96,32 @@ def classes(listing: Listing) -> dict[int, str]:
     return check_classes(dict(enumerate(names, start=1)), listing.classes)
 
 
-def label_ids(listing: Listing, index: int) -> np.ndarray:
-    """i64 (H, W): id of the first class whose mask covers the pixel, 0 where none does."""
+def label_masks(listing: Listing, index: int) -> dict[str, np.ndarray]:
+    """Class name -> bool (H, W), alphabetical; a class without a file is left out."""
     folder = listing.labels[index]
     assert folder is not None
-    ids = {name: identity for identity, name in classes(listing).items()}
-    masks = label_files(folder)
-    if not masks:
+    names = set(classes(listing).values())
+    files = label_files(folder)
+    if not files:
         raise UserError(f"{folder}: found no masks, expected <class>.png")
-    found = None
-    for path in sorted(masks, key=lambda path: ids.get(path.stem, 0), reverse=True):
-        if path.stem not in ids:
+    found: dict[str, np.ndarray] = {}
+    for path in sorted(files, key=lambda path: path.stem):
+        if path.stem not in names:
             raise UserError(
                 f"{path}: found a mask of {path.stem!r}, expected a class of {listing.classes}"
             )
         mask = np.asarray(open_image(path).convert("L")) == INSIDE
-        found = np.zeros(mask.shape, np.int64) if found is None else found
-        check_size(path, mask.shape, found.shape[:2], masks[0])
-        found[mask] = ids[path.stem]
-    assert found is not None
+        first = next(iter(found.values()), mask)
+        check_size(path, mask.shape, (first.shape[0], first.shape[1]), files[0])
+        found[path.stem] = mask
+    return found
+
+
+def label_ids(listing: Listing, index: int) -> np.ndarray:
+    """i64 (H, W): id of the first class whose mask covers the pixel, 0 where none does."""
+    ids = {name: identity for identity, name in classes(listing).items()}
+    masks = label_masks(listing, index)
+    found = np.zeros(next(iter(masks.values())).shape, np.int64)
+    for name in reversed(masks):
+        found[masks[name]] = ids[name]
     return found

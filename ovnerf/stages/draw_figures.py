@@ -105,11 +105,11 @@ def view_panels(
 
 
 def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
-    """Columns method, class, value: pooled IoU on test views, mean over seeds.
+    """Columns method, class, value: pooled IoU on scored views, mean over seeds.
 
     A method is a variant of the field, or the source of label maps.
     """
-    rows = long[(long["metric"] == "IoU") & (long["split"] == "test")]
+    rows = long[(long["metric"] == "IoU") & long["split"].isin(("test", "seen"))]
     method = rows["variant"].where(rows["source"] == "field", rows["source"])
     rows = in_order(rows.assign(method=method))
     return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()

@@ -1,5 +1,8 @@
 """Score rendered held-out views: labels by both protocols, PSNR and SSIM.
 
+Ground truth of one mask per class (3DOVS) is scored by its own protocol, too. Views that are
+scored although they were trained on (`held_out: none`) get split `seen`.
+
 Source `field` is the trained field. Source `radiance` is the reconstruction before semantics,
 whose rows leave encoder, variant and seed empty because all of them share it. A scene without
 ground truth gets PSNR and SSIM only.
@@ -11,8 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ovnerf.errors import UserError
-from ovnerf.evaluation.rows import COLUMNS, image_rows, label_rows, write_rows
-from ovnerf.splits import TEST
+from ovnerf.evaluation.rows import (
+    COLUMNS,
+    SPLIT_NAMES,
+    image_rows,
+    label_rows,
+    multi_label_rows,
+    write_rows,
+)
+from ovnerf.splits import TEST, in_split
 from ovnerf.stores import open_store, read
 
 
@@ -31,13 +41,15 @@ def run(
     """Write the rows to the CSV `out`; returns the aggregate scores."""
     photos, rendered = open_store(frames, "frames"), open_store(views, "views")
     chosen = [int(frame) for frame in rendered.attrs["frames"]]
-    if any(read(photos, "split")[frame] != TEST for frame in chosen):
+    split = read(photos, "split")
+    if not in_split(split, TEST)[chosen].all():
         raise UserError(
             f"{views}: holds views that {frames} uses for training, expected test views only",
             "the split changed since; rerun render_views",
         )
+    kind = max(split[chosen].tolist(), default=TEST)
     names = [photos.attrs["names"][frame] for frame in chosen]
-    place = {"dataset": dataset, "scene": scene, "split": "test"}
+    place = {"dataset": dataset, "scene": scene, "split": SPLIT_NAMES[kind]}
     field = {**place, "encoder": encoder, "variant": variant, "seed": seed, "source": "field"}
     rows = []
     if truth is not None:
@@ -49,6 +61,14 @@ def run(
             (read(rendered, "label", slot) for slot in range(len(chosen))),
             list(photos.attrs["classes"]),
         )
+        if "masks" in labelled:
+            rows += multi_label_rows(
+                field,
+                names,
+                (read(labelled, "masks", frame) for frame in chosen),
+                (read(rendered, "label", slot) for slot in range(len(chosen))),
+                list(photos.attrs["classes"]),
+            )
     for array, identity in (("rgb", field), ("rgb_radiance", {**place, "source": "radiance"})):
         if array in rendered:
             rows += image_rows(

@@ -11,7 +11,7 @@ from typing import Any
 from ovnerf.config import ReadTruth
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
-from ovnerf.scenes.frames import read_labels
+from ovnerf.scenes.frames import read_labels, read_masks
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.stores import VOID, open_store, write_store
 
@@ -36,10 +36,11 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
             f"{listing.class_inputs()[0]}: the class list differs from that in {frames}",
             "the list changed since; rerun sample_frames",
         )
+    masks = read_masks(listing, native, (height, width))
     write_store(
         out,
         "truth",
-        {"label": label},
+        {"label": label} if masks is None else {"label": label, "masks": masks},
         {"names": names, "classes": list(found)},
         result_digest(
             "read_truth",

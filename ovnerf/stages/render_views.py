@@ -45,12 +45,13 @@ def run(
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "render_views", disable=None, unit="view"):
-            view = view_weights(field.radiance, photos.camera(slot))
+            camera = photos.camera(slot)
+            view = view_weights(field.radiance, camera)
             label = render_labels(field, view, text, VOID)
             label = torch.where(label < classes, label, VOID)
             rgb = to_uint8(render_rgb(field.radiance, view), height, width)
             rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
-            depth = (view.expected_distance() * metres).view(height, width)
+            depth = (camera.distance(view) * metres).view(height, width)
             opacity = view.opacity().view(height, width)
             yield (
                 slot,

@@ -13,9 +13,10 @@ from ovnerf.config import SampleFrames
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.scenes.box import Box, as_shipped, triangulated
+from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
 from ovnerf.scenes.layouts import Listing, list_scene
-from ovnerf.splits import TRAIN
+from ovnerf.splits import TRAIN, in_split
 from ovnerf.stores import write_store
 
 
@@ -26,12 +27,15 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     frames = read_frames(
         listing, settings.width, settings.height, settings.test_every, settings.held_out
     )
-    if not (frames.split == TRAIN).any():
+    if not in_split(frames.split, TRAIN).any():
         raise UserError(
             f"test_every: found {settings.test_every}, which leaves no training frame",
             "2 or more; 10 is the usual split",
         )
-    box = find_box(listing, frames, settings)
+    if settings.box == "ndc":
+        frames, box = forward_facing(listing, frames)
+    else:
+        box = find_box(listing, frames, settings)
     write_store(
         out,
         "frames",
@@ -46,20 +50,20 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     )
     return {
         "frames": len(frames.names),
-        "train": int((frames.split == TRAIN).sum()),
+        "train": int(in_split(frames.split, TRAIN).sum()),
         "size": [frames.rgb.shape[2], frames.rgb.shape[1]],
         "classes": len(frames.classes),
         **({"dropped": len(listing.dropped)} if listing.dropped else {}),
         "box": box.rule,
         "box_points": box.points,
-        "box_metres": (box.high - box.low).round(3).tolist(),
+        **({} if box.warped else {"box_metres": (box.high - box.low).round(3).tolist()}),
         **({"warning": box.warning} if box.warning else {}),
     }
 
 
 def find_box(listing: Listing, frames: Frames, settings: SampleFrames) -> Box:
     """The scene box by the rule of the settings, from training frames only."""
-    train = frames.split == TRAIN
+    train = in_split(frames.split, TRAIN)
     if settings.box == "as_shipped":
         return as_shipped(frames.pose[train])
     photos = compress(native_images(listing), train)
@@ -77,6 +81,7 @@ def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
         "similarity": {"scale": box.similarity.scale, "centre": list(box.similarity.centre)},
         "box": box.in_scene(),
         "box_rule": box.rule,
+        "space": "ndc" if box.warped else "metric",
         "dropped": [{"name": name, "reason": reason} for name, reason in listing.dropped],
     }
 

@@ -129,6 +129,12 @@ def assemble_pseudo_labels(
 ) -> PseudoLabels:
     """CSE for a run; the labelled set grows to all training views if the settings say so."""
     settings, data, device = training.settings, training.data, resolve_device()
+    if settings.cse.novel_path == "panorama" and data.photos.ndc:
+        raise UserError(
+            f"{inputs.frames}: found `cse.novel_path: panorama` in a forward-facing scene "
+            "(`box: ndc`), which has no rays to the side",
+            "use `novel_path: interpolated`",
+        )
     clip, labels = open_store(inputs.clip, "clip"), open_store(inputs.labels, "labels")
     rules = RankRegions(**labels.attrs["settings"])
     classes = len(clip.attrs["classes"])

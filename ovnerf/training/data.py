@@ -9,18 +9,23 @@ import torch
 import zarr
 from torch import Tensor
 
-from ovnerf.cameras import Similarity, pixel_rays
+from ovnerf.cameras import Ndc, Similarity, pixel_rays
 from ovnerf.field.rendering import Camera
+from ovnerf.splits import in_split
 from ovnerf.stores import read
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Frames: rgb u8 (n, H, W, 3), pose f32 (n, 4, 4) camera-to-scene, intrinsics f32 (3, 3)."""
+    """Frames: rgb u8 (n, H, W, 3), pose f32 (n, 4, 4) camera-to-scene, intrinsics f32 (3, 3).
+
+    `ndc` is the warp of a forward-facing scene; rays come out warped.
+    """
 
     rgb: Tensor
     pose: Tensor
     intrinsics: Tensor
+    ndc: Ndc | None = None
 
     def __len__(self) -> int:
         return len(self.rgb)
@@ -32,7 +37,7 @@ class Photos:
 
     def rays(self, frame: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """Origins and unit directions of pixels, (b, 3) each."""
-        return pixel_rays(self.pose[frame], self.intrinsics, column, row)
+        return pixel_rays(self.pose[frame], self.intrinsics, column, row, self.ndc)
 
     def colours(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Colours in [0, 1] of pixels, (b, 3)."""
@@ -40,11 +45,12 @@ class Photos:
 
     def camera(self, frame: int) -> Camera:
         """One frame's camera."""
-        return Camera(self.pose[frame], self.intrinsics, *self.size)
+        return Camera(self.pose[frame], self.intrinsics, *self.size, self.ndc)
 
     def to(self, device: torch.device) -> Photos:
         """The same on another device."""
-        return Photos(*(part.to(device) for part in vars(self).values()))
+        tensors = (part.to(device) for part in (self.rgb, self.pose, self.intrinsics))
+        return Photos(*tensors, self.ndc)
 
 
 def similarity(store: zarr.Group) -> Similarity:
@@ -59,12 +65,15 @@ def scene_box(store: zarr.Group) -> Tensor:
 
 
 def split_frames(store: zarr.Group, split: int) -> list[int]:
-    """Indices of the training (0) or test (1) frames."""
-    return np.flatnonzero(read(store, "split") == split).tolist()
+    """Indices of the training (0) or scored (1) frames."""
+    return np.flatnonzero(in_split(read(store, "split"), split)).tolist()
 
 
 def load_photos(store: zarr.Group, frames: list[int]) -> Photos:
     """The given frames, in the given order."""
     pose = similarity(store).poses(torch.from_numpy(read(store, "pose")[frames]))
     rgb = torch.from_numpy(read(store, "rgb", frames))
-    return Photos(rgb, pose.float(), torch.from_numpy(read(store, "intrinsics")).float())
+    intrinsics = torch.from_numpy(read(store, "intrinsics")).float()
+    warped = store.attrs.get("space") == "ndc"
+    ndc = Ndc.of_camera(intrinsics, *rgb.shape[1:3]) if warped else None
+    return Photos(rgb, pose.float(), intrinsics, ndc)

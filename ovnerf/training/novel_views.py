@@ -78,15 +78,14 @@ def panorama(train: Tensor, count: int, centre: tuple[float, float, float] | Non
     return torch.stack(poses) if poses else train.new_zeros(0, 4, 4)
 
 
-def seen_by(view: ViewWeights, cameras: list[Camera], distances: list[Tensor]) -> Tensor:
-    """How many cameras see each ray's surface point: i64 (r,).
+def seen_by(surface: Tensor, cameras: list[Camera], distances: list[Tensor]) -> Tensor:
+    """How many cameras see each surface point (r, 3): i64 (r,).
 
     A camera sees a point that falls into its image at about its own rendered distance.
 
     Args:
-        cameras: the training views. distances: their expected distances (H, W), scene units.
+        cameras: the training views. distances: `Camera.distance` of each (H, W), scene units.
     """
-    surface = view.origin + view.direction * view.expected_distance()[:, None]
     count = torch.zeros(len(surface), dtype=torch.long, device=surface.device)
     for camera, distance in zip(cameras, distances, strict=True):
         local = (surface - camera.pose[:3, 3]) @ camera.pose[:3, :3]
@@ -102,10 +101,14 @@ def seen_by(view: ViewWeights, cameras: list[Camera], distances: list[Tensor]) -
 
 
 def valid_pixels(
-    view: ViewWeights, settings: Cse, cameras: list[Camera], distances: list[Tensor]
+    camera: Camera,
+    view: ViewWeights,
+    settings: Cse,
+    cameras: list[Camera],
+    distances: list[Tensor],
 ) -> Tensor:
     """Pixels of a novel view that are opaque enough and seen by enough cameras: bool (r,)."""
     valid = view.opacity() >= settings.min_opacity
     if settings.min_seen_by > 0:
-        valid &= seen_by(view, cameras, distances) >= settings.min_seen_by
+        valid &= seen_by(camera.surface(view), cameras, distances) >= settings.min_seen_by
     return valid

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,15 +94,15 @@ class PseudoLabels:
         if self.settings.min_seen_by > 0:
             for index, camera in enumerate(self.cameras):
                 view = self.cache.get(f"train{index}", camera)
-                distances.append(view.expected_distance().view(size))
+                distances.append(camera.distance(view).view(size))
         poses = novel_poses(
             torch.stack([camera.pose.cpu() for camera in self.cameras]), self.settings, seed
         )
         kept = []
         for index, pose in enumerate(poses):
-            camera = Camera(pose.to(self.cameras[0].pose), self.cameras[0].intrinsics, *size)
+            camera = replace(self.cameras[0], pose=pose.to(self.cameras[0].pose))
             view = self.cache.get(f"novel{index}", camera)
-            valid = valid_pixels(view, self.settings, self.cameras, distances)
+            valid = valid_pixels(camera, view, self.settings, self.cameras, distances)
             if valid.float().mean() >= self.settings.min_valid:
                 kept.append((f"novel{index}", camera, valid))
         return kept

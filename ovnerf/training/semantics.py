@@ -130,7 +130,10 @@ def cell_directions(photos: Photos) -> Tensor:
 def crop_rays(
     photos: Photos, directions: Tensor, frame: Tensor, row: Tensor, column: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """Rays of crops, averaged over 8 x 8 pixels and not renormalised (trap 12.2-17): (k L, 3)."""
+    """Rays of crops, averaged over 8 x 8 pixels and not renormalised (trap 12.2-17): (k L, 3).
+
+    Averaged before the warp of a forward-facing scene (as shipped: after it).
+    """
     crops = torch.stack(
         [
             directions[top : top + side, left : left + side]
@@ -141,7 +144,8 @@ def crop_rays(
     pose = photos.pose[frame]
     direction = local @ pose[:, :3, :3].transpose(1, 2)
     origin = pose[:, None, :3, 3].expand_as(direction)
-    return origin.reshape(-1, 3), direction.reshape(-1, 3)
+    rays = origin.reshape(-1, 3), direction.reshape(-1, 3)
+    return photos.ndc.rays(*rays) if photos.ndc else rays
 
 
 class SemanticTraining:
@@ -241,8 +245,9 @@ class SemanticTraining:
         batches = PixelBatches(*self.novel_label.shape, self.settings.batch_rays, self.seed + 1)
         view, row, column = (part.to(device) for part in batches.at(self.iteration))
         poses = torch.stack([camera.pose for _, camera, _ in self.pseudo_labels.novel])
-        origin, direction = pixel_rays(poses[view], self.data.photos.intrinsics, column, row)
-        return origin, direction, self.novel_label[view, row, column]
+        photos = self.data.photos
+        rays = pixel_rays(poses[view], photos.intrinsics, column, row, photos.ndc)
+        return *rays, self.novel_label[view, row, column]
 
     def losses(self) -> dict[str, Tensor]:
         """Weighted losses of this iteration (method 8)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import shlex
 import subprocess
@@ -230,6 +231,18 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
         | {"train_trunk": runs // 2, "fetch_weights": 5, "aggregate": 1}
     )
     assert done.stdout.count("no such scene folder") == scenes
+
+
+def test_a_sheets_cells_reach_their_rules(place: Place) -> None:
+    row = "tiny\tbed\tllff\tabsent\tnone\tndc\t0.25\n"
+    head = "dataset\tscene\tlayout\tpath\theld_out\tbox\tview_fraction\n"
+    (place.folder / "sheet.tsv").write_text(head + row)
+    done = place.snakemake("--dry-run", "--printshellcmds")
+    commands = re.findall(r"python -m ovnerf (\w+) .*?--settings '(.*?)'", done.stdout)
+    found = {stage: json.loads(text) for stage, text in commands}
+    assert (found["sample_frames"]["held_out"], found["sample_frames"]["box"]) == ("none", "ndc")
+    for stage in ("train_trunk", "train_semantics"):
+        assert found[stage]["view_fraction"] == 0.25
 
 
 def test_weights_are_fetched_from_a_folder_and_kept(place: Place) -> None:

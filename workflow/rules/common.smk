@@ -141,9 +141,10 @@ def settings_of(wildcards, stage):
             encoder = section.encoder.model_copy(update={"folder": folder})
             section = section.model_copy(update={"encoder": encoder})
     elif stage == "train_trunk":
-        section = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
+        trunk = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
+        section = settings.scene_settings(trunk, scene)
     elif stage == "train_semantics":
-        section = VARIANTS[wildcards.variant][0]
+        section = settings.scene_settings(VARIANTS[wildcards.variant][0], scene)
     elif stage == "render_views":
         section = VARIANTS[wildcards.variant][1]
     else:

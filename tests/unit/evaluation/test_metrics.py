@@ -15,6 +15,7 @@ from ovnerf.evaluation.metrics import (
     confusion_matrix,
     image_scores,
     mean_scores,
+    multi_label_scores,
     pooled_scores,
     psnr,
     ssim,
@@ -138,3 +139,26 @@ def test_ssim_agrees_with_scikit_image():
     )
     assert ssim(first, second) == pytest.approx(expected, abs=1e-9)
     assert ssim(first, first) == pytest.approx(1.0)
+
+
+def test_multi_label_by_hand():
+    # Classes a b c d; pixels of a, of a and b, of none, of b; predicted a, b, c and nothing.
+    # Jaccard: a 1/2, b 1/2, c 0, d 0 (absent from both). Right: the first pixel alone.
+    belongs = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]], dtype=bool)[None]
+    assert multi_label_scores(belongs, labels(0, 1, 2, VOID)[None]) == pytest.approx((0.25, 0.25))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_multi_label_against_scikit_learn(classes, seed):
+    random = np.random.default_rng(seed)
+    belongs = random.random((4, 5, classes)) < random.random(classes)
+    predicted = random.integers(0, classes, (4, 5)).astype(np.uint16)
+    truth, chosen = belongs.reshape(-1, classes), np.eye(classes, dtype=bool)[predicted.ravel()]
+    miou, accuracy = multi_label_scores(belongs, predicted)
+    each = [
+        jaccard_score(truth[:, index], chosen[:, index], zero_division=0)
+        for index in range(classes)
+    ]
+    assert miou == pytest.approx(np.mean(each))
+    assert accuracy == pytest.approx(accuracy_score(truth, chosen))

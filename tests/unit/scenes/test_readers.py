@@ -1,6 +1,7 @@
 """What is inside the files: cameras, pixel centres, resizing, labels, class lists."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,8 +92,10 @@ def test_transparency_is_blended_over_white(tmp_path):
     assert read_rgb(tmp_path / "a.png")[..., 0].tolist() == [[0, 255], [255, 255]]
 
 
-def test_split_is_by_sampled_position():
-    assert np.flatnonzero(split_frames(25, 10)).tolist() == [0, 10, 20]
+def test_split_is_by_sampled_position(tmp_path):
+    listing = list_scene(write_replica(tmp_path / "scene"), "replica")
+    listing = replace(listing, names=tuple(map(str, range(25))))
+    assert np.flatnonzero(split_frames(listing, 10, "every_nth")).tolist() == [0, 10, 20]
 
 
 @pytest.mark.parametrize("layout", ["replica", "semantic_nerf"])

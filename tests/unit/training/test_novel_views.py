@@ -70,4 +70,5 @@ def test_seen_by_counts_cameras_that_agree_on_the_distance():
     )
     agree, blocked = torch.full((8, 8), 2.05), torch.full((8, 8), 1.0)
     cameras = [camera, camera, Camera(other, intrinsics, 8, 8)]
-    assert seen_by(view, cameras, [agree, blocked, agree]).tolist() == [1]
+    surface = camera.surface(view)
+    assert seen_by(surface, cameras, [agree, blocked, agree]).tolist() == [1]
