@@ -13,7 +13,8 @@ from ovnerf.field.compositing import composite
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.sampling import Samples
 
-TILE_RAYS = 4096
+TILE_RAYS = 1024
+"""Rays rendered at once: few enough that the colour head's activations stay in the cache."""
 
 
 @dataclass(frozen=True)
