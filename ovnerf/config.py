@@ -176,6 +176,8 @@ class CacheClip(Strict):
     """Seed of the window jitter."""
     batch: Positive = 256
     """Windows encoded at once; memory, not results."""
+    parts: Positive = 1
+    """Jobs that share a scene's frames, for several GPUs; does not change the result."""
 
 
 class CacheDino(Strict):

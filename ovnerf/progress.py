@@ -17,6 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
+SAY_SECONDS = 60.0
+"""Between lines about how far a loop is."""
+
 
 @dataclass
 class Work:
@@ -28,6 +31,7 @@ class Work:
     first: int
     done: int
     begun: float
+    said: float
 
     def rate(self) -> float | None:
         """Units per second of this process; None before the first."""
@@ -55,14 +59,22 @@ def say(text: str) -> None:
 
 def begin(label: str, unit: str, total: int, first: int = 0) -> None:
     """A loop of `total` units starts, or goes on after the `first` that are done."""
-    STATE.work = Work(label, unit, total, first, first, time.monotonic())
+    now = time.monotonic()
+    STATE.work = Work(label, unit, total, first, first, now, now)
     say(f"{label}: {'goes on at' if first else 'begins at'} {first} of {total} {unit}")
 
 
 def advance(count: int = 1) -> None:
-    """So many more units are done."""
-    if STATE.work is not None:
-        STATE.work.done += count
+    """So many more units are done; says so now and then, for logs that show no progress bar."""
+    work, now = STATE.work, time.monotonic()
+    if work is None:
+        return
+    work.done += count
+    if now - work.said >= SAY_SECONDS and (rate := work.rate()):
+        left = (work.total - work.done) / rate / 60
+        done = f"{work.done} of {work.total} {work.unit}"
+        say(f"{work.label}: {done}, {rate:.3g} a second, {left:.1f} minutes left")
+        work.said = now
 
 
 def kept(label: str, done: int) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
@@ -46,6 +46,24 @@ MADE_BY = {
     "labels": "rank_regions",
     "views": "render_views",
 }
+
+
+class Pieces(Protocol):
+    """An array that is written piece by piece."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Its type."""
+        ...
+
+    def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
+        """(index, values), in C order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ def write_store(
 def publish_store(
     path: Path,
     kind: str,
-    arrays: Mapping[str, Whole | Stacked],
+    arrays: Mapping[str, Pieces],
     attributes: Mapping[str, Any],
     digest: str,
 ) -> None:
@@ -159,7 +177,7 @@ def publish_store(
 def fill_store(
     path: Path,
     kind: str,
-    arrays: Mapping[str, Whole | Stacked],
+    arrays: Mapping[str, Pieces],
     attributes: Mapping[str, Any],
     digest: str,
 ) -> None:
@@ -189,7 +207,7 @@ def fill_store(
     group.update_attributes({**said, "seal": seal(said, group)})
 
 
-def written(stored: zarr.Array, array: Whole | Stacked) -> Iterator[np.ndarray]:
+def written(stored: zarr.Array, array: Pieces) -> Iterator[np.ndarray]:
     """The pieces of an array, each after it was written."""
     for index, piece in array.pieces():
         if piece.size:

@@ -73,11 +73,13 @@ class DinoEncoder:
         padded = pad(
             images.to(self.device), (0, -width % PATCH, 0, -height % PATCH), mode="replicate"
         )
-        tokens = self.model.forward_intermediates(
-            (padded - self.mean) / self.std,
-            indices=1,
-            norm=False,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )[0]
+        half = self.device.type == "cuda"  # stores keep binary16; CPUs gain nothing by it
+        with torch.autocast(self.device.type, torch.float16, enabled=half):
+            tokens = self.model.forward_intermediates(
+                (padded - self.mean) / self.std,
+                indices=1,
+                norm=False,
+                output_fmt="NLC",
+                intermediates_only=True,
+            )[0].float()
         return tokens.unflatten(1, (padded.shape[-2] // PATCH, padded.shape[-1] // PATCH))

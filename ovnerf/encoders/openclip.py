@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.functional import center_crop, resize
 
 from ovnerf.config import OpenClip
 from ovnerf.device import resolve_device
+from ovnerf.encoders.crops import KERNELS, resize_windows
 from ovnerf.encoders.weights import find_file, load_weights
 from ovnerf.errors import UserError
 
-INTERPOLATION = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
+CROPS_AT_ONCE = 64
+"""Windows prepared at once: bounds the memory, not the batch of the network."""
 
 
 def model_name(model: str) -> str:
@@ -146,7 +146,7 @@ class OpenClipEncoder:
         size = config["size"]
         self.size = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
         square = self.size[0] == self.size[1]
-        if self.interpolation not in INTERPOLATION or not (
+        if self.interpolation not in KERNELS or not (
             self.resize_mode == "squash" or (self.resize_mode == "shortest" and square)
         ):
             raise UserError(
@@ -165,41 +165,35 @@ class OpenClipEncoder:
         Returns:
             f32 (b, 3, h, w) on the model's device.
         """
-        target = self.size[:1] if self.resize_mode == "shortest" else self.size
-        crops = torch.stack(
-            [
-                center_crop(
-                    resize(
-                        image[:, y0:y1, x0:x1],
-                        list(target),
-                        INTERPOLATION[self.interpolation],
-                        antialias=True,
-                    ),
-                    list(self.size),
-                )
-                for x0, y0, x1, y1 in box.tolist()
-            ]
-        )
-        return (crops.float() / 255 - self.mean) / self.std
+        crop, kernel = self.resize_mode == "shortest", KERNELS[self.interpolation]
+        boxes = torch.from_numpy(box.astype(np.int64)).to(image.device).split(CROPS_AT_ONCE)
+        crops = torch.cat([resize_windows(image, part, self.size, crop, kernel) for part in boxes])
+        return (crops / 255 - self.mean) / self.std
 
     @torch.inference_mode()
-    def encode_crops(self, image: np.ndarray, box: np.ndarray, batch: int = 256) -> Tensor:
-        """Raw (un-normalised) embeddings of windows of one image.
+    def encode_crops(
+        self, images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], batch: int = 256
+    ) -> list[Tensor]:
+        """Raw (un-normalised) embeddings of windows of some images, batched across them.
 
         Args:
-            image: u8 (H, W, 3). box: (W, 4) x0, y0, x1, y1, exclusive ends.
+            images: u8 (H, W, 3) each. boxes: per image (W, 4) x0, y0, x1, y1, exclusive ends.
+            batch: windows that go through the network at once.
 
         Returns:
-            f32 (W, D) on the CPU.
+            Per image f32 (W, D) on the CPU.
         """
-        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)
+        pixels = [torch.from_numpy(image).to(self.device).permute(2, 0, 1) for image in images]
+        counts = [len(box) for box in boxes]
+        owner, every = np.repeat(np.arange(len(images)), counts), np.concatenate(boxes)
         half = self.device.type == "cuda"  # stores keep binary16; CPUs gain nothing by it
-        with torch.autocast(self.device.type, torch.float16, enabled=half):
-            parts = [
-                self.model.encode_image(self.prepare(pixels, box[first : first + batch])).cpu()
-                for first in range(0, len(box), batch)
-            ]
-        return torch.cat(parts).float()
+        parts = []
+        for first in range(0, len(every), batch):
+            of, box = owner[first : first + batch], every[first : first + batch]
+            crops = torch.cat([self.prepare(pixels[i], box[of == i]) for i in np.unique(of)])
+            with torch.autocast(self.device.type, torch.float16, enabled=half):
+                parts.append(self.model.encode_image(crops))
+        return list(torch.cat(parts).float().cpu().split(counts))
 
     @torch.inference_mode()
     def encode_text(self, prompts: list[str]) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ovnerf.ahead import ahead
 from ovnerf.config import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
 from ovnerf.encoders.weights import find_file
@@ -34,8 +35,9 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
     )
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        for slot in tqdm(todo, "cache_dino", disable=None, unit="view"):
-            image = torch.from_numpy(read(scene, "rgb", chosen[slot])).permute(2, 0, 1)
+        photos = ahead((slot, read(scene, "rgb", chosen[slot])) for slot in todo)
+        for slot, photo in tqdm(photos, "cache_dino", len(todo), disable=None, unit="view"):
+            image = torch.from_numpy(photo).permute(2, 0, 1)
             token = encoder.tokens(image[None].float() / 255)[0]
             yield slot, {"token": token.cpu().numpy().astype(np.float16)}
         unchanged(weights, weights_digest)

@@ -25,13 +25,27 @@ def test_lines_say_where_a_loop_begins_and_goes_on(capsys: pytest.CaptureFixture
 
 
 def test_the_rate_counts_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 104.0, 104.0])
+    clock = iter([100.0, 104.0, 104.0, 104.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     with progress.watched() as state:
         progress.begin("x", "it", 10, 4)
         assert state.work is not None and state.work.rate() is None
         progress.advance(2)
         assert state.work.rate() == 0.5
+
+
+def test_a_long_loop_says_how_fast_it_is_and_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock = iter([0.0, 30.0, 61.0, 61.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    progress.begin("cache_clip", "frames", 400, 20)
+    progress.advance(100)
+    progress.advance(22)
+    said = capsys.readouterr().err.splitlines()
+    assert said[1:] == [
+        f"[{os.getpid()}] cache_clip: 142 of 400 frames, 2 a second, 2.1 minutes left"
+    ]
 
 
 def test_sigterm_asks_inside_and_is_put_back_outside() -> None:

@@ -233,6 +233,20 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
     assert done.stdout.count("no such scene folder") == scenes
 
 
+def test_a_scenes_windows_may_be_spread_over_jobs(place: Place) -> None:
+    name = place.configure({"cache_clip": {"parts": 3}}, "parts.yaml")
+    done = place.snakemake("--dry-run", "--printshellcmds", config=name)
+    assert planned_jobs(done.stdout) == WHOLE + Counter(cache_clip_part=3)
+    commands = re.findall(r"python -m ovnerf cache_clip\w* (.*) 2>&1", done.stdout)
+    assert [re.findall(r"--part (\d)", command) for command in sorted(commands)[1:]] == [
+        ["0"],
+        ["1"],
+        ["2"],
+    ]
+    whole = next(command for command in commands if "--parts" in command)
+    assert [f"clip-parts/{part}.zarr" in whole for part in range(3)] == [True] * 3
+
+
 def test_a_sheets_cells_reach_their_rules(place: Place) -> None:
     row = "tiny\tbed\tllff\tabsent\tnone\tndc\t0.25\n"
     head = "dataset\tscene\tlayout\tpath\theld_out\tbox\tview_fraction\n"

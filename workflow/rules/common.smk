@@ -121,6 +121,7 @@ OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
 
 THREADS = CONFIG.compute_threads
 DEVICE = CONFIG.device
+CLIP_PARTS = CONFIG.cache_clip.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))
 COMPUTE = f"--device {DEVICE} --threads {THREADS}"
@@ -194,8 +195,21 @@ def truth_of_simulated(wildcards):
 
 
 def option(name):
-    """`params` function: `--name PATH` when the input of that name is there, else nothing."""
-    return lambda wildcards, input: (f"--{name} {quote(str(input[name]))}" if input[name] else "")
+    """`params` function: `--name PATH ...` when inputs of that name are there, else nothing."""
+
+    def words(wildcards, input):
+        given = input[name]
+        paths = [given] if isinstance(given, str) else list(given)
+        return " ".join([f"--{name}", *map(quote, paths)]) if paths else ""
+
+    return words
+
+
+def clip_parts(wildcards):
+    """`input` function: the stores that a scene's CLIP pyramid is put together from, if any."""
+    if CLIP_PARTS == 1:
+        return []
+    return [f"{ENCODER}/clip-parts/{part}.zarr" for part in range(CLIP_PARTS)]
 
 
 def precomputed_folder(encoder, wildcards):
@@ -239,6 +253,7 @@ wildcard_constraints:
     variant=one_of(VARIANTS),
     trunk=one_of(set(TRUNK_IDS.values())),
     seed=r"\d+",
+    part=r"\d+",
     weight=one_of(WEIGHTS) or "none",
 
 

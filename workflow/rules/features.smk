@@ -1,4 +1,34 @@
-# CLIP pyramid (per encoder) and DINO tokens (per scene).
+# CLIP pyramid (per encoder; in several jobs where `cache_clip.parts` says so) and DINO tokens (per scene).
+
+
+rule cache_clip_part:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        truth=truth_of_simulated,
+        weights=encoder_files,
+    output:
+        temp(directory(f"{ENCODER}/clip-parts/{{part}}.zarr")),
+    log:
+        f"{LOGS}/cache_clip_part/{OF_ENCODER}.{{part}}.log",
+    benchmark:
+        f"{BENCHMARKS}/cache_clip_part/{OF_ENCODER}.{{part}}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=8000,
+        runtime=360,
+        gpu=GPU,
+    params:
+        settings=setting("cache_clip"),
+        truth=option("truth"),
+        code=code_digest("cache_clip_part"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf cache_clip_part "
+        "--part {wildcards.part} --frames {input.frames} {params.truth} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
 
 
 rule cache_clip:
@@ -6,6 +36,7 @@ rule cache_clip:
         frames=f"{SCENE}/frames.zarr",
         truth=truth_of_simulated,
         weights=encoder_files,
+        parts=clip_parts,
     output:
         directory(f"{ENCODER}/clip.zarr"),
     log:
@@ -18,15 +49,16 @@ rule cache_clip:
     resources:
         mem_mb=8000,
         runtime=360,
-        gpu=GPU,
+        gpu=GPU if CLIP_PARTS == 1 else 0,
     params:
         settings=setting("cache_clip"),
         truth=option("truth"),
+        parts=option("parts"),
         code=code_digest("cache_clip"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf cache_clip "
-        "--frames {input.frames} {params.truth} --out {output} "
+        "--frames {input.frames} {params.truth} {params.parts} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
 

@@ -63,12 +63,13 @@ def test_crops_match_open_clips_own_transform(tiny_clip, image):
         own = transform(Image.fromarray(image[y0:y1, x0:x1]))
         # Both round to 8 bits; one level is 1 / 255 / 0.26 after normalisation.
         assert (crop - own).abs().max() < 1.1 / 255 / 0.26
+        assert ((crop - own).abs() < 1e-5).float().mean() > 0.999
 
 
 def test_embeddings_match_the_model_and_are_not_normalised(tiny_clip, image):
     settings, model, transform = tiny_clip
     encoder = OpenClipEncoder(settings, torch.device("cpu"))
-    found = encoder.encode_crops(image, BOXES, batch=3)
+    (found,) = encoder.encode_crops([image], [BOXES], batch=3)
     crops = torch.stack(
         [transform(Image.fromarray(image[y0:y1, x0:x1])) for x0, y0, x1, y1 in BOXES]
     )
@@ -170,3 +171,15 @@ def test_preprocessing_follows_the_published_weights(tmp_path):
     with pytest.raises(UserError, match="does not say which they are"):
         preprocessing("ViT-L-14", tmp_path / "ViT-L-14.safetensors")
     assert preprocessing("toy-clip", tmp_path / "clip.safetensors") == {}
+
+
+def test_windows_are_batched_across_images(tiny_clip, image):
+    encoder = OpenClipEncoder(tiny_clip[0], torch.device("cpu"))
+    images, boxes = [image, image[::-1].copy(), image], [BOXES[:1], BOXES, BOXES[2:]]
+    seen = []
+    forward = encoder.model.encode_image
+    encoder.model.encode_image = lambda crops: seen.append(len(crops)) or forward(crops)
+    together = encoder.encode_crops(images, boxes, batch=3)
+    assert seen == [3, 3, 1]
+    for one, box, found in zip(images, boxes, together, strict=True):
+        torch.testing.assert_close(found, encoder.encode_crops([one], [box])[0])

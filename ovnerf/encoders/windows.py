@@ -1,0 +1,278 @@
+"""From a scene and an encoder to a `clip` store: the embeddings of every view's windows.
+
+Frames are read in a thread while those before them are encoded. Frames whose windows fit into one
+batch of the network together are encoded together; which ones belong together depends on their
+place in the scene alone, so that going on after a kill, and parts made by several jobs, give the
+bytes of one undisturbed run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from torch import Tensor
+from tqdm import tqdm
+
+from ovnerf.ahead import ahead
+from ovnerf.config import CacheClip, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.encoders.dense import Cells, cell_means, cells_of
+from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
+from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
+from ovnerf.encoders.text import TextBanks, text_banks
+from ovnerf.encoders.weights import find_file
+from ovnerf.errors import UserError
+from ovnerf.provenance import digest, file_digest, result_digest, unchanged
+from ovnerf.splits import frame_indices
+from ovnerf.stores import open_store, read, write_by_frame
+
+Load = Callable[[int], Any]
+"""Frame index -> what is encoded; called ahead, in a thread of its own."""
+Embed = Callable[[Sequence[int], Sequence[Any], Sequence[np.ndarray]], Sequence[np.ndarray]]
+"""(frame indices, what was loaded, boxes (W, 4) of each) -> raw embeddings f16 (W, D) of each."""
+BY_FRAME = ("embedding", "box")
+"""Arrays of the store that go on from frame to frame."""
+ALONE = 1
+"""`Source.together` of encoders that take one frame at a time."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where embeddings come from.
+
+    Attributes:
+        load, embed: make them.
+        banks: text vectors.
+        frames: indices of the frames that are embedded.
+        cells: the windows of a dense encoder; None for those of the settings.
+        inputs: digests of what they are made from, besides the frames.
+        files: the files among them, by their names in `inputs`.
+        together: windows that fit into one batch; frames with fewer share batches.
+    """
+
+    load: Load
+    embed: Embed
+    banks: TextBanks
+    frames: list[int]
+    cells: Cells | None = None
+    inputs: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    together: int = ALONE
+
+
+def write_windows(
+    frames: Path, out: Path, settings: CacheClip, truth: Path | None, part: int | None = None
+) -> dict[str, Any]:
+    """Write the `clip` store of a scene, or the store of one of its `settings.parts` parts.
+
+    A part's attributes say which frames of the whole it holds (`part`: first, last + 1, all) and
+    the digest that the whole will have; `gather.gather_stores` makes the whole of them.
+    """
+    encoder = settings.encoder
+    if encoder is None:
+        raise UserError("cache_clip.encoder: found none", "name a file of config/encoders")
+    scene = open_store(frames, "frames")
+    height, width = scene["rgb"].shape[1:3]
+    source = open_source(scene, settings, truth)
+    windows = source.cells or settings
+    grids = window_grids(height, width, windows.scales, windows.stride, windows.jitter)
+    per_frame = sum(grid.count for grid in grids)
+    group, total = max(1, source.together // per_frame), len(source.frames)
+    first, last = (0, total) if part is None else part_range(total, group, part, settings.parts)
+
+    def loaded(todo: Sequence[int]) -> Iterator[tuple[list[int], list[Any], list[np.ndarray]]]:
+        for begin in sorted({(first + slot) // group * group for slot in todo}):
+            chosen = source.frames[begin : min(begin + group, total)]
+            boxes = [window_boxes(height, width, grids, settings.seed, frame) for frame in chosen]
+            yield [*range(begin, begin + len(chosen))], [*map(source.load, chosen)], boxes
+
+    def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        wanted = set(todo)
+        with tqdm(total=len(todo), desc="cache_clip", disable=None, unit="view") as bar:
+            for slots, data, boxes in ahead(loaded(todo)):
+                found = source.embed([source.frames[slot] for slot in slots], data, boxes)
+                for slot, embedding, box in zip(slots, found, boxes, strict=True):
+                    if slot - first in wanted:
+                        bar.update()
+                        yield slot - first, {"embedding": embedding, "box": box}
+        for name, path in source.files.items():
+            unchanged(path, source.inputs[name])
+
+    whole = result_digest(
+        "cache_clip",
+        settings.model_dump(mode="json", exclude={"parts"}),
+        {"frames": scene.attrs["digest"], **source.inputs},
+    )
+    attributes = {
+        "frames": source.frames[first:last],
+        "encoder": encoder.model_dump(mode="json"),
+        "classes": scene.attrs["classes"],
+        "shape": [height, width],
+        "scales": list(windows.scales),
+        "stride": windows.stride,
+        "jitter": windows.jitter,
+    }
+    if part is not None:
+        attributes |= {"part": [first, last, total], "whole": whole}
+    write_by_frame(
+        out,
+        "clip",
+        last - first,
+        produce,
+        attributes,
+        whole if part is None else digest({"whole": whole, "part": [first, last]}),
+        constant={"scale": window_scales(grids), **source.banks.arrays()},
+    )
+    return {
+        "frames": last - first,
+        "windows": per_frame,
+        "width": source.banks.blank.shape[0],
+    }
+
+
+def part_range(total: int, group: int, part: int, parts: int) -> tuple[int, int]:
+    """First frame and last + 1 of a part; groups of frames that are encoded together stay whole.
+
+    >>> [part_range(10, 3, part, 3) for part in range(3)]
+    [(0, 3), (3, 6), (6, 10)]
+    """
+    if not 0 <= part < parts:
+        raise UserError(f"part: found {part}, expected 0 to {parts - 1} (`cache_clip.parts`)")
+    groups = -(-total // group)
+    if parts > groups:
+        raise UserError(
+            f"cache_clip.parts: found {parts}, expected at most {groups}: the scene has {total} "
+            f"frames, {group} of which are encoded together",
+            "use fewer parts",
+        )
+    begin, end = (number * groups // parts * group for number in (part, part + 1))
+    return begin, min(end, total)
+
+
+def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> Source:
+    """The settings' encoder; UserError when a file of it is missing or does not fit."""
+    encoder = settings.encoder
+    chosen = frame_indices(scene, settings.views)
+    if isinstance(encoder, OpenClip):
+        files = encoder_files(encoder)
+        inputs = digests_of(files)
+        embed, banks = openclip_embed(scene, encoder, settings.batch)
+        load = photos(scene)
+        return Source(load, embed, banks, chosen, None, inputs, files, settings.batch)
+    if isinstance(encoder, LSeg):
+        return lseg_source(scene, encoder, chosen)
+    if isinstance(encoder, Precomputed):
+        return precomputed_source(scene, encoder, chosen)
+    if truth is None:
+        raise no_truth("cache_clip.truth")
+    assert isinstance(encoder, Simulated)
+    chosen = frame_indices(scene, "train")
+    labels = open_store(truth, "truth")
+    check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
+    embed, banks = simulated_embed(scene, encoder)
+    return Source(
+        lambda frame: read(labels, "label", frame),
+        embed,
+        banks,
+        chosen,
+        inputs={"truth": labels.attrs["digest"]},
+    )
+
+
+def photos(scene: zarr.Group) -> Load:
+    """Reads u8 (H, W, 3) frames."""
+    return lambda frame: read(scene, "rgb", frame)
+
+
+def one_by_one(embed: Callable[[int, Any, np.ndarray], np.ndarray]) -> Embed:
+    """An encoder that takes one frame at a time."""
+
+    def every(
+        frames: Sequence[int], loaded: Sequence[Any], boxes: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        return [embed(*one) for one in zip(frames, loaded, boxes, strict=True)]
+
+    return every
+
+
+def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
+    """Window embeddings and text banks of an open_clip model."""
+    from ovnerf.encoders.openclip import OpenClipEncoder
+
+    encoder = OpenClipEncoder(settings)
+
+    def embed(
+        frames: Sequence[int], loaded: Sequence[Any], boxes: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        found = encoder.encode_crops(loaded, boxes, batch)
+        return [embedding.numpy().astype(np.float16) for embedding in found]
+
+    return embed, text_banks(scene.attrs["classes"], encoder.encode_text)
+
+
+def encoder_files(encoder: OpenClip) -> dict[str, Path]:
+    """The files that define an open_clip encoder."""
+    files = {"weights": find_file(encoder.weights, "encoder.weights")}
+    if encoder.model.endswith(".json"):
+        files["model"] = find_file(encoder.model, "encoder.model")
+    return files
+
+
+def digests_of(files: dict[str, Path]) -> dict[str, str]:
+    """sha256 of each file; taken before it is used, so that a change during the run shows."""
+    return {name: file_digest(path) for name, path in files.items()}
+
+
+def simulated_embed(scene: zarr.Group, settings: Simulated) -> tuple[Embed, TextBanks]:
+    """Window embeddings and text banks made from ground truth."""
+    banks = simulated_text(len(scene.attrs["classes"]), settings)
+
+    def embed(frame: int, label: np.ndarray, box: np.ndarray) -> np.ndarray:
+        return simulated_embeddings(label, box, frame, banks.bare, settings)
+
+    return one_by_one(embed), banks
+
+
+def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
+    """Cell features and text banks of LSeg."""
+    from ovnerf.encoders.lseg import LSegEncoder
+
+    height, width = scene["rgb"].shape[1:3]
+    cells = cells_of(height, width, settings.cell)
+    files = {"weights": find_file(settings.weights, "encoder.weights")}
+    inputs = digests_of(files)
+    encoder = LSegEncoder.load(settings)
+    (grid,) = cells.grids(height, width)
+
+    def embed(frame: int, photo: np.ndarray, box: np.ndarray) -> np.ndarray:
+        features = encoder.features(photo)
+        return cell_means(features, height, width, grid).cpu().numpy().astype(np.float16)
+
+    banks = text_banks(scene.attrs["classes"], encoder.encode_text)
+    return Source(photos(scene), one_by_one(embed), banks, chosen, cells, inputs, files)
+
+
+def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
+    """Cell features and text vectors of maps made elsewhere."""
+    from ovnerf.encoders.precomputed import map_files, read_manifest
+
+    height, width = scene["rgb"].shape[1:3]
+    cells = cells_of(height, width, settings.cell)
+    (grid,) = cells.grids(height, width)
+    names = list(scene.attrs["names"])
+    wanted = [names[frame] for frame in chosen]
+    maps = read_manifest(Path(settings.folder), list(scene.attrs["classes"]), wanted)
+
+    def load(frame: int) -> Tensor:
+        return maps.features(names[frame], height, width)
+
+    def embed(frame: int, features: Tensor, box: np.ndarray) -> np.ndarray:
+        return cell_means(features, height, width, grid).numpy().astype(np.float16)
+
+    files = map_files(maps)
+    embed_each = one_by_one(embed)
+    return Source(load, embed_each, maps.banks(), chosen, cells, digests_of(files), files)
