@@ -20,6 +20,9 @@ from torch.optim import Adam
 
 from ovnerf.errors import UserError
 
+METADATA = "ovnerf"
+"""Key of the header and the content digest in a file's metadata."""
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON-able header under a temporary name, then rename.
@@ -31,8 +34,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     stated = json.dumps(header, sort_keys=True)
+    said = {"header": stated, "content": content_digest(whole, stated)}
     try:
-        save_file(whole, temporary, {"header": stated, "content": content_digest(whole, stated)})
+        # One key, because safetensors writes several in an order that differs from run to run.
+        save_file(whole, temporary, {METADATA: json.dumps(said)})
         sync(temporary)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -66,7 +71,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and header of a file written by `save_tensors`; UserError when damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
+            said = json.loads((file.metadata() or {})[METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(said["header"])
         problem = "" if content_digest(tensors, said["header"]) == said["content"] else "altered"

@@ -248,3 +248,9 @@ def test_damaged_checkpoint_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"field\.safetensors"):
         load_tensors(path)
+
+
+def test_the_same_tensors_are_the_same_bytes(tmp_path):
+    for number in range(8):
+        save_tensors(tmp_path / f"{number}", {"a": torch.zeros(3), "b": torch.ones(2)}, {"x": 1})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
