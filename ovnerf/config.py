@@ -83,10 +83,11 @@ class ReadTruth(Strict):
 class ProposeRegions(Strict):
     """SAM automatic masks (segment_anything's own generator; names and defaults are its own)."""
 
-    architecture: Literal["toy", "vit_b", "vit_l", "vit_h"] = "vit_h"
-    """SAM's size; `toy` is the one that ships with the repository."""
+    architecture: Literal["toy", "vit_b", "vit_l", "vit_h", "truth"] = "vit_h"
+    """SAM's size; `toy` is the one that ships with the repository. `truth`: no SAM but the
+    connected parts of each true class, to measure what better regions could give."""
     weights: str = "weights/sam_vit_h_4b8939.pth"
-    """Weight file, relative to the directory the workflow runs in."""
+    """Weight file, relative to the directory the workflow runs in; not read for `truth`."""
     views: Literal["train", "all"] = "train"
     """`all` also proposes regions on test views (used for scoring label maps only)."""
     points_per_side: Positive = 32
@@ -546,6 +547,13 @@ def variant_settings(config: Config, path: Path | str) -> tuple[TrainSemantics, 
     train = override(config.train_semantics.model_dump(), changes.train_semantics)
     render = override(config.render_views.model_dump(), changes.render_views)
     settings = parse(TrainSemantics, train, str(path))
+    true_regions = config.propose_regions.architecture == "truth"
+    if true_regions and settings.cse.enabled and settings.cse.novel_views:
+        raise UserError(
+            f"train_semantics.cse.novel_views: found {settings.cse.novel_views} with "
+            "`propose_regions.architecture: truth`, expected 0",
+            "novel views have no true regions",
+        )
     if not settings.cse.enabled:
         # So that a change to CSE reruns only the variants that use it.
         settings = trunk_settings(settings)

@@ -1,43 +1,42 @@
-"""Region proposals of each view: SAM's automatic masks, in generator order."""
+"""Region proposals of each view: SAM's automatic masks in generator order, or the true regions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import zarr
 from tqdm import tqdm
 
 from ovnerf.config import ProposeRegions
 from ovnerf.encoders.weights import find_file
+from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest, unchanged
 from ovnerf.regions.runlength import encode_all
-from ovnerf.regions.sam import RegionProposer
+from ovnerf.regions.sam import Proposals, RegionProposer
+from ovnerf.regions.truth import true_regions
 from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store, read, write_by_frame
 
 
-def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
-    """Write a `regions` store."""
+def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None = None) -> dict:
+    """Write a `regions` store; `truth` is read for `architecture: truth` only."""
     scene = open_store(frames, "frames")
     chosen = frame_indices(scene, settings.views)
-    weights = find_file(settings.weights, "propose_regions.weights")
-    weights_digest = file_digest(weights)
-    proposer = RegionProposer.load(settings)
+    propose, sources = region_source(scene, chosen, settings, truth)
     digest = result_digest(
         "propose_regions",
         settings.model_dump(mode="json"),
-        {
-            "frames": scene.attrs["digest"],
-            "weights": weights_digest,
-        },
+        {"frames": scene.attrs["digest"], **sources},
     )
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "propose_regions", disable=None, unit="view"):
-            found = proposer.propose(read(scene, "rgb", chosen[slot]))
+            found = propose(slot)
             yield slot, {**encode_all(found.masks), "score": found.score, "area": found.area}
-        unchanged(weights, weights_digest)
+        if "weights" in sources:
+            unchanged(find_file(settings.weights, "propose_regions.weights"), sources["weights"])
 
     write_by_frame(
         out,
@@ -48,10 +47,31 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions) -> dict:
             "frames": chosen,
             "shape": list(scene["rgb"].shape[1:3]),
             "settings": settings.model_dump(mode="json"),
-            "weights": weights_digest,
+            **sources,
         },
         digest,
         ragged=("runs", "run_count", "score", "area"),
     )
     regions = int(open_store(out, "regions")["score"].shape[0])
     return {"frames": len(chosen), "regions": regions}
+
+
+def region_source(
+    scene: zarr.Group, chosen: Sequence[int], settings: ProposeRegions, truth: Path | None
+) -> tuple[Callable[[int], Proposals], dict[str, str]]:
+    """Regions of the slot-th chosen frame, and digests of what else they are made from."""
+    if settings.architecture == "truth":
+        if truth is None:
+            raise UserError(
+                "propose_regions.architecture: `truth` needs --truth, found none",
+                "name the scene's truth.zarr",
+            )
+        labels = open_store(truth, "truth")
+        return (
+            lambda slot: true_regions(read(labels, "label", chosen[slot])),
+            {"truth": labels.attrs["digest"]},
+        )
+    weights = find_file(settings.weights, "propose_regions.weights")
+    digest = file_digest(weights)
+    proposer = RegionProposer.load(settings)
+    return lambda slot: proposer.propose(read(scene, "rgb", chosen[slot])), {"weights": digest}

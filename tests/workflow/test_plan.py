@@ -127,6 +127,20 @@ def test_with_a_real_encoder_truth_is_read_by_scores_and_figures_only(place: Pla
     assert "train_semantics" in below("cache_clip", links)
 
 
+def test_true_regions_come_from_truth_and_mark_their_tables(place: Place) -> None:
+    changes = {
+        "encoders": ["simulated_true_regions"],
+        "propose_regions": {"architecture": "truth", "weights": "absent"},
+        "train_semantics": {"cse": {"novel_views": 0}},
+    }
+    place.configure(changes)
+    assert ("read_truth", "propose_regions") in edges(place)
+    place.configure({**changes, "encoders": ["simulated"]})
+    refused(place, "encoder simulated: found propose_regions.architecture truth")
+    place.configure({**changes, "train_semantics": {"cse": {"novel_views": 2}}})
+    refused(place, "train_semantics.cse.novel_views: found 2", "expected 0")
+
+
 @pytest.fixture
 def room(place: Place) -> Path:
     """A scene folder of 12 frames that the sheet names."""

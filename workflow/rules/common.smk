@@ -51,6 +51,7 @@ def plan(config):
     files = {key: scene_files(checked, row) for key, row in scenes.items()}
     for name, key in product(encoders, scenes):
         refuse_misuse(name, encoders[name].encoder.kind, key, files[key]["labelled"])
+        refuse_unmarked_truth(checked.propose_regions.architecture, name, key, files[key])
     return checked, scenes, files, encoders, variants
 
 
@@ -65,6 +66,21 @@ def refuse_misuse(encoder, kind, scene, labelled):
         raise UserError(
             f"encoder {encoder}: found kind {kind}",
             "names that begin with `simulated` are for that kind and no other: tables show them",
+        )
+
+
+def refuse_unmarked_truth(regions, encoder, scene, files):
+    """UserError where true regions cannot be made or could pass for SAM's."""
+    if regions == "truth" and not files["labelled"]:
+        raise UserError(
+            f"propose_regions.architecture: truth: scene {'/'.join(scene)} has no label files",
+            "true regions are cut from them; name a SAM architecture",
+        )
+    if (regions == "truth") != encoder.endswith("_true_regions"):
+        raise UserError(
+            f"encoder {encoder}: found propose_regions.architecture {regions}",
+            "encoder names that end with `_true_regions` go with `architecture: truth` and no "
+            "other: tables show them",
         )
 
 
@@ -99,6 +115,8 @@ try:
     WEIGHTS = read_table(Path(shipped(CONFIG.weights_table)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 
 # Variants that agree up to iteration T share one trunk; its name says what they share.
 TRUNKS = {name: settings.trunk_settings(train) for name, (train, _) in VARIANTS.items()}
@@ -192,6 +210,16 @@ def truth_of_simulated(wildcards):
     """`input` function: the truth store for the `simulated` encoder only."""
     simulated = ENCODERS[wildcards.encoder].encoder.kind == "simulated"
     return [f"{SCENE}/truth.zarr"] if simulated else []
+
+
+def truth_of_true_regions(wildcards):
+    """`input` function: the truth store where regions are cut from it."""
+    return [f"{SCENE}/truth.zarr"] if TRUE_REGIONS else []
+
+
+def region_files():
+    """SAM's weight file, unless regions are cut from the truth."""
+    return [] if TRUE_REGIONS else files_of(CONFIG.propose_regions)
 
 
 def option(name):

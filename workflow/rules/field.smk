@@ -69,7 +69,7 @@ rule train_semantics:
         radiance=f"{SCENE}/radiance",
         regions=f"{SCENE}/regions.zarr",
         trunk=trunk_of_variant,
-        weights=files_of(CONFIG.propose_regions),
+        weights=region_files(),
     output:
         directory(f"{RUN}/semantics"),
     log:

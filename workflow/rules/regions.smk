@@ -4,7 +4,8 @@
 rule propose_regions:
     input:
         frames=f"{SCENE}/frames.zarr",
-        weights=files_of(CONFIG.propose_regions),
+        truth=truth_of_true_regions,
+        weights=region_files(),
     output:
         directory(f"{SCENE}/regions.zarr"),
     log:
@@ -20,10 +21,11 @@ rule propose_regions:
         gpu=GPU,
     params:
         settings=setting("propose_regions"),
+        truth=option("truth"),
         code=code_digest("propose_regions"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf propose_regions "
-        "--frames {input.frames} --out {output} "
+        "--frames {input.frames} {params.truth} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

@@ -61,6 +61,19 @@ def check_resume(monkeypatch, out, stage, count):
     return second
 
 
+def test_propose_regions_from_truth(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    settings = ProposeRegions(architecture="truth", weights="absent")
+    with pytest.raises(UserError, match="needs --truth"):
+        propose_regions.run(frames=frames, out=tmp_path / "r.zarr", settings=settings)
+    propose_regions.run(frames=frames, out=tmp_path / "r.zarr", settings=settings, truth=truth)
+    group = open_store(tmp_path / "r.zarr", "regions")
+    label = read(open_store(truth, "truth"), "label", TRAIN[0])
+    for mask in masks_of(group, TRAIN[0]):
+        assert len(np.unique(label[mask])) == 1
+    assert (masks_of(group, TRAIN[0]).sum(0) == (label != VOID)).all()
+
+
 def test_cache_clip_simulated(tiny_scene, tmp_path, monkeypatch):
     frames, truth = tiny_scene
 
