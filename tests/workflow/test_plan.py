@@ -37,6 +37,7 @@ WHOLE = Counter(
     evaluate=4,
     draw_figures=1,
     aggregate=1,
+    summarise_runs=1,
 )
 
 
@@ -69,7 +70,7 @@ def test_the_bare_command_in_the_repository_runs_the_demo(tmp_path: Path) -> Non
             "results/tiny/room7/radiance",
             Counter(make_room=1, sample_frames=1, reconstruct=1),
         ),
-        ("results/tables/metrics.csv", WHOLE - Counter(draw_figures=1)),
+        ("results/tables/metrics.csv", WHOLE - Counter(draw_figures=1, summarise_runs=1)),
     ],
 )
 def test_a_target_makes_itself_and_nothing_else(
@@ -122,7 +123,7 @@ def below(rule: str, links: set[tuple[str, str]]) -> set[str]:
 def test_with_a_real_encoder_truth_is_read_by_scores_and_figures_only(place: Place) -> None:
     place.configure({"encoders": ["toy"]})
     links = edges(place)
-    scores = {"score_labels", "evaluate", "draw_figures", "aggregate"}
+    scores = {"score_labels", "evaluate", "draw_figures", "aggregate", "summarise_runs"}
     assert below("read_truth", links) == scores
     assert "train_semantics" in below("cache_clip", links)
 
@@ -242,7 +243,7 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
         dict.fromkeys((*of_scene, "reconstruct"), scenes)
         | dict.fromkeys(of_encoder, scenes * encoders)
         | dict.fromkeys(("train_semantics", "render_views", "evaluate"), runs)
-        | {"train_trunk": runs // 2, "fetch_weights": 5, "aggregate": 1}
+        | {"train_trunk": runs // 2, "fetch_weights": 5, "aggregate": 1, "summarise_runs": 1}
     )
     assert done.stdout.count("no such scene folder") == scenes
 

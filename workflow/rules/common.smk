@@ -309,3 +309,4 @@ FIGURES = [
 ]
 WIDE_TABLES = ["components", "per_class", "image_quality", "paper"]
 TABLES = expand(f"{RESULTS}/tables/{{table}}.csv", table=["metrics", *WIDE_TABLES])
+RUN_RECORDS = f"{RESULTS}/tables/runs.csv"

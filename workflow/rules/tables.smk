@@ -72,3 +72,36 @@ rule aggregate:
         "python -m ovnerf aggregate "
         "--metrics {input.metrics} --out {params.folder} "
         "{params.compute} 2>&1 | tee {log}"
+
+
+rule summarise_runs:
+    input:
+        TABLES,
+        FIGURES,
+    output:
+        table=f"{RESULTS}/tables/runs.csv",
+        chart=report(
+            f"{RESULTS}/tables/time_and_memory.png",
+            caption="../report/runs.rst",
+            category="Runs",
+        ),
+    log:
+        f"{LOGS}/summarise_runs/all.log",
+    benchmark:
+        f"{BENCHMARKS}/summarise_runs/all.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        logs=LOGS,
+        benchmarks=BENCHMARKS,
+        code=code_digest("summarise_runs"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf summarise_runs "
+        "--logs {params.logs} --benchmarks {params.benchmarks} "
+        "--chart {output.chart} --out {output.table} "
+        "{params.compute} 2>&1 | tee {log}"

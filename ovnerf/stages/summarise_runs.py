@@ -1,0 +1,22 @@
+"""What every job took: a table of all jobs, and a chart of time and memory by rule.
+
+These numbers differ from run to run; the tables of scores, which do not, are `aggregate`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ovnerf.evaluation.runs import read_runs, time_and_memory
+
+
+def run(*, logs: Path, benchmarks: Path, chart: Path, out: Path) -> dict[str, Any]:
+    """Write the table `out` and the picture `chart` from the logs' closing lines."""
+    table = read_runs(logs, benchmarks)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    table.to_csv(temporary, index=False, lineterminator="\n")
+    time_and_memory(table).savefig(chart, dpi=110)
+    os.replace(temporary, out)
+    return {"jobs": len(table), "job_seconds": round(float(table.job_seconds.sum()), 1)}
