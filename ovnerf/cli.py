@@ -39,6 +39,7 @@ from ovnerf import progress
 from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_settings
 from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.exclusive import only_maker
+from ovnerf.memory import refuse_too_large
 from ovnerf.provenance import import_closure, imported_modules, path_digest
 from ovnerf.scenes.layouts import list_scene
 
@@ -182,6 +183,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         naming(out),
         only_maker(out) if out else nullcontext(),
     ):
+        refuse_too_large(name, options)
         summary = module.run(**options) or {}
         closing = {
             "stage": name,
@@ -222,6 +224,8 @@ def how_it_went(work: progress.Work | None) -> dict[str, Any]:
 def set_up_compute(stage: str, device: str, threads: int) -> None:
     """Fix the device and thread count, before any numerical library is imported."""
     os.environ["OVNERF_DEVICE"] = device
+    # cuBLAS keeps its sums in one order only with a workspace of fixed size.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     if not uses_torch(stage):

@@ -33,7 +33,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    stated = json.dumps(header, sort_keys=True)
+    # Keys keep their order: a training that goes on writes its log's columns as it began them.
+    stated = json.dumps(header)
     said = {"header": stated, "content": content_digest(whole, stated)}
     try:
         # One key, because safetensors writes several in an order that differs from run to run.
@@ -75,7 +76,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(said["header"])
         problem = "" if content_digest(tensors, said["header"]) == said["content"] else "altered"
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         problem = str(error) or type(error).__name__
     if problem:
         raise UserError(

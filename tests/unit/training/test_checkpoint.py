@@ -15,13 +15,19 @@ TENSORS = {
     "none": torch.zeros(0, 4),
     "label": torch.tensor([[1, 2]], dtype=torch.int32),
 }
-HEADER = {"digest": "d", "iteration": 7, "rows": [{"loss": 0.1}], "box": [[0.1, -1e-9]]}
+HEADER = {
+    "digest": "d",
+    "iteration": 7,
+    "rows": [{"psnr": 0.1, "loss": 2.0}],
+    "box": [[0.1, -1e-9]],
+}
 
 
 def test_tensors_and_header_come_back(tmp_path: Path) -> None:
     save_tensors(tmp_path / "x", TENSORS, HEADER)
     tensors, header = load_tensors(tmp_path / "x")
     assert header == HEADER
+    assert list(header["rows"][0]) == ["psnr", "loss"], "the columns of train.csv keep their order"
     assert tensors.keys() == TENSORS.keys()
     assert all(tensors[name].equal(TENSORS[name]) for name in TENSORS)
 

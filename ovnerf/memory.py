@@ -1,0 +1,235 @@
+"""How much memory a stage needs, from the size of its input; too large is refused before it starts.
+
+The formulas are upper estimates in bytes, for stages whose need grows with the input: n frames of
+P pixels, grids of V voxels, R rays of S samples. docs/faults.md states them and what was measured.
+On CUDA the arrays lie on the card, so the card's memory is what must suffice. Standard library
+only; shapes are read from the stores' JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ovnerf.config import ProposeRegions
+from ovnerf.errors import UserError
+from ovnerf.provenance import REPOSITORY_ROOT
+
+MB = 2**20
+TORCH = 1100 * MB
+"""Interpreter, libraries and compiled loops of a stage with next to no work (measured: 680-1050)."""
+OVERRIDE = "OVNERF_MEMORY_MB"
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+ENCODING = {"toy": 150 * MB, "vit_b": 3500 * MB, "vit_l": 4500 * MB, "vit_h": 6000 * MB}
+"""SAM's image encoder at work, 1024 x 1024 pixels."""
+GRID_COPIES = 5
+"""Values, gradients, Adam's two moments, one temporary."""
+UNEVEN = 1.5
+"""Planes of a box that is not a cube, compared with those of a cube of as many voxels."""
+SAMPLE_BYTES = 300
+"""A sample while it is marched: place, distance, corner weights, density and its gradient."""
+WINDOW_SHARE = 1 / 64
+"""Activations of one window in an image encoder, as a share of its weights (ViT-B/16: 9 MB)."""
+
+Parts = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Size of the input: n frames of height x width."""
+
+    count: int
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one frame."""
+        return self.height * self.width
+
+
+def array_shape(store: Path, name: str) -> tuple[int, ...]:
+    """Shape of an array of a store, from its JSON; OSError, ValueError or KeyError without one."""
+    return tuple(json.loads((store / name / "zarr.json").read_text())["shape"])
+
+
+def frames_of(options: Mapping[str, Any]) -> Frames:
+    """The frames store among a stage's options."""
+    count, height, width, _ = array_shape(options["frames"], "rgb")
+    return Frames(count, height, width)
+
+
+def file_size(name: str | Path) -> int:
+    """Bytes of a file named in the settings; 0 when it is not there (the stage says so)."""
+    for path in (Path(name), REPOSITORY_ROOT / name):
+        if path.is_file():
+            return path.stat().st_size
+    return 0
+
+
+def regions_parts(frames: Frames, settings: ProposeRegions) -> Parts:
+    """SAM on one frame: weights (as f32), encoder, and a batch of masks at full size."""
+    masks = 3 * settings.points_per_batch * frames.pixels
+    return {
+        "model": 2 * file_size(settings.weights) + ENCODING[settings.architecture],
+        "masks": 12 * masks + settings.points_per_side**2 * frames.pixels,
+    }
+
+
+def propose_regions(options: Mapping[str, Any]) -> Parts:
+    """One frame at a time; run lengths of all frames are joined at the end."""
+    frames = frames_of(options)
+    return {**regions_parts(frames, options["settings"]), "runs": frames.count * frames.pixels}
+
+
+def cache_clip(options: Mapping[str, Any]) -> Parts:
+    """One batch of windows, one frame's embeddings."""
+    settings = options["settings"]
+    weights = file_size(getattr(settings.encoder, "weights", "") or ".")
+    return {"model": 2 * weights, "windows": settings.batch * weights * WINDOW_SHARE}
+
+
+def cache_dino(options: Mapping[str, Any]) -> Parts:
+    """Attention of one frame's tokens, 12 heads, twice; activations."""
+    frames, settings = frames_of(options), options["settings"]
+    tokens = frames.pixels / settings.stride**2
+    attention = 12 * 4 * 2 * tokens**2
+    return {"model": 2 * file_size(settings.weights), "tokens": attention + 64_000 * tokens}
+
+
+def rank_regions(options: Mapping[str, Any]) -> Parts:
+    """Class scores and region masks of one frame."""
+    frames = frames_of(options)
+    (classes, _) = array_shape(options["clip"], "text_ensemble")
+    return {"frame": frames.pixels * (24 * classes + 1000)}
+
+
+def photos_bytes(frames: Frames) -> int:
+    """u8 colours, twice while they are picked from the store."""
+    return 6 * frames.count * frames.pixels
+
+
+def march_bytes(rays: int, voxels: float, step_ratio: float) -> float:
+    """Samples of rays through the whole box."""
+    samples = 3**0.5 * voxels ** (1 / 3) / step_ratio * UNEVEN
+    return rays * samples * SAMPLE_BYTES
+
+
+def reconstruct(options: Mapping[str, Any]) -> Parts:
+    """Photos, grids at their last size with Adam, occupancy, one batch."""
+    frames, settings = frames_of(options), options["settings"]
+    voxels = max(settings.voxels_start, settings.voxels_end)
+    ranks = sum(settings.density_ranks) + sum(settings.appearance_ranks)
+    planes = UNEVEN * ranks * voxels ** (2 / 3)
+    return {
+        "photos": photos_bytes(frames),
+        "grids": 4 * GRID_COPIES * planes + 6 * voxels,
+        "rays": march_bytes(settings.batch_rays, voxels, settings.step_ratio),
+    }
+
+
+def train_trunk(options: Mapping[str, Any]) -> Parts:
+    """Photos, labels, CLIP windows as f32, DINO tokens, the field with Adam, one batch."""
+    frames, settings = frames_of(options), options["settings"]
+    field = file_size(options["radiance"] / "field.safetensors")
+    voxels = (field / 4 / 88 / UNEVEN) ** 1.5  # its planes hold 88 numbers a cell, as published
+    rays = settings.batch_rays * 2 + settings.dino.crops * frames.pixels / 64
+    return {
+        "photos": photos_bytes(frames),
+        "labels": 16 * frames.count * frames.pixels,
+        "clip": 4 * prod(array_shape(options["clip"], "embedding")),
+        "dino": 4 * prod(array_shape(options["dino"], "token")),
+        "grids": GRID_COPIES * field,
+        "rays": march_bytes(int(rays), voxels, 0.5),
+    }
+
+
+def train_semantics(options: Mapping[str, Any]) -> Parts:
+    """The trunk's need, and for CSE the views' weights, regions and pseudo labels."""
+    frames, cse = frames_of(options), options["settings"].cse
+    parts = train_trunk(options)
+    if not cse.enabled:
+        return parts
+    refreshed = (frames.count + cse.novel_views) * frames.pixels
+    sam = regions_parts(frames, options["region_settings"]) if cse.novel_views else {}
+    return {**parts, **sam, "refresh": cse.cache_mb * MB + 28 * refreshed + 600 * frames.pixels}
+
+
+def render_views(options: Mapping[str, Any]) -> Parts:
+    """Two fields, the rendered frames' photos, one view's weights and its tiles."""
+    frames = frames_of(options)
+    fields = (
+        file_size(options["radiance"] / "field.safetensors"),
+        file_size(options["semantics"] / "field.safetensors"),
+    )
+    return {"photos": photos_bytes(frames), "grids": 3 * sum(fields), "view": 1000 * frames.pixels}
+
+
+FORMULAS: dict[str, Callable[[Mapping[str, Any]], Parts]] = {
+    formula.__name__: formula
+    for formula in (
+        *(propose_regions, cache_clip, cache_dino, rank_regions),
+        *(reconstruct, train_trunk, train_semantics, render_views),
+    )
+}
+
+
+def need(stage: str, options: Mapping[str, Any]) -> Parts | None:
+    """Bytes by what they are for; None for a stage that is always small, or without its input."""
+    if stage not in FORMULAS:
+        return None
+    try:
+        return {"program": TORCH, **FORMULAS[stage](options)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a damaged or missing input: the stage itself says which
+
+
+def machine_mb() -> float:
+    """Memory of this machine, or of the job's share of it (cgroup), in MB."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MB]
+    for path in CGROUP_LIMITS:
+        try:
+            limits.append(int(path.read_text()) / MB)
+        except (OSError, ValueError):  # not there, or `max`
+            continue
+    return min(limits)
+
+
+def card_mb() -> float | None:
+    """Memory of the CUDA card that a stage computes on, in MB; None on CPU."""
+    if os.environ.get("OVNERF_DEVICE", "auto") == "cpu":
+        return None
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_properties(0).total_memory / MB
+
+
+def refuse_too_large(stage: str, options: Mapping[str, Any]) -> None:
+    """UserError, with the number it would need, when a stage cannot fit."""
+    parts = need(stage, options)
+    if parts is None:
+        return
+    stated, card = os.environ.get(OVERRIDE), card_mb()
+    there = float(stated) if stated else card or machine_mb()
+    total = sum(parts.values()) / MB
+    if total <= there:
+        return
+    where = f"stated by {OVERRIDE}" if stated else "on the card" if card else "on this machine"
+    largest = max(parts, key=lambda part: parts[part])
+    frames = frames_of(options)
+    raise UserError(
+        f"{stage}: {frames.count} frames of {frames.width}x{frames.height} need about "
+        f"{total:.0f} MB of memory, {parts[largest] / MB:.0f} of them for {largest}; "
+        f"found {there:.0f} MB {where}",
+        f"smaller or fewer frames or grids, or more memory; {OVERRIDE}=... overrules what is found",
+    )
