@@ -22,7 +22,7 @@ from ovnerf.provenance import REPOSITORY_ROOT
 
 MB = 2**20
 TORCH = 1100 * MB
-"""Interpreter, libraries and compiled loops of a stage with next to no work (measured: 680-1050)."""
+"""Interpreter, libraries and compiled loops of a stage with little to do (measured: 680-1050)."""
 OVERRIDE = "OVNERF_MEMORY_MB"
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
