@@ -134,10 +134,11 @@ def test_every_environment_repeats_the_constraints(constraints: dict[str, str]) 
 
 
 def test_the_two_environments_hold_every_dependency(project: dict) -> None:
-    """What launches the workflow (Snakemake and its report) is apart from what jobs run in."""
+    """What launches the workflow (Snakemake, its report, Slurm) is apart from what jobs run in."""
     launcher = set(environment("workflow.yaml"))
     assert requirement_names(project["dependencies"]) - launcher <= set(environment("ovnerf.yaml"))
-    assert launcher == {"snakemake", "pygments"}
+    slurm = requirement_names(project["optional-dependencies"]["slurm"])
+    assert launcher == {"snakemake", "pygments"} | slurm | {f"{name}-jobstep" for name in slurm}
 
 
 def test_every_direct_dependency_is_pinned(project: dict, constraints: dict[str, str]) -> None:

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import scene_formats
-from conftest import Place
 from PIL import Image
+from place import Place
 from scene_folders import CLASSES, label
 
 from ovnerf.stores import VOID, open_store, read

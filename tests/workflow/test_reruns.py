@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import Place
 from PIL import Image
+from place import Place
 
 SUMMARIES = {"draw_figures": 1, "aggregate": 1, "summarise_runs": 1}
 SCORES = {"evaluate": 4, **SUMMARIES}

@@ -171,6 +171,11 @@ def settings_of(wildcards, stage):
     return section.model_dump_json()
 
 
+def growing(amount):
+    """`resources` function: `amount`, as often again with each further attempt (`retries`)."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def files_of(section):
     """Files that a section names: inputs of its rule, so that other weights rerun it.
 
@@ -288,7 +293,10 @@ wildcard_constraints:
 # Jobs run the package of this checkout: conda environments drop an inherited PYTHONPATH, and a
 # Snakemake called by its full path has not put its own Python first on PATH.
 PREFIX = f"set -euo pipefail; export PYTHONPATH={quote(str(REPOSITORY))}; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+if not workflow.deployment_settings.deployment_method & {
+    DeploymentMethod.CONDA,
+    DeploymentMethod.APPTAINER,
+}:
     PREFIX += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
 
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))

@@ -16,8 +16,8 @@ rule evaluate:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         truth=option("truth"),
         code=code_digest("evaluate"),

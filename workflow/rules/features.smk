@@ -16,8 +16,8 @@ rule cache_clip_part:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=360,
+        mem_mb=growing(8000),
+        runtime=growing(360),
         gpu=GPU,
     params:
         settings=setting("cache_clip"),
@@ -47,8 +47,8 @@ rule cache_clip:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=360,
+        mem_mb=growing(8000),
+        runtime=growing(360),
         gpu=GPU if CLIP_PARTS == 1 else 0,
     params:
         settings=setting("cache_clip"),
@@ -77,8 +77,8 @@ rule cache_dino:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
         gpu=GPU,
     params:
         settings=setting("cache_dino"),

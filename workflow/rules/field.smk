@@ -14,8 +14,8 @@ rule reconstruct:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=720,
+        mem_mb=growing(12000),
+        runtime=growing(720),
         gpu=GPU,
     params:
         settings=setting("reconstruct"),
@@ -45,8 +45,8 @@ rule train_trunk:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=720,
+        mem_mb=growing(12000),
+        runtime=growing(720),
         gpu=GPU,
     params:
         settings=setting("train_trunk"),
@@ -80,8 +80,8 @@ rule train_semantics:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=720,
+        mem_mb=growing(12000),
+        runtime=growing(720),
         gpu=GPU,
     params:
         settings=setting("train_semantics"),
@@ -113,8 +113,8 @@ rule render_views:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=growing(8000),
+        runtime=growing(120),
         gpu=GPU,
     params:
         settings=setting("render_views"),

@@ -16,8 +16,8 @@ rule rank_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         settings=setting("rank_regions"),
         code=code_digest("rank_regions"),
@@ -44,8 +44,8 @@ rule score_labels:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=code_digest("score_labels"),
         compute=COMPUTE,

@@ -16,8 +16,8 @@ rule propose_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=12000,
-        runtime=720,
+        mem_mb=growing(12000),
+        runtime=growing(720),
         gpu=GPU,
     params:
         settings=setting("propose_regions"),

@@ -27,8 +27,8 @@ rule draw_figures:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         names=",".join(VARIANTS),
         truth=option("truth"),
@@ -62,8 +62,8 @@ rule aggregate:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         folder=subpath(output.metrics, parent=True),
         code=code_digest("aggregate"),

@@ -1,4 +1,5 @@
-# Weight files of the table, got only where a job needs one that is not there.
+# Weight files of the table, got only where a job needs one that is not there. On a cluster that is the
+# machine Snakemake runs on, because nodes often have no network.
 
 
 rule fetch_weights:
@@ -8,12 +9,13 @@ rule fetch_weights:
         f"{LOGS}/fetch_weights/{{weight}}.log",
     benchmark:
         f"{BENCHMARKS}/fetch_weights/{{weight}}.tsv"
+    localrule: True
     conda:
         "../../envs/ovnerf.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=growing(1000),
+        runtime=growing(240),
     params:
         table=shipped(CONFIG.weights_table),
         weights_dir=f"--weights-dir {quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else "",

@@ -1,0 +1,149 @@
+"""The tiny workflow through a real Slurm: the same results, few submissions, cancelled jobs again.
+
+Two scenes and two seeds. One training is cancelled with `scancel` while it runs.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import slurm
+import yaml
+from place import Place, planned_jobs, results_of
+
+from ovnerf.provenance import REPOSITORY_ROOT
+
+PROFILE = REPOSITORY_ROOT / "workflow" / "profiles" / "slurm"
+SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\n" + "".join(
+    f"tiny\troom{seed}\t{seed}\t12\t64\t48\n" for seed in (7, 8)
+)
+SCENES = SEEDS = 2
+JOBS = Counter(
+    dict.fromkeys(
+        (
+            *("make_room", "sample_frames", "read_truth", "propose_regions", "cache_clip"),
+            *("cache_dino", "rank_regions", "score_labels", "reconstruct", "draw_figures"),
+        ),
+        SCENES,
+    )
+    | dict.fromkeys(("train_trunk", "train_semantics", "render_views", "evaluate"), SCENES * SEEDS)
+    | {"aggregate": 1}
+)
+# Three rules of a scene, two of its labels and two of each trained seed are one submission each.
+SAVED = 2 * SCENES + SCENES + SCENES * SEEDS
+
+
+def two_scenes(folder: Path) -> Place:
+    """A working directory for the run of this file."""
+    (folder / "sheet.tsv").write_text(SHEET)
+    place = Place(folder)
+    place.configure({"variants": ["ovnerf"], "seeds": list(range(SEEDS))})
+    return place
+
+
+@dataclass
+class Watched:
+    """A run on the cluster, and what the queue showed while it went on."""
+
+    place: Place
+    printed: str = ""
+    code: int = -1
+    seconds: float = 0.0
+    cancelled: str = ""
+    seen: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Note every job in the queue; cancel the first training that runs."""
+        for line in slurm.ask("squeue", "-h", "-o", "%i|%T|%k|%m|%l").splitlines():
+            job, state, comment, memory, limit = line.split("|")
+            self.seen[job] = {"rule": comment, "memory": memory, "limit": limit}
+            if not self.cancelled and state == "RUNNING" and "train_semantics" in comment:
+                slurm.ask("scancel", job)
+                self.cancelled = job
+
+    def go(self) -> None:
+        """Run the workflow through Slurm to its end."""
+        arguments = ("--workflow-profile", str(PROFILE), "--latency-wait", "10")
+        # Jobs of seconds, not of hours: look again soon.
+        often = ("--slurm-init-seconds-before-status-checks", "1")
+        begin = time.monotonic()
+        with (self.place.folder / "printed.txt").open("w") as output:
+            process = subprocess.Popen(
+                self.place.command(*arguments, *often),
+                cwd=self.place.folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                while process.poll() is None:
+                    self.look()
+                    time.sleep(0.3)
+            finally:
+                process.kill()
+                self.code = process.wait()
+        self.seconds = time.monotonic() - begin
+        self.printed = (self.place.folder / "printed.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def run(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    watched = Watched(two_scenes(tmp_path_factory.mktemp("slurm_run")))
+    watched.go()
+    assert watched.code == 0, watched.printed[-4000:]
+    return watched
+
+
+def submitted(printed: str) -> list[str]:
+    """Job ids that the plugin reported."""
+    return re.findall(r"submitted with SLURM jobid (\d+)", printed)
+
+
+def test_what_scenes_and_seeds_share_is_made_once(run: Watched) -> None:
+    assert planned_jobs(run.printed) == JOBS
+
+
+def test_short_steps_are_submitted_together(run: Watched) -> None:
+    again = 1
+    assert len(submitted(run.printed)) == JOBS.total() - SAVED + again
+
+
+def test_a_cancelled_job_is_submitted_again_with_twice_of_everything(run: Watched) -> None:
+    assert run.cancelled
+    assert f"SLURM-job '{run.cancelled}' failed, SLURM status is: 'CANCELLED'" in run.printed
+    assert run.printed.count("Trying to restart job") == 1
+    first = run.seen[run.cancelled]
+    (second,) = (
+        seen
+        for job, seen in run.seen.items()
+        if seen["rule"] == first["rule"] and job != run.cancelled
+    )
+    assert (first["memory"], second["memory"]) == ("12000M", "24000M")
+    assert (first["limit"], second["limit"]) == ("12:00:00", "1-00:00:00")
+
+
+def test_only_what_computes_on_a_card_asks_for_one(run: Watched) -> None:
+    profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
+    on_a_card = {rule for rule, wanted in profile["set-resources"].items() if wanted["gpu"] != 0}
+    jobs = {job: seen["rule"] for job, seen in run.seen.items()}
+    for job, rule in jobs.items():
+        asked = "gres/gpu" in slurm.ask("scontrol", "show", "job", job)
+        assert asked == any(name in rule for name in on_a_card), rule
+
+
+def test_results_are_those_of_this_machine_alone(
+    run: Watched, tmp_path: Path, record_property: pytest.RecordProperty
+) -> None:
+    record_property("slurm_seconds", round(run.seconds))
+    local = two_scenes(tmp_path)
+    done = local.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert planned_jobs(done.stdout) == JOBS
+    assert results_of(run.place) == results_of(local)
+    assert local.planned() == Counter()
+    assert run.place.planned() == Counter()
