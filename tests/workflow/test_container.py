@@ -18,7 +18,7 @@ from ovnerf.provenance import REPOSITORY_ROOT
 
 RECIPE = REPOSITORY_ROOT / "containers" / "ovnerf.def"
 STAND_IN = """#!/bin/bash
-case "$1" in --version) echo "apptainer version 9.9.9 (stand-in)"; exit;; esac
+case "$1" in --version) echo "apptainer (stand-in) version 9.9.9"; exit;; esac
 echo "$*" >> "{log}"
 until [[ "$1" == *.sif ]]; do shift; done
 shift
