@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from pathlib import Path
 from ovnerf.errors import UserError
 
 COLUMNS = ("file", "architecture", "url", "sha256", "licence", "source")
+SAFE_PATH = r"[A-Za-z0-9._/][A-Za-z0-9._/-]*"
+"""Paths that stand in shell commands as they are."""
 BLOCK = 2**20
 TIMEOUT_SECONDS = 60
 
@@ -58,10 +62,24 @@ def read_table(path: Path) -> dict[str, Weight]:
         weight = Weight(**{key: value.strip() for key, value in row.items()})
         if weight.sha256 and len(weight.sha256) != 64:
             raise UserError(f"{path}: {weight.file}: found {weight.sha256!r}, expected a sha256")
+        inside = not Path(weight.file).is_absolute() and ".." not in Path(weight.file).parts
+        if not re.fullmatch(SAFE_PATH, weight.file) or not inside:
+            raise UserError(
+                f"{path}: found file {weight.file!r}, expected a plain path below the working "
+                "directory: letters, digits and ._-/ without `..`"
+            )
+        if weight.url and not is_protected(weight.url):
+            raise UserError(f"{path}: {weight.file}: found {weight.url}, expected an https address")
         if weight.file in found:
             raise UserError(f"{path}: {weight.file} appears twice, expected once")
         found[weight.file] = weight
     return found
+
+
+def is_protected(url: str) -> bool:
+    """Whether an address is https, or a server on this machine."""
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme, parts.hostname) == ("http", "127.0.0.1")
 
 
 def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) -> str:

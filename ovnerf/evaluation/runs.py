@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,9 @@ def place_of(out: str, results: str, rule: str) -> dict[str, str]:
         parts = parts[:2]
     if len(parts) < 2:
         return {}
-    names = dict(zip(("dataset", "scene", "encoder", "variant", "seed"), parts, strict=False))
-    if "seed" in names:
-        names["seed"] = names["seed"].removeprefix("seed")
+    names = dict(zip(("dataset", "scene", "encoder"), parts, strict=False))
+    if len(parts) > 4 and re.fullmatch(r"seed\d+", parts[4]):
+        names |= {"variant": parts[3], "seed": parts[4].removeprefix("seed")}
     return names
 
 
@@ -60,7 +61,7 @@ def job_seconds(benchmark: Path) -> float | None:
 
 
 def read_runs(logs: Path, benchmarks: Path) -> pd.DataFrame:
-    """One row per job whose result is there, by rule and place.
+    """One row per job that ended well, by rule and place.
 
     Args:
         logs: folder `{results}/logs`, in it one folder per rule.
@@ -69,7 +70,7 @@ def read_runs(logs: Path, benchmarks: Path) -> pd.DataFrame:
     rows = []
     for log in sorted(logs.rglob("*.log")):
         closing = closing_line(log)
-        if closing is None or not Path(closing.get("out", "")).exists():
+        if closing is None or "out" not in closing:
             continue
         measured = benchmarks / log.relative_to(logs).with_suffix(".tsv")
         rows.append(run_row(closing, str(logs.parent), job_seconds(measured)))

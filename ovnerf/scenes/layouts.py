@@ -452,6 +452,12 @@ def nerfstudio(folder: Path) -> Listing:
             f"{index}: not a list of frames ({type(error).__name__}: {error})",
             'expected {"frames": [{"file_path": "images/1.png", "transform_matrix": ...}]}',
         ) from None
+    for _, name, _ in named:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UserError(
+                f"{index}: frame {name!r} lies outside the scene folder",
+                "write file_path relative to transforms.json, without `..`",
+            )
     paths = [with_suffix(folder / name) for _, name, _ in named]
     return Listing(
         folder=folder,

@@ -160,6 +160,11 @@ def test_the_stage(tmp_path, server, capsys, monkeypatch):
     [
         (["a.bin\tx\t\tabc\tMIT\tp"], "a.bin: found 'abc', expected a sha256"),
         (["a.bin\tx\t\t\tMIT\tp"] * 2, "a.bin appears twice"),
+        (["../a.bin\tx\t\t\tMIT\tp"], "'../a.bin', expected a plain path below"),
+        (["/etc/a.bin\tx\t\t\tMIT\tp"], "'/etc/a.bin', expected a plain path below"),
+        (["a;b.bin\tx\t\t\tMIT\tp"], "'a;b.bin', expected a plain path below"),
+        (["a.bin\tx\tfile:///a\t\tMIT\tp"], "found file:///a, expected an https address"),
+        (["a.bin\tx\thttp://127.0.0.1:80@b.org/a\t\tMIT\tp"], "expected an https address"),
         (["a.bin\tx"], "expected the columns file, architecture"),
     ],
 )

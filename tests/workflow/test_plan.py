@@ -183,6 +183,7 @@ def refused(place: Place, *said: str) -> None:
     [
         ({"recnstruct": {}}, "config: recnstruct: unknown key"),
         ({"reconstruct": {"iterations": "many"}}, "config: reconstruct.iterations: Input should"),
+        ({"results": "a; touch b"}, "config: results: found 'a; touch b'"),
         ({"variants": ["mine"]}, "config/variants/mine.yaml: no such file"),
         ({"encoders": ["mine"]}, "config/encoders/mine.yaml: no such file"),
         ({"scenes": "absent.tsv"}, "absent.tsv: no such scene sheet"),

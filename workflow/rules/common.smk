@@ -19,7 +19,7 @@ from ovnerf import config as settings
 from ovnerf.errors import UserError
 from ovnerf.provenance import code_digest, digest
 from ovnerf.scenes.layouts import list_scene
-from ovnerf.weights import read_table
+from ovnerf.weights import SAFE_PATH, read_table
 
 # The demo is what runs without --configfile. It is not read otherwise, because Snakemake merges
 # maps deeply and a user's config would inherit every demo setting that it leaves out.
@@ -37,6 +37,11 @@ def shipped(name):
 def plan(config):
     """All that the config says, validated: config, scenes and their files, encoders, variants."""
     checked = settings.read_config(config)
+    if not re.fullmatch(SAFE_PATH, checked.results):
+        raise UserError(
+            f"config: results: found {checked.results!r}",
+            "commands are made of it: use letters, digits and ._-/ only",
+        )
     scenes = {
         (row.dataset, row.scene): row for row in settings.read_scenes(shipped(checked.scenes))
     }

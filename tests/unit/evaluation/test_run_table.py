@@ -17,6 +17,7 @@ RUN = {"dataset": "d", "scene": "s.1", "encoder": "clip", "variant": "cse", "see
         ("reconstruct", "d/s.1/radiance", 2),
         ("make_room", "d/s.1/room/room.json", 2),
         ("cache_clip", "d/s.1/clip/clip.zarr", 3),
+        ("cache_clip_part", "d/s.1/clip/clip-parts/1.zarr", 3),
         ("train_semantics", "d/s.1/clip/cse/seed3/semantics", 5),
         ("aggregate", "tables", 0),
         ("summarise_runs", "tables/runs.csv", 0),
@@ -32,7 +33,7 @@ def test_what_lies_elsewhere_is_nobodys() -> None:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Logs of a finished job, one that failed and one whose result is gone."""
+    """Logs of a finished job, one that failed and one that made nothing."""
     monkeypatch.chdir(tmp_path)
     out = Path("results/d/s/radiance")
     out.mkdir(parents=True)
@@ -44,7 +45,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for rule, last in (
         ("reconstruct", json.dumps(closing)),
         ("cache_dino", "error: no weights"),
-        ("rank_regions", json.dumps({**closing, "out": "results/gone"})),
+        ("inspect", json.dumps({"stage": "inspect"})),
     ):
         log = Path(f"results/logs/{rule}/d.s.log")
         log.parent.mkdir(parents=True)
