@@ -23,7 +23,8 @@ from ovnerf.scenes.sens import depth_values, read_header
 from ovnerf.scenes.sens import read_frames as read_recording
 from ovnerf.stores import VOID
 
-HOLOLENS = REPOSITORY_ROOT.parent / "shared" / "data" / "hololens_office"
+SHARED = REPOSITORY_ROOT.parent / "shared" / "data"
+HOLOLENS, LIVINGROOM = SHARED / "hololens_office", SHARED / "icl_livingroom"
 
 WRITERS = {
     "scannet": ("scannet", scene_formats.write_scannet),
@@ -71,6 +72,42 @@ def test_every_format_gives_the_same_cameras_and_photos(tmp_path, name):
         own = pixel_rays(torch.from_numpy(pose(index)), torch.from_numpy(intrinsics()), column, row)
         for found, expected in zip(rays, own, strict=True):
             torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def real_cameras() -> np.ndarray:
+    """Poses (12, 4, 4) of a hand-held recording, evenly over it."""
+    files = sorted((LIVINGROOM / "pose_300").glob("*.txt"))
+    return np.stack([np.loadtxt(path) for path in files[:: len(files) // FRAMES][:FRAMES]])
+
+
+@pytest.mark.skipif(not LIVINGROOM.is_dir(), reason="../shared/data is not beside this checkout")
+def test_real_poses_survive_every_format_and_give_the_same_rays(tmp_path, monkeypatch):
+    pytest.importorskip("pycolmap")
+    camera = np.array([[525.0, 0, 320], [0, 525.0, 240], [0, 0, 1]])
+    real, picture = real_cameras(), np.zeros((480, 640, 3), np.uint8)
+    monkeypatch.setattr(scene_formats, "pose", lambda index: real[index])
+    monkeypatch.setattr(scene_formats, "intrinsics", lambda: camera)
+    monkeypatch.setattr(scene_formats, "photo", lambda index: picture)
+    monkeypatch.setattr(scene_formats, "WIDTH", 640)
+    monkeypatch.setattr(scene_formats, "HEIGHT", 480)
+    random = np.random.default_rng(0)
+    pixel = random.uniform((0, 0), (640, 480), (FRAMES, 200, 2))
+    depth_of = random.uniform(0.5, 5, (FRAMES, 200, 1))
+    local = np.concatenate([(pixel - camera[:2, 2]) / 525.0, np.ones_like(depth_of)], -1) * depth_of
+    world = np.einsum("nij,nkj->nki", real[:, :3, :3], local) + real[:, None, :3, 3]
+    column, row = (torch.from_numpy(part) for part in random.integers(0, 480, (2, 100)))
+    rays = {}
+    for name, (layout, write) in WRITERS.items():
+        found = read(write(tmp_path / name.replace(" ", "_") / "scene"), layout)
+        back = np.einsum("nji,nkj->nki", found.pose[:, :3, :3], world - found.pose[:, None, :3, 3])
+        back = back @ found.intrinsics.T
+        assert np.abs(back[..., :2] / back[..., 2:] - pixel).max() < 1e-3, name
+        pose_of = torch.from_numpy(found.pose)[:, None]
+        rays[name] = pixel_rays(pose_of, torch.from_numpy(found.intrinsics), column, row)
+    # Poses in the files have nine digits; COLMAP makes them unit quaternions.
+    for name in ("colmap text", "nerfstudio", "llff"):
+        for one, other in zip(rays["colmap binary"], rays[name], strict=True):
+            torch.testing.assert_close(one.expand_as(other), other, atol=1e-7, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["scannet", "nice_slam", "llff"])
