@@ -29,6 +29,17 @@ SCANNET_TABLE = "scannetv2-labels.combined.tsv"
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
 MODEL_PARTS = ("cameras", "images", "points3D", "rigs", "frames")
 
+DATASETS = {
+    "replica": "a Replica scene (github.com/facebookresearch/Replica-Dataset), rendered",
+    "semantic_nerf": "a Replica scene as rendered for Semantic-NeRF",
+    "nice_slam": "a Replica scene as rendered for NICE-SLAM",
+    "scannet": "a ScanNet scene (www.scan-net.org), its .sens file or exported",
+    "llff": "a 3DOVS scene (github.com/Kunhao-Liu/3D-OVS) or another LLFF capture",
+    "colmap": "photos and their COLMAP model (Mip-NeRF360: jonbarron.info/mipnerf360)",
+    "nerfstudio": "photos and their transforms.json",
+}
+"""Per layout, what a person has to get."""
+
 Key = int | str
 
 
@@ -125,8 +136,8 @@ def list_scene(
     if not folder.is_dir():
         raise UserError(
             f"{folder}: no such scene folder",
-            "docs/datasets.md says where each dataset comes from; put it there, or check `path` in "
-            "the scene sheet",
+            f"expected {DATASETS[layout]}; put the scene there, or check `path` in the "
+            "scene sheet. docs/datasets.md says where each dataset comes from and draws its folders",
         )
     listing = LAYOUTS[layout](folder)
     if classes:

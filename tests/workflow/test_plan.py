@@ -225,6 +225,7 @@ def test_an_absent_folder_is_planned_with_a_warning_and_fails_in_its_job(place: 
     done = place.snakemake("results/tiny/room/frames.zarr")
     assert done.returncode == 1
     assert "error: absent: no such scene folder" in done.stdout
+    assert "hint: expected a Replica scene (github.com/facebookresearch" in done.stdout
     assert "docs/datasets.md says where each dataset comes from" in done.stdout
     assert not (place.folder / "results/tiny/room/frames.zarr").exists()
 
