@@ -88,5 +88,5 @@ def resize_windows(
 
 
 def to_levels(values: Tensor) -> Tensor:
-    """Rounded to whole numbers from 0 to 255, half of them up."""
-    return (values + 0.5).floor().clamp(0, 255)
+    """Rounded to whole numbers from 0 to 255, half of them up; in place."""
+    return values.add_(0.5).floor_().clamp_(0, 255)

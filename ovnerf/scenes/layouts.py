@@ -137,7 +137,7 @@ def list_scene(
         raise UserError(
             f"{folder}: no such scene folder",
             f"expected {DATASETS[layout]}; put the scene there, or check `path` in the "
-            "scene sheet. docs/datasets.md says where each dataset comes from and draws its folders",
+            "scene sheet. docs/datasets.md says where each dataset comes from",
         )
     listing = LAYOUTS[layout](folder)
     if classes:
