@@ -1,10 +1,10 @@
 # Two entry points. `make demo`: environment, the whole workflow on two toy rooms, seconds per rule.
 # `make test`: the same environment with the test tools, then every test. Neither needs sudo, nor a
-# network beyond the package index.
+# network beyond the package index. `make faults`: kills and other faults, results/faults.json.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test bench
+.PHONY: demo test bench faults
 
 PINS := constraints.txt pyproject.toml
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -19,6 +19,10 @@ test: .venv/.installed-test
 # Minutes; BENCH="--quick" for one, BENCH="--only stage" for some cases.
 bench: .venv/.installed
 	.venv/bin/python -m benchmarks $(BENCH)
+
+# A quarter of an hour on two free cores; the disk faults need root and are skipped without.
+faults: .venv/.installed-test
+	.venv/bin/python tests/faults --out results/faults.json
 
 .venv/bin/python:
 	@for python in python3.11 python3.12 python3; do \

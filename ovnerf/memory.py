@@ -36,6 +36,8 @@ UNEVEN = 1.5
 """Planes of a box that is not a cube, compared with those of a cube of as many voxels."""
 SAMPLE_BYTES = 300
 """A sample while it is marched: place, distance, corner weights, density and its gradient."""
+OCCUPIED = 0.25
+"""Of a ray's samples those in occupied cells, once the density is trained (rooms: about 0.1)."""
 WINDOW_SHARE = 1 / 64
 """Activations of one window in an image encoder, as a share of its weights (ViT-B/16: 9 MB)."""
 
@@ -117,7 +119,7 @@ def photos_bytes(frames: Frames) -> int:
     return 6 * frames.count * frames.pixels
 
 
-def march_bytes(rays: int, voxels: float, step_ratio: float) -> float:
+def march_bytes(rays: float, voxels: float, step_ratio: float) -> float:
     """Samples of rays through the whole box."""
     samples = 3**0.5 * voxels ** (1 / 3) / step_ratio * UNEVEN
     return rays * samples * SAMPLE_BYTES
@@ -141,14 +143,15 @@ def train_trunk(options: Mapping[str, Any]) -> Parts:
     frames, settings = frames_of(options), options["settings"]
     field = file_size(options["radiance"] / "field.safetensors")
     voxels = (field / 4 / 88 / UNEVEN) ** 1.5  # its planes hold 88 numbers a cell, as published
-    rays = settings.batch_rays * 2 + settings.dino.crops * frames.pixels / 64
+    crop = (settings.dino.crop_side * min(frames.height, frames.width) / 8) ** 2
+    rays = 2 * settings.batch_rays + settings.dino.crops * crop
     return {
         "photos": photos_bytes(frames),
         "labels": 16 * frames.count * frames.pixels,
         "clip": 4 * prod(array_shape(options["clip"], "embedding")),
-        "dino": 4 * prod(array_shape(options["dino"], "token")),
+        "dino": 3 * prod(array_shape(options["dino"], "token")),
         "grids": GRID_COPIES * field,
-        "rays": march_bytes(int(rays), voxels, 0.5),
+        "rays": OCCUPIED * march_bytes(rays, voxels, 0.5),
     }
 
 
@@ -221,6 +224,8 @@ def refuse_too_large(stage: str, options: Mapping[str, Any]) -> None:
         return
     stated, card = os.environ.get(OVERRIDE), card_mb()
     there = float(stated) if stated else card or machine_mb()
+    if card:
+        del parts["program"]
     total = sum(parts.values()) / MB
     if total <= there:
         return

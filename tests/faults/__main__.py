@@ -1,0 +1,87 @@
+"""`make faults`: 60 kills over the long stages and every other fault; writes results/faults.json.
+
+python tests/faults [--kills 10] [--groups 2] [--seed 0] [--out results/faults.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from calm import Calm, run_calmly
+from kills import fire
+from others import FAULTS, Impossible
+from place import OUTPUTS, TABLE
+
+PER_ROUND = 3
+
+
+def say(text: str) -> None:
+    """Progress, for the person who waits."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def kill_stages(calm: Calm, folder: Path, kills: int, groups: int, seed: int) -> dict:
+    """Kills of every long stage in one hurt copy, then its tables beside the calm ones."""
+    hurt = calm.place.copy(folder / "hurt")
+    stages = {}
+    for stage in OUTPUTS:
+        wanted = (kills, groups, PER_ROUND)
+        tally = fire(hurt, stage, calm.digest[stage], calm.seconds[stage], wanted, seed)
+        stages[stage] = asdict(tally)
+        say(f"{stage}: {tally.kills} kills, {tally.differences} differences")
+    hurt.run()
+    same = (hurt.folder / TABLE).read_bytes() == calm.table
+    return {
+        "kills": sum(stage["kills"] for stage in stages.values()),
+        "kills_of_groups": sum(stage["of_groups"] for stage in stages.values()),
+        "kills_in_refresh": sum(stage["in_refresh"] for stage in stages.values()),
+        "differences": sum(stage["differences"] for stage in stages.values()) + (not same),
+        "metrics_bytes_equal": same,
+        "manual_steps": ["snakemake --unlock, after a kill of Snakemake's process group"],
+        "stages": stages,
+    }
+
+
+def other_faults(calm: Calm, folder: Path) -> dict[str, dict[str, str]]:
+    """Every other fault with what it is and the message a user sees."""
+    found = {}
+    for fault in FAULTS:
+        what = (fault.__doc__ or "").strip()
+        try:
+            found[fault.__name__] = {"fault": what, "message": fault(calm, folder / fault.__name__)}
+        except Impossible as reason:
+            found[fault.__name__] = {"fault": what, "skipped": str(reason)}
+        say(f"{fault.__name__}: done")
+    return found
+
+
+def main() -> int:
+    """Exit code 0 when at least one kill landed and nothing differed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=10, help="per stage")
+    parser.add_argument("--groups", type=int, default=2, help="of them Snakemake's whole group")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("results/faults.json"))
+    options = parser.parse_args()
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        calm = run_calmly(folder / "calm")
+        say("calm run done")
+        killed = kill_stages(calm, folder, options.kills, options.groups, options.seed)
+        others = other_faults(calm, folder)
+    report = {**killed, "others": others, "seconds": round(time.monotonic() - begin)}
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + "\n")
+    say(f"{killed['kills']} kills, {killed['differences']} differences: {options.out}")
+    return 0 if killed["kills"] and not killed["differences"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
