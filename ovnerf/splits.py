@@ -18,8 +18,9 @@ def in_split(split: np.ndarray, part: int) -> np.ndarray:
     return (split == part) | (split == BOTH)
 
 
-def frame_indices(frames: zarr.Group, views: Literal["train", "all"]) -> list[int]:
-    """Indices of the training frames, or of every frame, ascending."""
+def frame_indices(frames: zarr.Group, views: Literal["train", "test", "all"]) -> list[int]:
+    """Indices of the training frames, of the scored ones, or of every frame, ascending."""
     split = read(frames, "split")
-    chosen = in_split(split, TRAIN) if views == "train" else np.ones_like(split)
-    return np.flatnonzero(chosen).tolist()
+    if views == "all":
+        return list(range(len(split)))
+    return np.flatnonzero(in_split(split, TRAIN if views == "train" else TEST)).tolist()

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import zarr
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ovnerf.stores import read
 from ovnerf.vocabulary import Bank, prompts
 
 BLANK = " "
@@ -54,3 +57,11 @@ def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) ->
 def unit_mean(embedding: Tensor) -> Tensor:
     """Normalise each row of (p, D), average, normalise: (D,) (method 1.6)."""
     return normalize(normalize(embedding, dim=-1).mean(0), dim=-1)
+
+
+def text_bank(clip: zarr.Group, bank: Bank, blank_prompt: bool, device: torch.device) -> Tensor:
+    """Unit text vectors (C, D) of a `clip` store; with a blank prompt its vector comes last."""
+    rows = [read(clip, f"text_{bank}")]
+    if blank_prompt:
+        rows.append(read(clip, "text_blank")[None])
+    return torch.from_numpy(np.concatenate(rows)).to(device)

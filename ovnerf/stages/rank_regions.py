@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ovnerf.config import RankRegions
 from ovnerf.device import resolve_device
 from ovnerf.encoders.pyramid import class_scores
+from ovnerf.encoders.text import text_bank
 from ovnerf.errors import UserError
 from ovnerf.provenance import result_digest
 from ovnerf.regions.runlength import Regions
@@ -38,7 +39,7 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
     if not chosen:
         raise UserError(f"{clip} and {regions}: no frame is in both, expected at least one")
     classes = len(features.attrs["classes"])
-    text = text_vectors(features, settings)
+    text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
     uncovered = classes if settings.uncovered == "void_class" else VOID
     scale = torch.from_numpy(read(features, "scale"))
 
@@ -84,11 +85,3 @@ def check_size(path: Path, group: zarr.Group, height: int, width: int) -> None:
             f"{path}: made from frames of {found} pixels, expected {width}x{height}",
             "it belongs to other frames; rebuild it",
         )
-
-
-def text_vectors(features: zarr.Group, settings: RankRegions) -> torch.Tensor:
-    """Unit text vectors (C, D) of the chosen bank; with a blank prompt its vector comes last."""
-    text = read(features, f"text_{settings.text_bank}")
-    if settings.blank_prompt:
-        text = np.concatenate([text, read(features, "text_blank")[None]])
-    return torch.from_numpy(text).to(resolve_device())

@@ -7,9 +7,10 @@ from pathlib import Path
 from ovnerf.config import Reconstruct
 from ovnerf.device import resolve_device
 from ovnerf.provenance import result_digest
+from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store
 from ovnerf.training.checkpoint import module_tensors, publish_folder, save_tensors, write_log
-from ovnerf.training.data import load_photos, scene_box, split_frames
+from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.reconstruct import Reconstruction, run_with_checkpoints
 
 
@@ -20,7 +21,7 @@ def run(*, frames: Path, out: Path, settings: Reconstruct) -> dict[str, object]:
     digest = result_digest(
         "reconstruct", settings.model_dump(mode="json"), {"frames": store.attrs["digest"]}
     )
-    photos = load_photos(store, split_frames(store, 0))
+    photos = load_photos(store, frame_indices(store, "train"))
     training = Reconstruction(photos, scene_box(store), settings, device)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(

@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from ovnerf.config import RenderViews
 from ovnerf.device import resolve_device
+from ovnerf.encoders.text import text_bank
 from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.rendering import render_labels, render_rgb, to_uint8, view_weights
 from ovnerf.provenance import result_digest
+from ovnerf.splits import frame_indices
 from ovnerf.stores import VOID, open_store, write_by_frame
-from ovnerf.training.assemble import text_bank
 from ovnerf.training.checkpoint import load_tensors, strip
-from ovnerf.training.data import load_photos, similarity, split_frames
+from ovnerf.training.data import load_photos, similarity
 
 
 def run(
@@ -36,7 +37,7 @@ def run(
     field = semantics_from_header(header, tensors).to(device).eval()
     before, before_header = load_tensors(radiance / "field.safetensors")
     radiance_field = radiance_from_header(before_header, strip(before, "radiance.")).to(device)
-    test = split_frames(scene, 1)
+    test = frame_indices(scene, "test")
     photos = load_photos(scene, test).to(device)
     classes = len(features.attrs["classes"])
     text = text_bank(features, settings.text_bank, settings.blank_prompt, device)

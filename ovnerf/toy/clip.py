@@ -16,21 +16,10 @@ from torchvision.transforms.functional import center_crop, resize
 
 from ovnerf.toy import MODELS
 from ovnerf.toy.furniture import CLASSES
+from ovnerf.vocabulary import prompts
 
 NAME = "toy-clip"
 IMAGE_SIZE = 32
-SCENE_TEMPLATES = (
-    "there is a {} in the scene.",
-    "there is the {} in the scene.",
-    "this is a {} in the scene.",
-    "this is the {} in the scene.",
-    "this is one {} in the scene.",
-)
-TEMPLATES: tuple[str, ...] = (
-    *(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES),
-    *SCENE_TEMPLATES,
-)
-"""The 85 prompt templates (method 1.6)."""
 
 
 def build_toy_clip(weights: Path | None = None) -> open_clip.CLIP:
@@ -109,12 +98,12 @@ def sample_crops(
 
 
 @torch.inference_mode()
-def text_bank(model: open_clip.CLIP, templates: tuple[str, ...] = TEMPLATES) -> Tensor:
+def text_bank(model: open_clip.CLIP) -> Tensor:
     """Unit text vectors of CLASSES (c, d): normalise each prompt, mean, normalise."""
     tokenizer = open_clip.get_tokenizer(NAME)
     rows = []
     for name in CLASSES:
-        tokens = tokenizer([template.format(name) for template in templates])
+        tokens = tokenizer(prompts(name, "ensemble"))
         rows.append(normalize(normalize(model.encode_text(tokens), dim=-1).mean(0), dim=-1))
     return torch.stack(rows)
 

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from ovnerf.toy import WEIGHTS
-from ovnerf.toy.clip import NAME, TEMPLATES, build_toy_clip, normalised, sample_crops
+from ovnerf.toy.clip import NAME, build_toy_clip, normalised, sample_crops
 from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.furniture import CLASSES
 from ovnerf.toy.training import run_training, save_weights, script_options
+from ovnerf.vocabulary import templates
 
 ITERATIONS = 220
 BATCH = 192
@@ -79,8 +80,8 @@ def main() -> int:
     weights = class_weights(targets).numpy()
     model = build_toy_clip().train()
     tokenizer = open_clip.get_tokenizer(NAME)
-    prompts = ("{}", *TEMPLATES)
-    captions = torch.stack([tokenizer([text.format(c) for c in CLASSES]) for text in prompts])
+    texts = ("{}", *templates())
+    captions = torch.stack([tokenizer([text.format(c) for c in CLASSES]) for text in texts])
 
     def step(iteration: int) -> Tensor:
         rng = np.random.default_rng([options.seed, iteration])

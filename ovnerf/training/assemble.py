@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import zarr
-from torch import Tensor
 
 from ovnerf.config import CacheDino, RankRegions, TrainSemantics
 from ovnerf.device import resolve_device
 from ovnerf.encoders.dino import DinoEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures
+from ovnerf.encoders.text import text_bank
 from ovnerf.errors import UserError
 from ovnerf.field.field import SemanticField, radiance_from_header
 from ovnerf.regions.runlength import Regions
 from ovnerf.relabel import RegionRanker
+from ovnerf.splits import frame_indices
 from ovnerf.stores import VOID, open_store, read
 from ovnerf.training.checkpoint import load_tensors, strip, use_deterministic_seed
-from ovnerf.training.data import Photos, load_photos, split_frames
+from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantics import (
     CachedTokens,
@@ -52,14 +53,6 @@ class SemanticInputs:
         return {**stores, "radiance": header["digest"]}
 
 
-def text_bank(clip: zarr.Group, bank: str, blank_prompt: bool, device: torch.device) -> Tensor:
-    """Unit text vectors (C, D); with a blank prompt its vector comes last."""
-    rows = [read(clip, f"text_{bank}")]
-    if blank_prompt:
-        rows.append(read(clip, "text_blank")[None])
-    return torch.from_numpy(np.concatenate(rows)).to(device)
-
-
 def assemble_training(
     inputs: SemanticInputs, settings: TrainSemantics, seed: int
 ) -> SemanticTraining:
@@ -71,7 +64,7 @@ def assemble_training(
     device = resolve_device()
     frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.clip, "clip")
     labels, dino = open_store(inputs.labels, "labels"), open_store(inputs.dino, "dino")
-    train = split_frames(frames, 0)
+    train = frame_indices(frames, "train")
     photos = load_photos(frames, train).to(device)
     positions = labelled_positions(len(train), settings.view_fraction, seed)
     labelled = [train[place] for place in positions.tolist()]

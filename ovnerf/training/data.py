@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import zarr
 from torch import Tensor
 
 from ovnerf.cameras import Ndc, Similarity, pixel_rays
 from ovnerf.field.rendering import Camera
-from ovnerf.splits import in_split
 from ovnerf.stores import read
 
 
@@ -62,11 +60,6 @@ def similarity(store: zarr.Group) -> Similarity:
 def scene_box(store: zarr.Group) -> Tensor:
     """Box (2, 3) in scene units."""
     return torch.tensor(store.attrs["box"], dtype=torch.float32)
-
-
-def split_frames(store: zarr.Group, split: int) -> list[int]:
-    """Indices of the training (0) or scored (1) frames."""
-    return np.flatnonzero(in_split(read(store, "split"), split)).tolist()
 
 
 def load_photos(store: zarr.Group, frames: list[int]) -> Photos:

@@ -19,9 +19,10 @@ from ovnerf.field.sampling import box_entry_exit
 from ovnerf.scenes.forward import average_camera, forward_facing
 from ovnerf.scenes.frames import read_frames
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.splits import frame_indices
 from ovnerf.stages import read_truth, sample_frames
 from ovnerf.stores import open_store, read
-from ovnerf.training.data import load_photos, scene_box, split_frames
+from ovnerf.training.data import load_photos, scene_box
 
 NEAR = 0.5
 """Nearest bound of `scene_formats.write_llff`."""
@@ -100,14 +101,14 @@ def stores(tmp_path) -> tuple[Path, Path]:
 def test_the_published_split_trains_on_all_and_scores_the_labelled(stores):
     group = open_store(stores[0], "frames")
     assert read(group, "split").tolist() == [2, 0, 0, 0, 2, *[0] * 7]
-    assert split_frames(group, 0) == list(range(FRAMES))
-    assert split_frames(group, 1) == [0, 4]
+    assert frame_indices(group, "train") == list(range(FRAMES))
+    assert frame_indices(group, "test") == [0, 4]
 
 
 def test_training_sees_warped_rays_that_cross_the_box(stores):
     group = open_store(stores[0], "frames")
     assert group.attrs["space"] == "ndc"
-    photos = load_photos(group, split_frames(group, 0))
+    photos = load_photos(group, frame_indices(group, "train"))
     assert photos.ndc == Ndc((2 * intrinsics()[0, 0] / WIDTH, 2 * intrinsics()[1, 1] / HEIGHT))
     origin, direction = photos.camera(5).rays()
     torch.testing.assert_close(origin[:, 2], torch.full((HEIGHT * WIDTH,), -1.0))

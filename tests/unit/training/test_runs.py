@@ -12,11 +12,12 @@ from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, T
 from ovnerf.errors import UserError
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
+from ovnerf.splits import frame_indices
 from ovnerf.stages import cache_clip, rank_regions, reconstruct, train_semantics, train_trunk
 from ovnerf.stores import open_store, seal, write_by_frame, write_store
 from ovnerf.training import assemble
 from ovnerf.training.checkpoint import load_tensors, save_tensors
-from ovnerf.training.data import load_photos, scene_box, split_frames
+from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
 
 RECONSTRUCT = Reconstruct(
@@ -48,7 +49,7 @@ def stores(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("scene")
     frames, truth = write_tiny_scene(folder)
-    train = split_frames(open_store(frames, "frames"), 0)
+    train = frame_indices(open_store(frames, "frames"), "train")
 
     def masks(todo):
         for slot in todo:
@@ -141,7 +142,7 @@ def test_schedules_by_hand():
 
 def test_reconstruction_resumes_to_the_same_field(stores, tmp_path):
     frames = open_store(stores / "frames.zarr", "frames")
-    photos = load_photos(frames, split_frames(frames, 0))
+    photos = load_photos(frames, frame_indices(frames, "train"))
     device = torch.device("cpu")
 
     def fresh():
