@@ -1,6 +1,8 @@
 """`python -m benchmarks.encoders`: real-size encoders with random weights against their libraries'
 plain loops, in turn, in one process; then the bytes a 640x480 frame takes in each store.
 
+Rates are per second of computing on one core.
+
 What a plain loop is: each window is cut, prepared by open_clip's own transform and stacked into the
 same batches; each photo goes through timm's own transform and `forward_intermediates`.
 """
@@ -41,14 +43,17 @@ def photo(height: int, width: int) -> np.ndarray:
 
 
 def in_turn(repeats: int, *calls: Callable[[], torch.Tensor]) -> tuple[list[float], list]:
-    """Median seconds of each call, timed in turn, and what each returned last."""
+    """Median seconds of each call, timed in turn, and what each returned last.
+
+    Seconds of computing, all threads together: other work on the machine does not count.
+    """
     seconds: list[list[float]] = [[] for _ in calls]
     found: list[torch.Tensor] = [torch.empty(0)] * len(calls)
     for _ in range(repeats):
         for number, call in enumerate(calls):
-            begin = time.perf_counter()
+            begin = time.process_time()
             found[number] = call()
-            seconds[number].append(time.perf_counter() - begin)
+            seconds[number].append(time.process_time() - begin)
     return [float(np.median(each)) for each in seconds], found
 
 
@@ -194,7 +199,7 @@ def main() -> None:
     if not chosen.sizes:
         rows = clip_rows(chosen.windows, chosen.batch, chosen.repeats)
         rows.append(dino_row(chosen.height, chosen.width, chosen.repeats))
-        print(f"\n{torch.get_num_threads()} threads, CPU, random weights\n")
+        print(f"\n{torch.get_num_threads()} threads, CPU, random weights; seconds of computing\n")
         print("| what | plain loop | here | ratio | difference / range |\n|---|---|---|---|---|")
         for row in rows:
             print(f"| {' | '.join(row)} |")

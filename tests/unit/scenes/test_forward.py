@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import scene_formats
 import torch
+from PIL import Image
 from scene_folders import HEIGHT, WIDTH, camera_at, intrinsics
 from scene_formats import FRAMES
 
 from ovnerf.cameras import Ndc
-from ovnerf.config import ReadTruth, SampleFrames
+from ovnerf.config import ReadTruth, Reconstruct, SampleFrames
 from ovnerf.errors import UserError
-from ovnerf.field.rendering import Camera, ViewWeights
+from ovnerf.evaluation.metrics import psnr
+from ovnerf.field.rendering import Camera, ViewWeights, render_rgb, to_uint8, view_weights
 from ovnerf.field.sampling import box_entry_exit
 from ovnerf.scenes.forward import average_camera, forward_facing
 from ovnerf.scenes.frames import read_frames
@@ -23,6 +25,7 @@ from ovnerf.splits import frame_indices
 from ovnerf.stages import read_truth, sample_frames
 from ovnerf.stores import open_store, read
 from ovnerf.training.data import load_photos, scene_box
+from ovnerf.training.reconstruct import Reconstruction
 
 NEAR = 0.5
 """Nearest bound of `scene_formats.write_llff`."""
@@ -133,3 +136,68 @@ def test_depth_is_measured_before_the_warp():
     torch.testing.assert_close(camera.distance(view), expected)
     empty = ViewWeights(origin, direction, torch.zeros(5, dtype=torch.long), one[:0], one[:0])
     assert (camera.distance(empty) == 0).all()
+
+
+def two_walls(pose: np.ndarray) -> np.ndarray:
+    """u8 (48, 64, 3): a striped disc two units ahead before a striped wall eight units ahead."""
+    row, column = np.mgrid[:48, :64] + 0.5
+    local = np.stack([(column - 32) / 60, (row - 24) / 60, np.ones_like(row)], -1)
+    ray = local @ pose[:3, :3].T
+
+    def meets(depth: float) -> np.ndarray:
+        return pose[:3, 3] + (depth - pose[2, 3]) / ray[..., 2:] * ray
+
+    def stripes(point: np.ndarray, pitch: float) -> np.ndarray:
+        x, y = point[..., 0] * pitch, point[..., 1] * pitch
+        return 128 + 100 * np.stack([np.sin(x), np.sin(y), np.cos(x + y)], -1)
+
+    disc = np.linalg.norm(meets(2)[..., :2], axis=-1) < 0.35
+    return np.where(disc[..., None], stripes(meets(2), 9), stripes(meets(8), 2)).astype(np.uint8)
+
+
+def test_a_field_learns_near_and_far_in_warped_coordinates(tmp_path):
+    """From files to rendered depth, in a world whose axes are not the cameras'."""
+    random = np.random.default_rng(0)
+    turn = np.eye(4)
+    turn[:3, :3] = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    turn[:3, 3] = (3, 1, 2)
+    (tmp_path / "scene/images").mkdir(parents=True)
+    (tmp_path / "scene/classes.txt").write_text("disc\nwall\n")
+    rows = []
+    for index in range(12):
+        pose = np.eye(4)
+        pose[:3, 3] = random.uniform(-0.3, 0.3, 3) * (1, 1, 0.1)
+        Image.fromarray(two_walls(pose)).save(tmp_path / f"scene/images/{index:02d}.png")
+        right, down, forward, centre = (turn @ pose)[:3].T
+        matrix = np.stack([down, right, -forward, centre, (48, 64, 60)], 1)
+        rows.append([*matrix.ravel(), 1.9, 9])
+    np.save(tmp_path / "scene/poses_bounds.npy", np.array(rows))
+    frames = tmp_path / "frames.zarr"
+    settings = SampleFrames(layout="llff", box="ndc")
+    sample_frames.run(folder=tmp_path / "scene", out=frames, settings=settings)
+    group = open_store(frames, "frames")
+    short = Reconstruct(
+        iterations=250,
+        batch_rays=512,
+        voxels_start=32**3,
+        voxels_end=64**3,
+        density_ranks=(8, 8, 8),
+        appearance_ranks=(8, 8, 8),
+        head_width=16,
+        learning_rate_head=3e-3,
+        tv_density=0.1,
+        tv_appearance=0.1,
+    )
+    photos = load_photos(group, frame_indices(group, "train"))
+    run = Reconstruction(photos, scene_box(group), short, torch.device("cpu"))
+    while run.iteration < short.iterations:
+        run.step()
+    held_out = load_photos(group, frame_indices(group, "all")[:1])
+    camera = held_out.camera(0)
+    view = view_weights(run.field, camera)
+    image = to_uint8(render_rgb(run.field, view), 48, 64).numpy()
+    assert psnr(held_out.rgb[0].numpy(), image) > 20
+    depth = camera.distance(view).view(48, 64) / group.attrs["similarity"]["scale"]
+    centre, corner = depth[22:26, 30:34].median(), depth[:4, :4].median()
+    assert float(centre) == pytest.approx(2, rel=0.1)
+    assert float(corner) == pytest.approx(8 * 1.18, rel=0.2)
