@@ -30,7 +30,7 @@ def test_a_recording_and_precomputed_maps_reach_ranked_labels(place: Place) -> N
     encoders.mkdir(parents=True)
     text = "kind: precomputed\nfolder: maps/{dataset}/{scene}\ncell: 2\n"
     (encoders / "mine.yaml").write_text(text)
-    place.configure({"encoders": ["mine"]})
+    place.configure({"encoders": ["mine"], "cache_clip": {"parts": 3}})
     planned = place.planned()
     assert planned["evaluate"] == 4
     assert "read_truth" not in planned and "score_labels" not in planned
