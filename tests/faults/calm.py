@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kills import loop_seconds
 from place import OUTPUTS, TABLE, Place
 
 
 @dataclass(frozen=True)
 class Calm:
-    """An unbroken run: its place, the digest of each long stage's output, its loop's seconds."""
+    """An unbroken run: its place, the digest of each long stage's output, its table."""
 
     place: Place
     digest: dict[str, str]
-    seconds: dict[str, float]
     table: bytes
 
 
@@ -26,6 +24,5 @@ def run_calmly(folder: Path) -> Calm:
     return Calm(
         place,
         {stage: place.digest(stage) for stage in OUTPUTS},
-        {stage: loop_seconds(place, stage) for stage in OUTPUTS},
         (folder / TABLE).read_bytes(),
     )

@@ -1,9 +1,10 @@
 """kill -9 at seeded random moments inside the long stages; results must be those of a calm run.
 
 A round removes what a stage made and lets Snakemake make it again. Each kill waits until the
-process has said that its loop begins, then for a random part of the time that the loop has left. A
-kill counts only if it hit a living process whose result was not there yet. Most hit the stage:
-Snakemake's `--retries` carries on. Some hit Snakemake's whole process group: `--unlock`, and again.
+process has done a random part of what its loop has left, as far as the disk or the log shows, and
+then a random moment more. A kill counts only if it hit a living process whose result was not there
+yet. Most hit the stage: Snakemake's `--retries` carries on. Some hit Snakemake's whole process
+group: `--unlock`, and again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ import psutil
 from place import LOGS, OUTPUTS, Place, is_alive, kill_group, stage_process, wait_for
 
 RETRIES = "6"
+MOMENT = {
+    "propose_regions": 0.3,
+    "cache_clip": 0.1,
+    "cache_dino": 0.02,
+    "reconstruct": 0.5,
+    "train_semantics": 0.5,
+    "render_views": 0.2,
+}
+"""Seconds: a frame's, or an interval between checkpoints."""
 
 
 @dataclass
@@ -52,12 +62,6 @@ def rounds_of(stage: str, kills: int, groups: int, per_round: int, chance: rando
     return [plan[begin : begin + per_round] for begin in range(0, kills, per_round)]
 
 
-def loop_seconds(place: Place, stage: str) -> float:
-    """How long the loop of a stage took in the calm run."""
-    closing = place.closing(stage)
-    return (closing["done"] - closing["went_on_at"]) / closing["rate"]
-
-
 def lines_of(place: Place, stage: str, process: psutil.Process) -> list[str]:
     """What a process has said in its log so far."""
     mine = f"[{process.pid}] "
@@ -73,6 +77,15 @@ def began(place: Place, stage: str, process: psutil.Process) -> tuple[int, int] 
     return None
 
 
+def progress_of(place: Place, stage: str, process: psutil.Process) -> int:
+    """Frames on disk, or the last iteration that a process said it has kept; 0 before."""
+    parts = place.path(stage).with_name(place.path(stage).name + ".partial")
+    if parts.is_dir():
+        return len(list(parts.glob("*.npz")))
+    said = "\n".join(lines_of(place, stage, process))
+    return max(map(int, re.findall(r"(?:kept|goes on at) (\d+)", said)), default=0)
+
+
 def refreshing(place: Place, stage: str, process: psutil.Process) -> bool:
     """Whether a process is inside a CSE refresh."""
     said = "\n".join(lines_of(place, stage, process))
@@ -83,7 +96,6 @@ def make_under_fire(
     place: Place,
     stage: str,
     kills: list[Kill],
-    seconds: float,
     chance: random.Random,
     tally: Tally,
 ) -> None:
@@ -101,7 +113,7 @@ def make_under_fire(
             tally.missed += 1
             break
         before, so_far = process.pid, tally.kills
-        if not hit(place, stage, process, kill, seconds, chance, tally, snakemake):
+        if not hit(place, stage, process, kill, chance, tally, snakemake):
             break
         landed = tally.kills > so_far
         if kill.group:
@@ -138,20 +150,22 @@ def hit(
     stage: str,
     process: psutil.Process,
     kill: Kill,
-    seconds: float,
     chance: random.Random,
     tally: Tally,
     snakemake: subprocess.Popen[bytes],
 ) -> bool:
     """Wait for the moment and kill; False when the process was done first."""
     first, total = began(place, stage, process) or (0, 1)
-    if kill.refresh:
-        wait_for(
-            lambda: refreshing(place, stage, process) or not is_alive(process), "a label refresh"
-        )
-        time.sleep(chance.uniform(0, 0.05) * seconds)
-    else:
-        time.sleep(chance.uniform(0.02, 0.8) * seconds * (1 - first / total))
+    goal = first + chance.uniform(0, 0.9) * (total - first)
+
+    def due() -> bool:
+        there = progress_of(place, stage, process) >= goal
+        if kill.refresh:
+            there = there and refreshing(place, stage, process)
+        return there or not is_alive(process)
+
+    wait_for(due, f"{stage} to reach {goal:.0f} of {total}")
+    time.sleep(chance.uniform(0, MOMENT[stage]))
     if not is_alive(process) or place.path(stage).exists():
         tally.missed += 1
         return False
@@ -174,9 +188,7 @@ def hit(
     return True
 
 
-def fire(
-    place: Place, stage: str, calm: str, seconds: float, wanted: tuple[int, int, int], seed: int
-) -> Tally:
+def fire(place: Place, stage: str, calm: str, wanted: tuple[int, int, int], seed: int) -> Tally:
     """Kill a stage (kills, of them groups, per round) and compare with the calm digest."""
     chance = random.Random(f"{seed} {stage}")
     tally = Tally()
@@ -185,7 +197,7 @@ def fire(
         left = max(kills - tally.kills, groups - tally.of_groups)
         plan = rounds_of(stage, left, max(0, groups - tally.of_groups), per_round, chance)
         for round_of_kills in plan:
-            make_under_fire(place, stage, round_of_kills, seconds, chance, tally)
+            make_under_fire(place, stage, round_of_kills, chance, tally)
             tally.differences += place.digest(stage) != calm
         assert tally.rounds < 10 * kills, f"{stage}: kills do not land: {tally}"
     return tally

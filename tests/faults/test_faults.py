@@ -37,7 +37,7 @@ def hurt(calm: Calm, tmp_path_factory: pytest.TempPathFactory) -> Place:
 def test_a_kill_costs_time_and_no_result(calm: Calm, hurt: Place, stage: str) -> None:
     chance, tally = random.Random(f"0 {stage}"), Tally()
     while tally.kills == 0:
-        make_under_fire(hurt, stage, [KILLS[stage]], calm.seconds[stage], chance, tally)
+        make_under_fire(hurt, stage, [KILLS[stage]], chance, tally)
         assert hurt.digest(stage) == calm.digest[stage]
         assert tally.rounds < 10, tally
     assert tally.of_groups == KILLS[stage].group
