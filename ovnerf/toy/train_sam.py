@@ -21,20 +21,16 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, normalize
 
 from ovnerf.toy import WEIGHTS
-from ovnerf.toy.augment import augmented
 from ovnerf.toy.data import TRAINING_SEEDS, load_views
 from ovnerf.toy.sam import DECODER_WIDTH, PATCH, build_toy_sam, decode_points
 from ovnerf.toy.training import run_training, save_weights, script_options
 
-ITERATIONS = 5500
+ITERATIONS = 5000
 IMAGES = 6
 PROMPTS = 8
 """Points per image and step: half on pixels drawn evenly, half on instances drawn evenly."""
 PEAK_RATE = 1e-3
 ENTROPY_WEIGHT, SCORE_WEIGHT = 2.0, 4.0
-ALL_CHANGED_AFTER = 4
-"""Views are shown as they are at first; the share that is augmented grows to all of them in one
-part out of this many of the run."""
 SMALLEST_AREA = 24
 """Instances with fewer pixels are not asked for."""
 
@@ -77,6 +73,12 @@ def draw_points(instance: NDArray[np.uint16], count: int, rng: Generator) -> NDA
     return np.stack([pixels % instance.shape[1], pixels // instance.shape[1]], axis=1)
 
 
+def recoloured(image: Tensor, rng: Generator) -> Tensor:
+    """Random gain of each colour channel and a common shift; f32 (3, H, W) in 0..255."""
+    gain = torch.from_numpy(rng.uniform(0.8, 1.2, (3, 1, 1))).float()
+    return (image * gain + float(rng.uniform(-20, 20))).clamp(0, 255)
+
+
 def mask_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Loss (p, m) and IoU (p, m) of mask logits (p, m, h, w) against coverage (p, 1, h, w)."""
     target = target.expand_as(logits)
@@ -112,22 +114,18 @@ def main() -> int:
     out = WEIGHTS / "sam.safetensors"
     options = script_options(__doc__, out, ITERATIONS, PEAK_RATE)
     views = load_views(options.cache, TRAINING_SEEDS)
-    count = len(views.rgb)
     trainee = Trainee()
     sam = trainee.sam
 
     def step(iteration: int) -> Tensor:
         rng = np.random.default_rng([options.seed, iteration])
         images, prompts = [], []
-        changed = rng.random(IMAGES) < ALL_CHANGED_AFTER * iteration / options.iterations
-        for change, (number, other) in zip(
-            changed, rng.integers(0, count, (IMAGES, 2)), strict=True
-        ):
-            rgb, instance = views.rgb[number].astype(np.float32), views.instance[number]
-            if change:
-                others = views.rgb[other].astype(np.float32), views.instance[other]
-                rgb, instance = augmented(rgb, instance, *others, rng)
-            images.append(sam.preprocess(torch.from_numpy(rgb.copy()).permute(2, 0, 1)))
+        for number in rng.integers(0, len(views.rgb), IMAGES):
+            rgb, instance = views.rgb[number], views.instance[number]
+            if rng.random() < 0.5:
+                rgb, instance = rgb[:, ::-1], instance[:, ::-1]
+            pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1).float()
+            images.append(sam.preprocess(recoloured(pixels, rng)))
             points = draw_points(instance, PROMPTS, rng)
             masks = instance[None] == instance[points[:, 1], points[:, 0]][:, None, None]
             prompts.append((torch.from_numpy(points).float(), torch.from_numpy(masks).float()))
