@@ -11,7 +11,8 @@ from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store
 from ovnerf.training.checkpoint import module_tensors, publish_folder, save_tensors, write_log
 from ovnerf.training.data import load_photos, scene_box
-from ovnerf.training.reconstruct import Reconstruction, run_with_checkpoints
+from ovnerf.training.loop import run_with_checkpoints
+from ovnerf.training.reconstruct import Reconstruction
 
 
 def run(*, frames: Path, out: Path, settings: Reconstruct) -> dict[str, object]:

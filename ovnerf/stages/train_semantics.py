@@ -19,8 +19,8 @@ from ovnerf.training.checkpoint import (
     save_tensors,
     write_log,
 )
+from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.pseudo_labels import Proposer
-from ovnerf.training.reconstruct import run_with_checkpoints
 
 
 def run(

@@ -8,7 +8,7 @@ from ovnerf.config import TrainSemantics
 from ovnerf.provenance import result_digest
 from ovnerf.training.assemble import SemanticInputs, assemble_training
 from ovnerf.training.checkpoint import publish_folder
-from ovnerf.training.reconstruct import run_with_checkpoints
+from ovnerf.training.loop import run_with_checkpoints
 
 
 def run(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Adam
-from tqdm import tqdm
 
-from ovnerf import progress
 from ovnerf.config import Reconstruct
-from ovnerf.errors import Stopped
 from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
 from ovnerf.field.vm import grid_resolution
 from ovnerf.training.batches import PixelBatches, generator
@@ -158,36 +153,3 @@ class Reconstruction:
         self.restarted = header["restarted"]
         load_optimiser_tensors(self.optimiser, tensors)
         return True
-
-
-def run_with_checkpoints(
-    run: Any,
-    end: int,
-    checkpoint: Path,
-    digest: str,
-    minutes: float,
-    label: str,
-    status: Callable[[], str] = lambda: "",
-) -> None:
-    """Step `run` to iteration `end`, saving every so many minutes; resumes from `checkpoint`.
-
-    Raises:
-        Stopped: the stage was asked to end; its state is in `checkpoint`.
-    """
-    run.restore(checkpoint, digest)
-    progress.begin(label, "it", end, run.iteration)
-    saved = time.monotonic()
-    with tqdm(total=end, initial=run.iteration, desc=label, unit="it", disable=None) as bar:
-        while run.iteration < end:
-            run.step()
-            bar.update()
-            progress.advance()
-            if run.iteration % 50 == 0:
-                bar.set_postfix_str(status(), refresh=False)
-            stop = progress.stop_wanted()
-            if stop or time.monotonic() - saved > 60 * minutes:
-                run.save(checkpoint, digest)
-                progress.kept(label, run.iteration)
-                saved = time.monotonic()
-            if stop:
-                raise Stopped(f"{label}: stopped as asked; iteration {run.iteration} is kept")
