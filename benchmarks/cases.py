@@ -111,8 +111,13 @@ def unit_rows(*shape: int, seed: int) -> Tensor:
     )
 
 
-def training(field: SemanticField, sizes: Sizes, frames: int = 8) -> SemanticTraining:
-    """A semantic run over the bench views with random colours, labels and tokens."""
+def training(
+    field: SemanticField, sizes: Sizes, frames: int = 8, limit: int = SHORT
+) -> SemanticTraining:
+    """A semantic run over the bench views with random colours, labels and tokens.
+
+    `limit`: samples of a training ray.
+    """
     random = torch.Generator().manual_seed(3)
     cameras = [bench_camera(number, sizes.height, sizes.width) for number in range(frames)]
     shape = (frames, sizes.height, sizes.width)
@@ -133,7 +138,7 @@ def training(field: SemanticField, sizes: Sizes, frames: int = 8) -> SemanticTra
         pyramid=FixedPyramid(unit_rows(sizes.rays, 3, CHANNELS, seed=4)),  # type: ignore[arg-type]
         tokens=CachedTokens(token.contiguous()),
         text=bench_text(),
-        initial_samples=SHORT,
+        initial_samples=limit,
     )
     settings = TrainSemantics(
         batch_rays=sizes.rays, ray_length="as_shipped", dino=Dino(crops=sizes.crops)
@@ -156,6 +161,7 @@ def fast_iteration(run: SemanticTraining) -> None:
 def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callable[[], Any], int]]:
     """The same iteration as shipped, in chunks: 1024 rays, one crop, 1024 novel rays, Adam."""
     data, settings, field = run.data, run.settings, run.field
+    limit = data.initial_samples
     slot, row, column = (part[:CHUNK] for part in run.pixels.at(run.iteration))
     origin, direction = data.photos.rays(slot, row, column)
     crop = tuple(part[:1] for part in run.crops.at(run.iteration))
@@ -170,7 +176,7 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
 
     def labelled() -> None:
         wanted = ("feature", "scales", "colour") if run.joint else ("feature", "scales")
-        out = shipped.semantics(field, origin, direction, jitter, SHORT, wanted)
+        out = shipped.semantics(field, origin, direction, jitter, limit, wanted)
         loss = label_loss(out["feature"] @ text.T, label)
         loss = loss + feature_loss(out["feature"], out["scales"], pyramid)
         if run.joint:
@@ -179,13 +185,13 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
 
     def cropped() -> None:
         rays = crop_origin, crop_direction, jitter[: len(crop_origin)]
-        out = shipped.semantics(field, *rays, SHORT, ("feature",))
+        out = shipped.semantics(field, *rays, limit, ("feature",))
         cosine = functional.normalize(out["feature"], dim=-1) @ text.T
         shipped.correlation(cosine, token, settings.dino, sizes.crops).backward()
 
     def novel() -> None:
         part = novel_origin[:CHUNK], novel_direction[:CHUNK], jitter
-        out = shipped.semantics(field, *part, SHORT, ("feature",))
+        out = shipped.semantics(field, *part, limit, ("feature",))
         label_loss(out["feature"] @ text.T, novel_label[:CHUNK]).backward()
 
     chunks = len(run.pixels.at(0)[0]) // CHUNK
@@ -212,17 +218,17 @@ def semantic_gaps(run: SemanticTraining, rays: int = 256) -> tuple[float, float]
     return max(gap(features, slow["feature"]), gap(scales, slow["scales"])), gradients
 
 
-def stage(name: str, sizes: Sizes) -> Result:
-    """One iteration of stage a, b or c."""
-    run = training(bench_semantics(bench_field(sizes.edge)), sizes)
+def stage(name: str, sizes: Sizes, limit: int = SHORT) -> Result:
+    """One iteration of stage a, b or c, with `limit` samples along a training ray."""
+    run = training(bench_semantics(bench_field(sizes.edge)), sizes, limit=limit)
     run.iteration = {"a": 0, "b": run.joint_start, "c": run.cse_start}[name]
     run.new_optimiser()
     if name == "c":
         run.novel_label = run.label[:2]
     gaps = semantic_gaps(run)
-    size = f"grid {sizes.edge}^3, {sizes.rays} rays + {sizes.crops} crops, S={SHORT}"
+    size = f"grid {sizes.edge}^3, {sizes.rays} rays + {sizes.crops} crops, S={limit}"
     return compare(
-        f"stage_{name}",
+        f"stage_{name}" if limit == SHORT else f"stage_{name}_full",
         size,
         lambda: fast_iteration(run),
         shipped_iteration(run, sizes),
@@ -470,7 +476,9 @@ def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Every case by name, built only when called."""
     for name in "abc":
         yield f"stage_{name}", lambda name=name: stage(name, sizes)
-    for edge in (128,) if sizes.edge == QUICK.edge else (128, 286):
+    if sizes.edge == FULL.edge:
+        yield "stage_b_full", lambda: stage("b", sizes, bench_field(sizes.edge).limit)
+    for edge in (128,) if sizes.edge == QUICK.edge else (128, 286, 639):
         yield f"reconstruct_{edge}", lambda edge=edge: reconstruct(edge, sizes)
     plain = (label_view, rgb_view, fda, rsr, feat_target, cse_refresh)
     for case in plain:
