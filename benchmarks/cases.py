@@ -134,7 +134,7 @@ def training(
         photos=photos,
         labelled=torch.arange(frames),
         frame_ids=torch.arange(frames),
-        label=torch.randint(0, CLASSES, shape, generator=random),
+        label=torch.randint(0, CLASSES, shape, generator=random, dtype=torch.int32),
         pyramid=FixedPyramid(unit_rows(sizes.rays, 3, CHANNELS, seed=4)),  # type: ignore[arg-type]
         tokens=CachedTokens(token.contiguous()),
         text=bench_text(),
@@ -171,7 +171,7 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
     jitter, text = torch.rand(CHUNK, generator=draw), data.text
     token = data.tokens.crops(*crop, run.crops.side)[0]
     pyramid = data.pyramid.lookup(slot, column, row)
-    label, target = data.label[slot, row, column], data.photos.colours(slot, row, column)
+    label, target = data.label[slot, row, column].long(), data.photos.colours(slot, row, column)
     optimiser = Adam(run.optimiser.param_groups, betas=(0.9, 0.99))
 
     def labelled() -> None:
@@ -192,7 +192,7 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
     def novel() -> None:
         part = novel_origin[:CHUNK], novel_direction[:CHUNK], jitter
         out = shipped.semantics(field, *part, limit, ("feature",))
-        label_loss(out["feature"] @ text.T, novel_label[:CHUNK]).backward()
+        label_loss(out["feature"] @ text.T, novel_label[:CHUNK].long()).backward()
 
     chunks = len(run.pixels.at(0)[0]) // CHUNK
     parts = [(labelled, chunks), (cropped, sizes.crops), (optimiser.step, 1)]

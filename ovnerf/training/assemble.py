@@ -93,7 +93,7 @@ def assemble_training(
         photos=photos,
         labelled=positions.to(device),
         frame_ids=torch.tensor(train, device=device),
-        label=torch.from_numpy(maps.astype(np.int64)).to(device),
+        label=torch.from_numpy(maps.astype(np.int32)).to(device),
         pyramid=pyramid,
         tokens=dino_tokens(dino, train, photos, settings.dino.mode, device),
         text=text_bank(clip, settings.text_bank, rules.blank_prompt, device),

@@ -94,7 +94,7 @@ class SemanticData:
         photos: all training frames.
         labelled: positions of the frames that carry labels and features (`view_fraction`).
         frame_ids: i64 (n,), index in `frames.zarr` of each position.
-        label: i64 (labelled, H, W), `VOID` where unknown.
+        label: i32 (labelled, H, W), `VOID` where unknown.
         pyramid: CLIP features by `frames.zarr` index. tokens: DINO tokens by position.
         text: unit rows (C, D) of the training losses.
         initial_samples: S of the initial grid, for `ray_length: as_shipped`.
@@ -162,7 +162,7 @@ class SemanticTraining:
         self.field, self.data, self.settings, self.seed = field, data, settings, seed
         self.pseudo_labels = pseudo_labels
         self.label = data.label
-        self.novel_label = torch.zeros(0, 0, 0, dtype=torch.long)
+        self.novel_label = torch.zeros(0, 0, 0, dtype=torch.int32)
         height, width = data.photos.size
         side = crop_side(height, width, settings.dino.crop_side)
         self.pixels = PixelBatches(len(data.labelled), height, width, settings.batch_rays, seed)
@@ -247,7 +247,7 @@ class SemanticTraining:
         poses = torch.stack([camera.pose for _, camera, _ in self.pseudo_labels.novel])
         photos = self.data.photos
         rays = pixel_rays(poses[view], photos.intrinsics, column, row, photos.ndc)
-        return *rays, self.novel_label[view, row, column]
+        return *rays, self.novel_label[view, row, column].long()
 
     def losses(self) -> dict[str, Tensor]:
         """Weighted losses of this iteration (method 8)."""
@@ -274,7 +274,7 @@ class SemanticTraining:
             crop_ray, novel_ray = self.field.rays(*rest).split([crop_count, len(novel_origin)])
 
         matrix = self.field.clip.matrix()
-        label = self.label[slot, row, column]
+        label = self.label[slot, row, column].long()
         losses = {
             "label": settings.label_weight * label_loss(self.logits(matrix, ray), label),
             "feature": settings.feature_weight
