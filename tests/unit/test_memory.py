@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -144,3 +145,12 @@ def test_a_stage_is_refused_before_it_starts(
     assert code == 2
     assert "need about" in capsys.readouterr().err
     assert not out.exists() and not list(tmp_path.glob("*partial*"))
+
+
+@pytest.mark.parametrize(
+    "architecture", get_args(ProposeRegions.model_fields["architecture"].annotation)
+)
+def test_every_source_of_regions_has_a_figure(architecture: str) -> None:
+    settings = ProposeRegions(architecture=architecture, weights="absent")
+    needed = memory.regions_parts(memory.Frames(10, 48, 64), settings)
+    assert needed["model"] >= (architecture != "truth") * 100 * MB
