@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -134,6 +133,9 @@ def publish_folder(out: Path, fill: Any) -> None:
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
     """`train.csv`: one row per logged step, six significant digits."""
+    # Not above: renders read checkpoints, too, and never write one.
+    import pandas as pd
+
     pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g")
 
 

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
 from ovnerf.config import Cse
@@ -45,6 +44,9 @@ def interpolated(train: Tensor, count: int, seed: int) -> Tensor:
 
 def between(first: Tensor, second: Tensor, share: float) -> Tensor:
     """Spherical interpolation of the rotation, linear of the centre: (4, 4)."""
+    # Not above: renders import this module, too, and never need it.
+    from scipy.spatial.transform import Rotation, Slerp
+
     pair = torch.stack([first, second])
     turn = Slerp([0.0, 1.0], Rotation.from_matrix(pair[:, :3, :3].double().numpy()))
     pose = torch.eye(4, dtype=first.dtype)
