@@ -36,7 +36,8 @@ def test_a_machine_without_a_card_uses_all_its_cores(finished: Place) -> None:
     assert most_at_once((finished.folder / "printed.txt").read_text(), ON_A_CARD) == 2
 
 
-def test_one_card_never_holds_two_jobs(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def with_card(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """The card is pretended: jobs still compute on the CPU, since torch does not find it."""
     tool = place.folder / "bin" / "nvidia-smi"
     tool.parent.mkdir()
@@ -44,8 +45,19 @@ def test_one_card_never_holds_two_jobs(place: Place, monkeypatch: pytest.MonkeyP
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     place.configure({"device": "auto"})
-    done = place.snakemake(*(f"results/tiny/room7/{name}" for name in UPSTREAM))
+    return place
+
+
+def test_resources_on_the_command_line_that_forget_the_card_are_noticed(with_card: Place) -> None:
+    room = "results/tiny/room7/room/room.json"
+    done = with_card.snakemake("--resources", "mem_mb=9000", "--", room)
+    assert done.returncode == 0 and done.stdout.count("`gpu` is not counted") == 1, done.stdout
+
+
+def test_one_card_never_holds_two_jobs(with_card: Place) -> None:
+    done = with_card.snakemake(*(f"results/tiny/room7/{name}" for name in UPSTREAM))
     assert done.returncode == 0, done.stdout
+    assert "`gpu` is not counted" not in done.stdout
     assert most_at_once(done.stdout, ON_A_CARD) == 1
     # Every other rule may run beside the one on the card.
     assert most_at_once(done.stdout, {*ON_A_CARD, "read_truth"}) == 2

@@ -147,6 +147,9 @@ DEVICE = CONFIG.device
 CLIP_PARTS = CONFIG.cache_clip.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))
+if GPU and "gpu" not in workflow.global_resources and workflow.is_main_process:
+    if not workflow.non_local_exec_or_dryrun:
+        logger.warning("`gpu` is not counted: two jobs may share a card. Add gpu=1 to --resources.")
 COMPUTE = f"--device {DEVICE} --threads {THREADS}"
 
 
