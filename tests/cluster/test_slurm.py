@@ -33,7 +33,7 @@ JOBS = Counter(
         SCENES,
     )
     | dict.fromkeys(("train_trunk", "train_semantics", "render_views", "evaluate"), SCENES * SEEDS)
-    | {"aggregate": 1}
+    | {"aggregate": 1, "summarise_runs": 1}
 )
 # Three rules of a scene, two of its labels and two of each trained seed are one submission each.
 SAVED = 2 * SCENES + SCENES + SCENES * SEEDS

@@ -93,8 +93,8 @@ rule summarise_runs:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         logs=LOGS,
         benchmarks=BENCHMARKS,

@@ -55,6 +55,7 @@ CPU = {
     "evaluate": 2.5,
     "draw_figures": 5.0,
     "aggregate": 0.0,
+    "summarise_runs": 0.0,
     "fetch_weights": 0.0,
 }
 """Seconds per megapixel: the demo's two rooms on one EPYC core, without the start."""
@@ -226,6 +227,7 @@ RULES = {
     "evaluate": on_cpu("evaluate"),
     "draw_figures": on_cpu("draw_figures", 3),
     "aggregate": on_cpu("aggregate"),
+    "summarise_runs": on_cpu("summarise_runs"),
 }
 UNKNOWN = Rule(lambda job: 0.0, lambda job: 0.0, "no figure: counted as its start alone")
 
