@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,7 +93,7 @@ def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def wait_for(what: str, is_so, seconds: float = 30.0) -> None:
+def wait_for(what: str, is_so: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return once `is_so()` holds; TimeoutError naming `what` otherwise."""
     end = time.monotonic() + seconds
     while not is_so():

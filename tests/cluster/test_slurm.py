@@ -132,7 +132,7 @@ def test_only_what_computes_on_a_card_asks_for_one(run: Watched) -> None:
     on_a_card = {rule for rule, wanted in profile["set-resources"].items() if wanted["gpu"] != 0}
     jobs = {job: seen["rule"] for job, seen in run.seen.items()}
     for job, rule in jobs.items():
-        asked = "gres/gpu" in slurm.ask("scontrol", "show", "job", job)
+        asked = bool(re.search("TresPerJob=gres.gpu", slurm.ask("scontrol", "show", "job", job)))
         assert asked == any(name in rule for name in on_a_card), rule
 
 
