@@ -61,6 +61,8 @@ CPU = {
 """Seconds per megapixel: the demo's two rooms on one EPYC core, without the start."""
 FRAMES = 30
 """Frames of a scene whose sheet gives none and whose folder is not there."""
+SIZE = (640, 480)
+"""Width and height of images where the sheet and the config give none."""
 HELD_OUT = ("render_views", "evaluate", "draw_figures")
 """Rules that work on the test views alone; the others are reckoned with all."""
 OF_THE_DEMO = "the demo, one EPYC core"
@@ -241,7 +243,7 @@ class Plan:
     sizes: dict[tuple[str, str], tuple[int, int]]
     encoders: dict[str, settings.CacheClip]
     guessed: tuple[str, ...]
-    """Scenes whose number of frames is not known."""
+    """What was taken for unknown numbers and sizes of frames."""
 
 
 def shipped(name: str) -> Path:
@@ -258,11 +260,14 @@ def read_plan(path: Path) -> Plan:
         count = wanted.frames
         if count is None and scene.path and Path(scene.path).is_dir():
             listing = list_scene(scene.path, wanted.layout, None, wanted.classes)
-            count = len(listing.image_inputs())
+            count = len(listing.names)
+        name = f"{scene.dataset}/{scene.scene}"
         if not count:
-            guessed.append(f"{scene.dataset}/{scene.scene}")
+            guessed.append(f"{name}: {FRAMES} frames")
+        if not (wanted.width and wanted.height):
+            guessed.append(f"{name}: {SIZE[0]}x{SIZE[1]}")
         frames[scene.dataset, scene.scene] = count or FRAMES
-        sizes[scene.dataset, scene.scene] = (wanted.width or 640, wanted.height or 480)
+        sizes[scene.dataset, scene.scene] = (wanted.width or SIZE[0], wanted.height or SIZE[1])
     encoders = {
         name: settings.cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
         for name in config.encoders
@@ -370,7 +375,7 @@ def main() -> int:
     print("\n".join(table(jobs, folder)))
     print(f"\nBenchmark files of an earlier run were looked for in {folder}.")
     if plan.guessed:
-        print(f"Frames not known, taken as {FRAMES}: {', '.join(plan.guessed)}.")
+        print(f"Not known and taken as: {', '.join(plan.guessed)}.")
     return 0
 
 
