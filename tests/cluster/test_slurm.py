@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import slurm
 import yaml
-from place import Place, planned_jobs, results_of
+from tiny_run import Place, planned_jobs, results_of
 
 from ovnerf.provenance import REPOSITORY_ROOT
 

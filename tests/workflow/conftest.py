@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from place import Place
+from tiny_run import Place
 
 # For its writers of scene folders.
 sys.path.append(str(Path(__file__).parents[1] / "unit"))

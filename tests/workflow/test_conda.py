@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from place import Place
 from stand_in_conda import create, environments_used, stand_in
+from tiny_run import Place
 
 from ovnerf.provenance import REPOSITORY_ROOT
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 import pytest
-from place import Place
+from tiny_run import Place
 
 from ovnerf.provenance import REPOSITORY_ROOT
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from place import Place, most_at_once, results_of
+from tiny_run import Place, most_at_once, results_of
 
 ON_A_CARD = {
     *("propose_regions", "cache_clip", "cache_dino", "reconstruct"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from place import Place
+from tiny_run import Place
 
 from ovnerf.provenance import REPOSITORY_ROOT
 

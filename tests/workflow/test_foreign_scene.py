@@ -7,8 +7,8 @@ import json
 import numpy as np
 import scene_formats
 from PIL import Image
-from place import Place
 from scene_folders import CLASSES, label
+from tiny_run import Place
 
 from ovnerf.stores import VOID, open_store, read
 

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from place import Place, planned_jobs
+from tiny_run import Place, planned_jobs
 
 from ovnerf.cli import stage_parser
 from ovnerf.config import MakeRoom

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from place import Place
+from tiny_run import Place
 
 SUMMARIES = {"draw_figures": 1, "aggregate": 1, "summarise_runs": 1}
 SCORES = {"evaluate": 4, **SUMMARIES}

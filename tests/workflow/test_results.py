@@ -6,7 +6,7 @@ import csv
 import json
 
 import pytest
-from place import Place
+from tiny_run import Place
 
 from ovnerf.stores import MADE_BY, open_store, verify
 
