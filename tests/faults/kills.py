@@ -156,7 +156,7 @@ def hit(
 ) -> bool:
     """Wait for the moment and kill; False when the process was done first."""
     first, total = began(place, stage, process) or (0, 1)
-    goal = first + chance.uniform(0, 0.9) * (total - first)
+    goal = first + chance.uniform(0, 0.6 if kill.refresh else 0.9) * (total - first)
 
     def due() -> bool:
         there = progress_of(place, stage, process) >= goal
