@@ -19,6 +19,8 @@ COLUMNS = (
     *("frames", "done", "unit", "went_on_at", "rate", "seconds", "job_seconds"),
     *("peak_memory_mb", "digest", "out"),
 )
+WHOLE = ("frames", "done", "went_on_at", "peak_memory_mb")
+"""Whole numbers, some of them missing."""
 BAR_INCHES = 0.3
 
 
@@ -74,7 +76,7 @@ def read_runs(logs: Path, benchmarks: Path) -> pd.DataFrame:
             continue
         measured = benchmarks / log.relative_to(logs).with_suffix(".tsv")
         rows.append(run_row(closing, str(logs.parent), job_seconds(measured)))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
     return table.sort_values(["rule", "out"], ignore_index=True)
 
 
