@@ -87,9 +87,9 @@ class CropBatches:
             epoch: torch.randperm(self.frames, generator=generator(self.seed, "order", epoch))
             for epoch in set(epochs)
         }
-        frame = torch.stack(
-            [orders[epoch][slot] for epoch, slot in zip(epochs, place % self.frames, strict=True)]
-        )
+        slots = (place % self.frames).tolist()
+        drawn = [int(orders[epoch][slot]) for epoch, slot in zip(epochs, slots, strict=True)]
+        frame = torch.tensor(drawn, dtype=torch.long)
         draw = torch.rand(2, self.crops, generator=generator(self.seed, "offset", iteration))
         room = torch.tensor([self.height - self.side, self.width - self.side]) // self.grid + 1
         offset = (draw * room[:, None]).long() * self.grid

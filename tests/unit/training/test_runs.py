@@ -232,6 +232,13 @@ def test_seed_changes_the_result(stores, whole, tmp_path):
     assert not same(whole[1], other)
 
 
+def test_without_crops_the_correlation_loss_is_left_out(stores, tmp_path):
+    dino = SEMANTICS.dino.model_copy(update={"crops": 0})
+    train(stores, tmp_path, SEMANTICS.model_copy(update={"dino": dino}))
+    columns = (tmp_path / "semantics" / "train.csv").read_text().splitlines()[0].split(",")
+    assert "label" in columns and not any(name.startswith("dino") for name in columns)
+
+
 def test_missing_labels_are_named(stores, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(stores, broken)
