@@ -54,21 +54,15 @@ def run(
     rows = []
     if truth is not None:
         labelled = open_store(truth, "truth")
-        rows += label_rows(
-            field,
-            names,
-            (read(labelled, "label", frame) for frame in chosen),
-            (read(rendered, "label", slot) for slot in range(len(chosen))),
-            list(photos.attrs["classes"]),
-        )
-        if "masks" in labelled:
-            rows += multi_label_rows(
-                field,
-                names,
-                (read(labelled, "masks", frame) for frame in chosen),
-                (read(rendered, "label", slot) for slot in range(len(chosen))),
-                list(photos.attrs["classes"]),
-            )
+        for array, rows_of in (("label", label_rows), ("masks", multi_label_rows)):
+            if array in labelled:
+                rows += rows_of(
+                    field,
+                    names,
+                    (read(labelled, array, frame) for frame in chosen),
+                    (read(rendered, "label", slot) for slot in range(len(chosen))),
+                    list(photos.attrs["classes"]),
+                )
     for array, identity in (("rgb", field), ("rgb_radiance", {**place, "source": "radiance"})):
         if array in rendered:
             rows += image_rows(
