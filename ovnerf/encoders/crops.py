@@ -1,8 +1,11 @@
 """Resizing many windows of one image at once, as Pillow resizes each.
 
-Pillow's antialiased filters are two weighted sums, along rows and along columns, each rounded to
-8 bits. Windows of different sizes differ in the weights only, so one batched matrix product per
-axis makes them all, on any device.
+Pillow's antialiased filters are two weighted sums, along rows and along columns, with weights in
+22-bit fixed point, each rounded to 8 bits. Windows of different sizes differ in the weights only, so
+one batched matrix product per axis makes them all, on any device. Products are f64: sums of whole
+levels times whole 2^-22 are exact there, so each pass is Pillow's own to the last bit. Columns are
+always squeezed first, as in every Pillow before 12.2; later ones begin with the cheaper pass, which
+may differ where a window is much taller than what it becomes.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ def bilinear(x: Tensor) -> Tensor:
     return (1 - x).clamp_min(0)
 
 
+WEIGHT_STEP = 2.0**-22
+"""Pillow rounds the weights of 8-bit images to multiples of this."""
 KERNELS: dict[str, Kernel] = {"bicubic": bicubic, "bilinear": bilinear}
 
 
@@ -41,7 +46,7 @@ def axis_weights(
         first: i64 (b,), which of those is the first one kept.
 
     Returns:
-        f32 (b, size, longest window); rows sum to one.
+        f64 (b, size, longest window), whole multiples of WEIGHT_STEP; rows sum to one within them.
     """
     ratio = (length.double() / resized)[:, None, None]
     new = first[:, None] + torch.arange(size, device=length.device)
@@ -49,7 +54,8 @@ def axis_weights(
     centre = (new + 0.5)[..., None] * ratio
     weight = kernel((old + 0.5 - centre).abs() / ratio.clamp_min(1))
     weight = weight * (old < length[:, None, None])
-    return (weight / weight.sum(-1, keepdim=True)).float()
+    weight = weight / weight.sum(-1, keepdim=True) / WEIGHT_STEP
+    return (weight + weight.sign() / 2).trunc() * WEIGHT_STEP
 
 
 def resize_windows(
@@ -82,9 +88,9 @@ def resize_windows(
     column = (x0[:, None] + torch.arange(across.shape[-1], device=box.device)).clamp(
         max=image.shape[2] - 1
     )
-    pixels = image[:, row[:, :, None], column[:, None, :]].float()  # (3, b, rows, columns)
+    pixels = image[:, row[:, :, None], column[:, None, :]].double()  # (3, b, rows, columns)
     rows = to_levels(pixels @ across.transpose(1, 2))
-    return to_levels(down @ rows).transpose(0, 1)
+    return to_levels(down @ rows).transpose(0, 1).float()
 
 
 def to_levels(values: Tensor) -> Tensor:
