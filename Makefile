@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test bench faults
+.PHONY: demo test bench gpu-check faults
 
 PINS := constraints.txt pyproject.toml
 INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -19,6 +19,10 @@ test: .venv/.installed-test
 # Minutes; BENCH="--quick" for one, BENCH="--only stage" for some cases.
 bench: .venv/.installed
 	.venv/bin/python -m benchmarks $(BENCH)
+
+# On a machine with a CUDA device: same results as on CPU, no needless waits, seconds.
+gpu-check: .venv/.installed
+	.venv/bin/python -m benchmarks.gpu
 
 # A quarter of an hour on two free cores; the disk faults need root and are skipped without.
 faults: .venv/.installed-test

@@ -112,12 +112,13 @@ def unit_rows(*shape: int, seed: int) -> Tensor:
 
 
 def training(
-    field: SemanticField, sizes: Sizes, frames: int = 8, limit: int = SHORT
+    field: SemanticField, sizes: Sizes, frames: int = 8, limit: int = SHORT, device: str = "cpu"
 ) -> SemanticTraining:
     """A semantic run over the bench views with random colours, labels and tokens.
 
     `limit`: samples of a training ray.
     """
+    place = torch.device(device)
     random = torch.Generator().manual_seed(3)
     cameras = [bench_camera(number, sizes.height, sizes.width) for number in range(frames)]
     shape = (frames, sizes.height, sizes.width)
@@ -125,28 +126,40 @@ def training(
         torch.randint(0, 256, (*shape, 3), generator=random, dtype=torch.uint8),
         torch.stack([camera.pose for camera in cameras]),
         cameras[0].intrinsics,
-    )
+    ).to(place)
     # Smooth tokens, so that some pairs of positions are alike and others not.
     coarse = torch.randn(frames, TOKEN_WIDTH, 6, 8, generator=random)
     size = (sizes.height // 8, sizes.width // 8)
     token = functional.interpolate(coarse, size=size, mode="bilinear").permute(0, 2, 3, 1)
     data = SemanticData(
         photos=photos,
-        labelled=torch.arange(frames),
-        frame_ids=torch.arange(frames),
-        label=torch.randint(0, CLASSES, shape, generator=random, dtype=torch.int32),
-        pyramid=FixedPyramid(unit_rows(sizes.rays, 3, CHANNELS, seed=4)),  # type: ignore[arg-type]
-        tokens=CachedTokens(token.contiguous()),
-        text=bench_text(),
+        labelled=torch.arange(frames, device=place),
+        frame_ids=torch.arange(frames, device=place),
+        label=torch.randint(0, CLASSES, shape, generator=random, dtype=torch.int32).to(place),
+        pyramid=FixedPyramid(  # type: ignore[arg-type]
+            unit_rows(sizes.rays, 3, CHANNELS, seed=4).to(place)
+        ),
+        tokens=CachedTokens(token.contiguous().to(place)),
+        text=bench_text().to(place),
         initial_samples=limit,
     )
     settings = TrainSemantics(
         batch_rays=sizes.rays, ray_length="as_shipped", dino=Dino(crops=sizes.crops)
     )
-    run = SemanticTraining(field, data, settings, seed=0)
+    run = SemanticTraining(field.to(place), data, settings, seed=0)
     run.pseudo_labels = SimpleNamespace(  # type: ignore[assignment]
-        novel=[("novel", camera, None) for camera in cameras[:2]]
+        novel=[("novel", photos.camera(number), None) for number in range(2)]
     )
+    return run
+
+
+def stage_run(name: str, sizes: Sizes, limit: int = SHORT, device: str = "cpu") -> SemanticTraining:
+    """A run about to do an iteration of stage a, b or c."""
+    run = training(bench_semantics(bench_field(sizes.edge)), sizes, limit=limit, device=device)
+    run.iteration = {"a": 0, "b": run.joint_start, "c": run.cse_start}[name]
+    run.new_optimiser()
+    if name == "c":
+        run.novel_label = run.label[:2]
     return run
 
 
@@ -162,13 +175,14 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
     """The same iteration as shipped, in chunks: 1024 rays, one crop, 1024 novel rays, Adam."""
     data, settings, field = run.data, run.settings, run.field
     limit = data.initial_samples
-    slot, row, column = (part[:CHUNK] for part in run.pixels.at(run.iteration))
+    device = data.label.device
+    slot, row, column = (part[:CHUNK].to(device) for part in run.pixels.at(run.iteration))
     origin, direction = data.photos.rays(slot, row, column)
-    crop = tuple(part[:1] for part in run.crops.at(run.iteration))
+    crop = tuple(part[:1].to(device) for part in run.crops.at(run.iteration))
     crop_origin, crop_direction = crop_rays(data.photos, run.directions, *crop, run.crops.side)
     novel_origin, novel_direction, novel_label = run.draw_novel()
     draw = generator(0, "bench", 0)
-    jitter, text = torch.rand(CHUNK, generator=draw), data.text
+    jitter, text = torch.rand(len(origin), generator=draw).to(device), data.text
     token = data.tokens.crops(*crop, run.crops.side)[0]
     pyramid = data.pyramid.lookup(slot, column, row)
     label, target = data.label[slot, row, column].long(), data.photos.colours(slot, row, column)
@@ -220,11 +234,7 @@ def semantic_gaps(run: SemanticTraining, rays: int = 256) -> tuple[float, float]
 
 def stage(name: str, sizes: Sizes, limit: int = SHORT) -> Result:
     """One iteration of stage a, b or c, with `limit` samples along a training ray."""
-    run = training(bench_semantics(bench_field(sizes.edge)), sizes, limit=limit)
-    run.iteration = {"a": 0, "b": run.joint_start, "c": run.cse_start}[name]
-    run.new_optimiser()
-    if name == "c":
-        run.novel_label = run.label[:2]
+    run = stage_run(name, sizes, limit)
     gaps = semantic_gaps(run)
     size = f"grid {sizes.edge}^3, {sizes.rays} rays + {sizes.crops} crops, S={limit}"
     return compare(

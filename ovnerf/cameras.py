@@ -86,8 +86,8 @@ class Ndc:
         """
         near = origin + ((1 - origin[..., 2:]) / direction[..., 2:]) * direction
         begin = self.points(near)
-        slope = direction[..., :2] / direction[..., 2:] * direction.new_tensor(self.scale)
-        end = torch.cat([slope, torch.ones_like(slope[..., :1])], -1)
+        x, y, z = direction.unbind(-1)
+        end = torch.stack([self.scale[0] * x / z, self.scale[1] * y / z, torch.ones_like(z)], -1)
         return begin, normalize(end - begin, dim=-1)
 
 

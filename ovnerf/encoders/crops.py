@@ -1,11 +1,11 @@
 """Resizing many windows of one image at once, as Pillow resizes each.
 
 Pillow's antialiased filters are two weighted sums, along rows and along columns, with weights in
-22-bit fixed point, each rounded to 8 bits. Windows of different sizes differ in the weights only, so
-one batched matrix product per axis makes them all, on any device. Products are f64: sums of whole
-levels times whole 2^-22 are exact there, so each pass is Pillow's own to the last bit. Columns are
-always squeezed first, as in every Pillow before 12.2; later ones begin with the cheaper pass, which
-may differ where a window is much taller than what it becomes.
+22-bit fixed point, each rounded to 8 bits. Windows of different sizes differ in the weights only,
+so one batched matrix product per axis makes them all, on any device. Products are f64: sums of
+whole levels times whole 2^-22 are exact there, so each pass is Pillow's own to the last bit.
+Columns are always squeezed first, as in every Pillow before 12.2; later ones begin with the cheaper
+pass, which may differ where a window is much taller than what it becomes.
 """
 
 from __future__ import annotations

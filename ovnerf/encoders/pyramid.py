@@ -222,8 +222,7 @@ class PyramidFeatures:
             f32 (r, K, D), not normalised.
         """
         slot = self.slot[frame.to(self.device)]
-        if bool((slot < 0).any()):
-            raise ValueError("frame: a ray of a frame whose features were not loaded")
+        torch._assert_async((slot >= 0).all(), "frame: a ray of a frame that was not loaded")
         column, row = column.to(self.device), row.to(self.device)
         windows = self.embedding.shape[1]
         means = torch.empty((len(slot), len(self.grids), self.channels), device=self.device)
@@ -232,11 +231,13 @@ class PyramidFeatures:
             index = self.candidates(grid, column, row) + (slot * windows + first)[:, None]
             x0, y0, x1, y1 = self.box.view(-1, 4)[index].unbind(-1)
             x, y = column[:, None].short(), row[:, None].short()
-            covers = (x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)
-            bags = covers.sum(1).cumsum(0).roll(1)
-            bags[:1] = 0
+            # Windows that do not cover the pixel count 0, so that shapes are known beforehand.
+            covers = ((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)).float()
             means[:, k] = embedding_bag(
-                index[covers], self.embedding.view(-1, self.channels), bags, mode="mean"
+                index,
+                self.embedding.view(-1, self.channels),
+                mode="sum",
+                per_sample_weights=covers / covers.sum(1, keepdim=True),
             )
             first += grid.count
         return means

@@ -15,7 +15,7 @@ def before(value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
     One running sum over all rays in double precision, less its value where the ray begins.
     """
     total = value.double().cumsum(0)
-    start = functional.pad(total, (1, 0))[offset[:-1]]
+    start = functional.pad(total, (1, 0))[offset]
     return total - value.double() - start[ray]
 
 

@@ -7,6 +7,7 @@ Everything 512-dimensional happens per ray, or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,8 +25,17 @@ from ovnerf.field.occupancy import (
     corner_occupancy,
     occupied_bounds,
 )
-from ovnerf.field.sampling import Samples, march, ray_steps
+from ovnerf.field.sampling import (
+    Room,
+    Samples,
+    indices,
+    kept_offsets,
+    march,
+    ray_offsets,
+    ray_steps,
+)
 from ovnerf.field.vm import VectorMatrixGrid
+from ovnerf.transfer import to_host
 
 TRANSMITTANCE_END = 1e-7
 """A ray of reconstruction ends here. The light that is left falls on the background, where density
@@ -77,35 +87,25 @@ class RadianceField(nn.Module):
         sides = self.box[1] - self.box[0]
         self.step = float(self.shape.step_ratio * (sides / (size - 1)).mean())
         self.limit = int(float(sides.norm()) / self.step) + 1
+        self.room = Room()
 
-    def march(
-        self,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None = None,
-        limit: int | None = None,
-    ) -> Samples:
-        """Samples of rays (r, 3) in occupied cells; `limit` cuts rays short (trap 12.2-3)."""
-        return march(
-            origin,
-            direction,
-            self.box,
-            self.step,
-            limit or self.limit,
-            self.shape.near,
-            self.shape.far,
-            self.occupancy,
-            jitter,
-        )
-
-    def optical_depth(self, samples: Samples) -> Tensor:
+    def optical_depth(self, point: Tensor, delta: Tensor) -> Tensor:
         """sigma x delta x distance_scale per sample (s,); density is a ReLU (method 4.1)."""
-        sigma = torch.relu(self.density.density(samples.point))
-        return sigma * samples.delta * self.shape.distance_scale
+        return torch.relu(self.density.density(point)) * delta * self.shape.distance_scale
 
-    def visible(self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None) -> Samples:
-        """Samples with density that light reaches: the others carry no weight and no gradient."""
-        return self.trace(origin, direction, jitter, None, 0.0, TRANSMITTANCE_END)[0]
+    def visible(
+        self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
+    ) -> tuple[Samples, Samples, Tensor]:
+        """Samples with density that light reaches: the others carry no weight and no gradient.
+
+        Returns:
+            them; those of weight above the threshold; and where these are among them, i64.
+        """
+        floors = 0.0, self.shape.weight_threshold
+        (seen, weight), (bright, _) = self.trace(
+            origin, direction, jitter, None, TRANSMITTANCE_END, floors
+        )
+        return seen, bright, indices(weight > floors[1], len(bright))
 
     def bright(
         self,
@@ -116,10 +116,10 @@ class RadianceField(nn.Module):
     ) -> tuple[Samples, Tensor]:
         """Samples with weight above the threshold and their weights (s,); no gradient.
 
-        w <= T, so a ray ends where T is at the threshold.
+        w <= T, so a ray ends where T is at the threshold. `limit` cuts rays short (trap 12.2-3).
         """
         threshold = self.shape.weight_threshold
-        return self.trace(origin, direction, jitter, limit, threshold, threshold)
+        return self.trace(origin, direction, jitter, limit, threshold, (threshold,))[0]
 
     @torch.no_grad()
     def trace(
@@ -128,30 +128,71 @@ class RadianceField(nn.Module):
         direction: Tensor,
         jitter: Tensor | None,
         limit: int | None,
-        faintest: float,
         last_light: float,
-    ) -> tuple[Samples, Tensor]:
-        """Samples of weight above `faintest` where more than `last_light` arrives; weights (s,)."""
+        faintest: Sequence[float],
+    ) -> list[tuple[Samples, Tensor]]:
+        """Samples of rays (r, 3) where more than `last_light` arrives, in occupied cells.
+
+        Returns:
+            for each of `faintest`, the smallest first, the samples of greater weight and their
+            weights (s,).
+        """
+        arguments = origin, direction, jitter, limit or self.limit, last_light, faintest
         if self.density.native(origin):
-            return self.trace_natively(origin, direction, jitter, limit, faintest, last_light)
-        samples = self.march(origin, direction, jitter, limit)
-        depth = self.optical_depth(samples)
-        light = transmittance(depth, samples.offset, samples.ray)
-        weight = -torch.expm1(-depth) * light
-        mask = (weight > faintest) & (light > last_light)
-        return samples.keep(mask), weight[mask]
+            return self.trace_natively(*arguments)
+        return self.trace_by_tensors(*arguments)
+
+    def trace_by_tensors(
+        self,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None,
+        limit: int,
+        last_light: float,
+        faintest: Sequence[float],
+    ) -> list[tuple[Samples, Tensor]]:
+        """`trace` by tensor operations; on CUDA it waits for the device once."""
+        shape, rays = self.shape, len(origin)
+        fits = False
+        while not fits:
+            ray, distance, delta, point, found = march(
+                origin,
+                direction,
+                self.box,
+                self.step,
+                limit,
+                shape.near,
+                shape.far,
+                self.occupancy,
+                jitter,
+                self.room.of(rays),
+            )
+            offset = ray_offsets(ray, rays)
+            depth = self.optical_depth(point, delta)
+            light = transmittance(depth, offset, ray)
+            weight = -torch.expm1(-depth) * light
+            masks = [(weight > floor) & (light > last_light) for floor in faintest]
+            offsets = [kept_offsets(mask, offset) for mask in masks]
+            host = to_host(torch.cat([*offsets, found]))
+            bounds = host[:-2].reshape(len(masks), rays + 1)
+            fits = self.room.fits(rays, *host[-2:].tolist())
+        packed = Samples(offset, ray, distance, delta, point, bounds[0])
+        return [
+            (packed.keep(mask, *ends), weight[indices(mask, int(ends[1][-1]))])
+            for mask, *ends in zip(masks, offsets, bounds, strict=True)
+        ]
 
     def trace_natively(
         self,
         origin: Tensor,
         direction: Tensor,
         jitter: Tensor | None,
-        limit: int | None,
-        faintest: float,
+        limit: int,
         last_light: float,
-    ) -> tuple[Samples, Tensor]:
+        faintest: Sequence[float],
+    ) -> list[tuple[Samples, Tensor]]:
         """`trace` by the compiled loop: the same samples."""
-        shape, grid, limit = self.shape, self.density, limit or self.limit
+        shape, grid = self.shape, self.density
         first, steps = ray_steps(
             origin, direction, self.box, self.step, limit, shape.near, shape.far, jitter
         )
@@ -169,13 +210,19 @@ class RadianceField(nn.Module):
             grid.planes,
             grid.lines,
             shape.distance_scale,
-            faintest,
+            faintest[0],
             last_light,
         )
         offset = functional.pad(count.cumsum(0), (1, 0))
         ray = torch.repeat_interleave(torch.arange(len(count)), count)
         delta = torch.full_like(distance, self.step)
-        return Samples(offset, ray, distance, delta, point), weight
+        samples = Samples(offset, ray, distance, delta, point, offset.numpy())
+        found = [(samples, weight)]
+        for floor in faintest[1:]:
+            mask = weight > floor
+            ends = kept_offsets(mask, offset)
+            found.append((samples.keep(mask, ends, ends.numpy()), weight[mask]))
+        return found
 
     def appearance_features(self, samples: Samples) -> Tensor:
         """x_i per sample (s, 27)."""
@@ -189,14 +236,12 @@ class RadianceField(nn.Module):
         Returns:
             rgb (r, 3) over a grey `background`, and the number of samples that were evaluated.
         """
-        samples = self.visible(origin, direction, jitter)
-        depth = self.optical_depth(samples)
+        samples, bright, index = self.visible(origin, direction, jitter)
+        depth = self.optical_depth(samples.point, samples.delta)
         weight = rendering_weights(depth, samples.offset, samples.ray)
         opacity = composite(weight, torch.ones_like(weight)[:, None], samples.offset, samples.ray)
-        mask = weight.detach() > self.shape.weight_threshold
-        bright, bright_weight = samples.keep(mask), weight[mask]
         rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
-        pixel = composite(bright_weight, rgb, bright.offset, bright.ray)
+        pixel = composite(weight[index], rgb, bright.offset, bright.ray)
         return pixel + (1 - opacity) * background, len(samples)
 
     @torch.no_grad()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovnerf.transfer import constant
+
 BLOCK = 16
 """Samples tested together against the coarse level."""
 COARSE = 4
@@ -69,7 +71,7 @@ class OccupancyGrid(nn.Module):
 
 def flat_cell(points: Tensor, cells: Sequence[int], table: Sequence[int], group: int = 1) -> Tensor:
     """Flat index (s,) into `table` of the cell (or group of cells) that holds each point."""
-    size = torch.tensor(tuple(cells), device=points.device)
+    size = constant(tuple(cells), points.device)
     cell = ((points + 1) * 0.5 * size).long()
     cell = torch.minimum(cell.clamp_min(0), size - 1) // group
     return (cell[:, 0] * table[1] + cell[:, 1]) * table[2] + cell[:, 2]

@@ -40,8 +40,9 @@ def sample_grid(
     count = limit or field.limit
     entry, _ = box_entry_exit(origin, direction, field.box)
     begin = entry.clamp(field.shape.near, field.shape.far)
-    shift = torch.zeros(len(origin)) if jitter is None else jitter
-    distance = begin[:, None] + (torch.arange(count) + shift[:, None]) * field.step
+    shift = torch.zeros_like(begin) if jitter is None else jitter
+    number = torch.arange(count, device=begin.device)
+    distance = begin[:, None] + (number + shift[:, None]) * field.step
     place = origin[:, None] + direction[:, None] * distance[..., None]
     point = (place - field.box[0]) * 2 / (field.box[1] - field.box[0]) - 1
     valid = point.abs().amax(-1) <= 1

@@ -12,9 +12,10 @@ from ovnerf.cameras import Ndc, pixel_rays
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.sampling import Samples
+from ovnerf.transfer import to_host
 
-TILE_RAYS = 1024
-"""Rays rendered at once: few enough that the colour head's activations stay in the cache."""
+TILE_RAYS = {"cpu": 1024, "cuda": 16384}
+"""Rays rendered at once: on CPU few enough that the colour head's activations stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -68,37 +69,48 @@ class ViewWeights:
 
     def opacity(self) -> Tensor:
         """Summed weights (r,)."""
-        ray = sample_rays(self.offset)
+        ray = sample_rays(self.offset, len(self.weight))
         return composite(self.weight, torch.ones_like(self.weight)[:, None], self.offset, ray)[:, 0]
 
     def expected_distance(self) -> Tensor:
         """Mean distance (r,), scene units; 0 where the ray meets nothing."""
-        ray = sample_rays(self.offset)
+        ray = sample_rays(self.offset, len(self.weight))
         total = composite(self.weight, self.distance[:, None], self.offset, ray)[:, 0]
         return total / self.opacity().clamp_min(1e-6)
 
     def tiles(self, box: Tensor) -> Iterator[tuple[slice, Samples, Tensor]]:
         """(rays, their samples, weights), a bounded number of rays at a time."""
         scale = 2 / (box[1] - box[0])
-        for begin in range(0, len(self.origin), TILE_RAYS):
-            rays = slice(begin, min(begin + TILE_RAYS, len(self.origin)))
-            part = slice(int(self.offset[rays.start]), int(self.offset[rays.stop]))
+        ends = to_host(self.offset)
+        for rays in tile_slices(self.origin):
+            bounds = ends[rays.start : rays.stop + 1]
+            part = slice(int(bounds[0]), int(bounds[-1]))
             offset = self.offset[rays.start : rays.stop + 1] - part.start
-            ray = sample_rays(offset)
+            ray = sample_rays(offset, part.stop - part.start)
             distance = self.distance[part]
             place = self.origin[rays][ray] + self.direction[rays][ray] * distance[:, None]
             point = (place - box[0]) * scale - 1
-            yield rays, Samples(offset, ray, distance, distance, point), self.weight[part]
+            yield (
+                rays,
+                Samples(offset, ray, distance, distance, point, bounds - part.start),
+                self.weight[part],
+            )
 
     def nbytes(self) -> int:
         """Size in memory."""
         return sum(part.numel() * part.element_size() for part in vars(self).values())
 
 
-def sample_rays(offset: Tensor) -> Tensor:
+def sample_rays(offset: Tensor, samples: int) -> Tensor:
     """Ray of each sample (s,) from offsets (r + 1,)."""
-    counts = offset.diff()
-    return torch.repeat_interleave(torch.arange(len(counts), device=offset.device), counts)
+    rays = torch.arange(len(offset) - 1, device=offset.device)
+    return torch.repeat_interleave(rays, offset.diff(), output_size=samples)
+
+
+def tile_slices(rays: Tensor) -> list[slice]:
+    """Rays (r, 3) by tiles, as many at once as suit their device."""
+    size = TILE_RAYS[rays.device.type]
+    return [slice(begin, min(begin + size, len(rays))) for begin in range(0, len(rays), size)]
 
 
 @torch.no_grad()
@@ -106,8 +118,7 @@ def view_weights(field: RadianceField, camera: Camera) -> ViewWeights:
     """March one view in evaluation mode (no jitter, full-length rays)."""
     origin, direction = camera.rays()
     counts, distances, weights = [], [], []
-    for begin in range(0, len(origin), TILE_RAYS):
-        tile = slice(begin, begin + TILE_RAYS)
+    for tile in tile_slices(origin):
         samples, weight = field.bright(origin[tile], direction[tile])
         counts.append(samples.offset.diff())
         distances.append(samples.distance)

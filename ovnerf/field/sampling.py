@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from ovnerf.field.occupancy import BLOCK, OccupancyGrid
 
@@ -19,6 +22,7 @@ class Samples:
         ray: i64 (s,). distance: f32 (s,) along the unit direction, scene units.
         delta: f32 (s,) interval lengths; 0 for the last sample of a full-length ray.
         point: f32 (s, 3) normalised to [-1, 1]^3 by the box.
+        bounds: `offset` on the host.
     """
 
     offset: Tensor
@@ -26,26 +30,61 @@ class Samples:
     distance: Tensor
     delta: Tensor
     point: Tensor
+    bounds: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ray)
 
-    def keep(self, mask: Tensor) -> Samples:
-        """The samples where `mask` (s,) holds."""
-        index = mask.nonzero()[:, 0]
-        ray = self.ray[index]
-        return Samples(
-            ray_offsets(ray, len(self.offset) - 1),
-            ray,
-            self.distance[index],
-            self.delta[index],
-            self.point[index],
+    def keep(self, mask: Tensor, offset: Tensor, bounds: NDArray[np.int64]) -> Samples:
+        """The samples where `mask` (s,) holds; `offset` and `bounds` are what theirs will be."""
+        index = indices(mask, int(bounds[-1]))
+        parts = (part[index] for part in (self.ray, self.distance, self.delta, self.point))
+        return Samples(offset, *parts, bounds)
+
+    def split(self, count: int) -> tuple[Samples, Samples]:
+        """The first `count` rays, and the others."""
+        end = int(self.bounds[count])
+        fields = self.distance, self.delta, self.point
+        first, rest = zip(*((part[:end], part[end:]) for part in fields), strict=True)
+        return (
+            Samples(self.offset[: count + 1], self.ray[:end], *first, self.bounds[: count + 1]),
+            Samples(
+                self.offset[count:] - end, self.ray[end:] - count, *rest, self.bounds[count:] - end
+            ),
         )
+
+
+@dataclass
+class Room:
+    """How many blocks and samples to make place for, by number of rays.
+
+    What a batch turns out to hold is known on the device only. Place for a quarter more than was
+    ever needed means that nobody has to ask before everything is done.
+    """
+
+    needed: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def of(self, rays: int) -> tuple[int, int]:
+        """Places for blocks and for samples of this many rays."""
+        blocks, samples = self.needed.get(rays, (4 * rays, 32 * rays))
+        return blocks + blocks // 4, samples + samples // 4
+
+    def fits(self, rays: int, blocks: int, samples: int) -> bool:
+        """Whether there was place for what turned out to be there; makes it for next time."""
+        place = self.of(rays)
+        known = self.needed.get(rays, (0, 0))
+        self.needed[rays] = max(blocks, known[0]), max(samples, known[1])
+        return blocks <= place[0] and samples <= place[1]
 
 
 def ray_offsets(ray: Tensor, rays: int) -> Tensor:
     """Where each ray's samples begin: sorted ray ids (s,) -> i64 (rays + 1,)."""
     return torch.searchsorted(ray, torch.arange(rays + 1, device=ray.device))
+
+
+def kept_offsets(mask: Tensor, offset: Tensor) -> Tensor:
+    """`offset` after samples where `mask` (s,) does not hold are dropped."""
+    return functional.pad(mask.cumsum(0), (1, 0))[offset]
 
 
 def box_entry_exit(origin: Tensor, direction: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,6 +112,11 @@ def ray_steps(
     return first, torch.where(leave < entry, torch.zeros_like(count), count).long()
 
 
+def indices(mask: Tensor, size: int) -> Tensor:
+    """Where `mask` (s,) holds, in order: i64 (min(size, s),), filled up with s. Does not wait."""
+    return mask.nonzero_static(size=min(size, len(mask)), fill_value=len(mask))[:, 0]
+
+
 @torch.no_grad()
 def march(
     origin: Tensor,
@@ -83,8 +127,9 @@ def march(
     near: float,
     far: float,
     occupancy: OccupancyGrid,
-    jitter: Tensor | None = None,
-) -> Samples:
+    jitter: Tensor | None,
+    places: tuple[int, int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Samples t_k = t0 + (k + u) step, k < limit, inside the box and in occupied cells.
 
     Args:
@@ -92,30 +137,43 @@ def march(
         box: (2, 3). step: sample spacing. limit: S, samples of a full-length ray.
         near, far: clamp the entry distance t0.
         jitter: u in [0, 1), (r,), one per ray in training; None is 0 (evaluation).
+        places: for how many blocks and samples there is place; what is beyond it is lost.
+
+    Returns:
+        ray, distance, delta and point as in `Samples`, with places that are not needed at the end,
+        of ray r and delta 0; and how many blocks and samples there are, i64 (2,).
     """
     rays = len(origin)
     first, count = ray_steps(origin, direction, box, step, limit, near, far, jitter)
     scale, shift = 2 / (box[1] - box[0]), box[0]
 
     def normalised(ray: Tensor, distance: Tensor) -> Tensor:
-        world = origin[ray] + direction[ray] * distance[:, None]
+        world = origin[ray] + direction[ray] * distance[..., None]
         return (world - shift) * scale - 1
 
-    blocks = (count + BLOCK - 1) // BLOCK
-    block_ray = torch.repeat_interleave(torch.arange(rays, device=origin.device), blocks)
-    number = torch.arange(len(block_ray), device=origin.device)
-    number = number - (blocks.cumsum(0) - blocks)[block_ray]
-    middle = first[block_ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
-    active = occupancy.lookup_block(normalised(block_ray, middle)).nonzero()[:, 0]
-    block_ray, number = block_ray[active], number[active]
+    per_ray = (limit + BLOCK - 1) // BLOCK
+    number = torch.arange(rays * per_ray, device=origin.device)
+    ray, number = number // per_ray, number % per_ray
+    middle = first[ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
+    active = occupancy.lookup_block(normalised(ray, middle)) & (number * BLOCK < count[ray])
+    block = indices(active, places[0])
 
-    sample = (number[:, None] * BLOCK + torch.arange(BLOCK, device=origin.device)).flatten()
-    ray = block_ray.repeat_interleave(BLOCK)
-    inside = (sample < count[ray]).nonzero()[:, 0]
-    sample, ray = sample[inside], ray[inside]
-    distance = first[ray] + sample * step
-    point = normalised(ray, distance)
-    hit = (occupancy.lookup(point) & (point.abs().amax(-1) <= 1)).nonzero()[:, 0]
-    ray, sample = ray[hit], sample[hit]
+    # Rows past the last block belong to a ray r of no samples.
+    count = functional.pad(count, (0, 1))
+    sample = (block % per_ray)[:, None] * BLOCK + torch.arange(BLOCK, device=origin.device)
+    ray = (block // per_ray)[:, None].expand_as(sample)
+    real = ray.clamp_max(rays - 1)
+    distance = first[real] + sample * step
+    point = normalised(real, distance)
+    hit = occupancy.lookup(point.view(-1, 3)) & (
+        (sample < count[ray]) & (point.abs().amax(-1) <= 1)
+    ).view(-1)
+    index = indices(hit, places[1])
+
+    def packed(value: Tensor, fill: int) -> Tensor:
+        return functional.pad(value.reshape(-1), (0, 1), value=fill)[index]
+
     delta = torch.where(sample == limit - 1, 0.0, step).to(distance)
-    return Samples(ray_offsets(ray, rays), ray, distance[hit], delta, point[hit])
+    point = functional.pad(point.view(-1, 3), (0, 0, 0, 1))[index]
+    found = torch.stack([active.sum(), hit.sum()])
+    return packed(ray, rays), packed(distance, 0), packed(delta, 0), point, found

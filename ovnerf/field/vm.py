@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
+from ovnerf.transfer import constant
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)
@@ -42,7 +43,7 @@ class Corners:
 
 def locate(points: Tensor, resolution: Sequence[int]) -> Corners:
     """Corner rows and weights of points (s, 3) in [-1, 1]^3."""
-    size = torch.tensor(resolution, device=points.device)
+    size = constant(tuple(resolution), points.device)
     place = ((points + 1) * 0.5 * (size - 1)).clamp_min(0)
     low = torch.minimum(place.long(), size - 2)
     part = place - low

@@ -1,4 +1,7 @@
-"""Which rays an iteration sees. Everything is a function of (seed, iteration): no state to save."""
+"""Which rays an iteration sees. Everything is a function of (seed, iteration): no state to save.
+
+Drawn on the host, whatever the device.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 ROUNDS = 4
@@ -18,7 +22,7 @@ def generator(seed: int, stream: str, iteration: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
 
 
-def permute(index: Tensor, count: int, key: int) -> Tensor:
+def permute(index: NDArray[np.int64], count: int, key: int) -> NDArray[np.int64]:
     """Entry `index` of a pseudo-random permutation of 0..count-1, without storing it.
 
     A Feistel network permutes the next even power of two; values that fall outside walk on until
@@ -30,9 +34,9 @@ def permute(index: Tensor, count: int, key: int) -> Tensor:
     half = max(1, ((count - 1).bit_length() + 1) // 2)
     mask = (1 << half) - 1
     keys = np.random.SeedSequence(key).generate_state(ROUNDS).tolist()
-    value = index.clone()
-    outside = torch.ones_like(value, dtype=torch.bool)
-    while bool(outside.any()):
+    value = index.copy()
+    outside = np.ones_like(value, dtype=bool)
+    while outside.any():
         left, right = value[outside] >> half, value[outside] & mask
         for word in keys:
             mixed = ((right ^ word) * MULTIPLIER) & 0xFFFFFFFF
@@ -57,8 +61,8 @@ class PixelBatches:
         count = self.frames * self.height * self.width
         batch = min(self.batch, count)
         epoch, place = divmod(iteration, count // batch)
-        index = torch.arange(place * batch, (place + 1) * batch)
-        pixel = permute(index, count, self.seed * 1_000_003 + epoch)
+        index = np.arange(place * batch, (place + 1) * batch)
+        pixel = torch.from_numpy(permute(index, count, self.seed * 1_000_003 + epoch))
         frame, rest = pixel // (self.height * self.width), pixel % (self.height * self.width)
         return frame, rest // self.width, rest % self.width
 
@@ -84,11 +88,13 @@ class CropBatches:
         place = torch.arange(iteration * self.crops, (iteration + 1) * self.crops)
         epochs = (place // self.frames).tolist()
         orders = {
-            epoch: torch.randperm(self.frames, generator=generator(self.seed, "order", epoch))
+            epoch: torch.randperm(
+                self.frames, generator=generator(self.seed, "order", epoch)
+            ).tolist()
             for epoch in set(epochs)
         }
         slots = (place % self.frames).tolist()
-        drawn = [int(orders[epoch][slot]) for epoch, slot in zip(epochs, slots, strict=True)]
+        drawn = [orders[epoch][slot] for epoch, slot in zip(epochs, slots, strict=True)]
         frame = torch.tensor(drawn, dtype=torch.long)
         draw = torch.rand(2, self.crops, generator=generator(self.seed, "offset", iteration))
         room = torch.tensor([self.height - self.side, self.width - self.side]) // self.grid + 1

@@ -24,6 +24,7 @@ from ovnerf.training.checkpoint import (
     use_deterministic_seed,
 )
 from ovnerf.training.data import Photos
+from ovnerf.transfer import to_device
 
 FIRST_OCCUPANCY = 400
 """The occupancy is not trusted before this iteration, however short the run."""
@@ -91,10 +92,11 @@ class Reconstruction:
             past = (self.iteration - self.restarted) / self.settings.iterations
             group["lr"] = group["initial"] * decay**past
         draw = generator(self.settings.seed, "reconstruct", self.iteration)
-        pixels = [part.to(self.device) for part in self.batches.at(self.iteration)]
+        pixels = [to_device(part, self.device) for part in self.batches.at(self.iteration)]
         origin, direction = self.photos.rays(*pixels)
-        jitter = torch.rand(len(origin), generator=draw).to(self.device)
-        white = self.settings.random_background and bool(torch.rand((), generator=draw) < 0.5)
+        jitter = to_device(torch.rand(len(origin), generator=draw), self.device)
+        coin = torch.rand((), generator=draw).numpy()
+        white = self.settings.random_background and coin < 0.5
         rgb, samples = self.field.render_colour(origin, direction, jitter, float(white))
         loss = (rgb.clamp(0, 1) - self.photos.colours(*pixels)).square().mean()
         self.optimiser.zero_grad()

@@ -37,6 +37,7 @@ from ovnerf.training.checkpoint import (
 from ovnerf.training.data import Photos
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
+from ovnerf.transfer import to_device
 
 CELL = 8
 """Pixels per side of a DINO token, and of a crop's averaged ray."""
@@ -134,12 +135,8 @@ def crop_rays(
 
     Averaged before the warp of a forward-facing scene (as shipped: after it).
     """
-    crops = torch.stack(
-        [
-            directions[top : top + side, left : left + side]
-            for top, left in zip(row.tolist(), column.tolist(), strict=True)
-        ]
-    )
+    span = torch.arange(side, device=row.device)
+    crops = directions[row[:, None, None] + span[:, None], column[:, None, None] + span]
     local = functional.avg_pool2d(crops.permute(0, 3, 1, 2), CELL).flatten(2).transpose(1, 2)
     pose = photos.pose[frame]
     direction = local @ pose[:, :3, :3].transpose(1, 2)
@@ -243,7 +240,7 @@ class SemanticTraining:
             empty = torch.zeros(0, 3, device=device)
             return empty, empty, torch.zeros(0, dtype=torch.long, device=device)
         batches = PixelBatches(*self.novel_label.shape, self.settings.batch_rays, self.seed + 1)
-        view, row, column = (part.to(device) for part in batches.at(self.iteration))
+        view, row, column = (to_device(part, device) for part in batches.at(self.iteration))
         poses = torch.stack([camera.pose for _, camera, _ in self.pseudo_labels.novel])
         photos = self.data.photos
         rays = pixel_rays(poses[view], photos.intrinsics, column, row, photos.ndc)
@@ -252,10 +249,10 @@ class SemanticTraining:
     def losses(self) -> dict[str, Tensor]:
         """Weighted losses of this iteration (method 8)."""
         data, settings, device = self.data, self.settings, self.data.photos.pose.device
-        slot, row, column = (part.to(device) for part in self.pixels.at(self.iteration))
+        slot, row, column = (to_device(part, device) for part in self.pixels.at(self.iteration))
         position = data.labelled[slot]
         origin, direction = data.photos.rays(position, row, column)
-        crop = tuple(part.to(device) for part in self.crops.at(self.iteration))
+        crop = tuple(to_device(part, device) for part in self.crops.at(self.iteration))
         crop_origin, crop_direction = (
             crop_rays(data.photos, self.directions, *crop, self.crops.side)
             if settings.dino.crops
@@ -268,10 +265,13 @@ class SemanticTraining:
             torch.cat([origin, crop_origin, novel_origin]),
             torch.cat([direction, crop_direction, novel_direction]),
         )
-        (front, front_weight), rest = split_rays(samples, weight, count)
+        front, back = samples.split(count)
+        front_weight, back_weight = weight.split([len(front), len(back)])
         feature, ray = self.feature_rays(front, front_weight)
         with torch.set_grad_enabled(self.joint):
-            crop_ray, novel_ray = self.field.rays(*rest).split([crop_count, len(novel_origin)])
+            crop_ray, novel_ray = self.field.rays(back, back_weight).split(
+                [crop_count, len(novel_origin)]
+            )
 
         matrix = self.field.clip.matrix()
         label = self.label[slot, row, column].long()
@@ -304,7 +304,7 @@ class SemanticTraining:
     def march(self, origin: Tensor, direction: Tensor) -> tuple[Samples, Tensor]:
         """Jittered samples above the weight threshold and their weights; no autograd."""
         draw = generator(self.seed, "jitter", self.iteration)
-        jitter = torch.rand(len(origin), generator=draw).to(origin.device)
+        jitter = to_device(torch.rand(len(origin), generator=draw), origin.device)
         short = self.settings.ray_length == "as_shipped"
         limit = self.data.initial_samples if short else None
         return self.field.radiance.bright(origin, direction, jitter, limit)
@@ -359,25 +359,3 @@ class SemanticTraining:
         self.label = tensors["label"].to(self.label)
         self.novel_label = tensors["novel_label"].to(self.label)
         return True
-
-
-def split_rays(
-    samples: Samples, weight: Tensor, count: int
-) -> tuple[tuple[Samples, Tensor], tuple[Samples, Tensor]]:
-    """Samples and weights of the first `count` rays, and of the others."""
-    end = int(samples.offset[count])
-    first = Samples(
-        samples.offset[: count + 1],
-        samples.ray[:end],
-        samples.distance[:end],
-        samples.delta[:end],
-        samples.point[:end],
-    )
-    rest = Samples(
-        samples.offset[count:] - end,
-        samples.ray[end:] - count,
-        samples.distance[end:],
-        samples.delta[end:],
-        samples.point[end:],
-    )
-    return (first, weight[:end]), (rest, weight[end:])

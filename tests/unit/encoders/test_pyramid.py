@@ -150,7 +150,7 @@ def test_lookup_of_shuffled_pixels_and_of_a_subset_of_frames(tmp_path):
     found = whole.means(frame, column, row)
     assert torch.equal(found, part.means(frame, column, row))
     assert torch.equal(found.flip(0), whole.means(frame.flip(0), column.flip(0), row.flip(0)))
-    with pytest.raises(ValueError, match="not loaded"):
+    with pytest.raises(RuntimeError, match="not loaded"):
         part.means(torch.tensor([0]), column[:1], row[:1])
     with pytest.raises(UserError, match=r"no features of frames \[1\]"):
         PyramidFeatures(group, frames=[1, 2])

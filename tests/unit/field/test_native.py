@@ -40,7 +40,10 @@ def test_visible_samples_equal_tensors(monkeypatch):
     field = with_holes(radiance_field())
     batch = rays(300)
     fast, slow = field.visible(*batch), by_tensors(monkeypatch, lambda: field.visible(*batch))
-    assert torch.equal(fast.offset, slow.offset) and torch.equal(fast.point, slow.point)
+    for one, other in zip(fast[:2], slow[:2], strict=True):
+        assert torch.equal(one.offset, other.offset) and torch.equal(one.point, other.point)
+    assert torch.equal(fast[0].point[fast[2]], fast[1].point)
+    assert torch.equal(fast[2], slow[2]) and 0 < len(fast[2]) < len(fast[0])
 
 
 def test_colour_gradients_equal_tensors(monkeypatch):

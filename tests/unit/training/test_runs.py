@@ -7,9 +7,11 @@ import pytest
 import torch
 import zarr
 from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, TrainSemantics
 from ovnerf.errors import UserError
+from ovnerf.field import field
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
 from ovnerf.splits import frame_indices
@@ -166,6 +168,68 @@ def test_reconstruction_learns(stores):
     log = (stores / "radiance" / "train.csv").read_text().splitlines()
     loss = [float(line.split(",")[1]) for line in log[1:]]
     assert np.mean(loss[-4:]) < 0.5 * np.mean(loss[:4])
+
+
+class Waits(TorchDispatchMode):
+    """Counts operations that would wait for a device: those whose result's size is in the data."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+        name = call.overloadpacket.__name__
+        places = args[1] if name in ("index", "index_put", "index_put_") else []
+        by_mask = any(place is not None and place.dtype == torch.bool for place in places)
+        sized = name == "repeat_interleave" and (kwargs or {}).get("output_size") is not None
+        asks = "_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2"
+        if by_mask or name in asks or (name == "repeat_interleave" and not sized):
+            self.seen.append(name)
+        return call(*args, **(kwargs or {}))
+
+
+def waits(monkeypatch, step):
+    """What one `step` waits for by tensor operations, and how often it asks the device."""
+    monkeypatch.setenv("OVNERF_NATIVE", "0")
+    step()  # makes place for the batch
+    asked = []
+    monkeypatch.setattr(field, "to_host", lambda tensor: asked.append(1) or tensor.numpy())
+    with Waits() as found:
+        step()
+    return found.seen, len(asked)
+
+
+def test_waits_are_seen():
+    with Waits() as found:
+        one = torch.arange(3.0)
+        one[one > 1], one.nonzero(), one.sum().item()
+        torch.repeat_interleave(torch.arange(2), torch.tensor([1, 2]))
+        torch.repeat_interleave(torch.arange(2), torch.tensor([1, 2]), output_size=3)
+    assert found.seen == ["index", "nonzero", "_local_scalar_dense", "repeat_interleave"]
+
+
+@pytest.mark.parametrize("stage", ["a", "b", "c"])
+def test_a_semantic_step_waits_once(monkeypatch, stores, stage):
+    paths = assemble.SemanticInputs(**inputs(stores))
+    run = assemble.assemble_training(paths, SEMANTICS.model_copy(update={"iterations": 1000}), 0)
+    start = {"a": 0, "b": run.joint_start, "c": run.cse_start}[stage]
+    if stage == "c":
+        run.pseudo_labels = assemble.assemble_pseudo_labels(
+            run, paths, stores / "regions.zarr", halves
+        )
+        run.iteration = start
+        run.refresh_labels()
+    run.iteration = start + 4  # nothing is logged in the next two
+    run.new_optimiser()
+    assert waits(monkeypatch, run.step) == ([], 1)
+
+
+def test_a_reconstruction_step_waits_once(monkeypatch, stores):
+    frames = open_store(stores / "frames.zarr", "frames")
+    photos = load_photos(frames, frame_indices(frames, "train"))
+    settings = RECONSTRUCT.model_copy(update={"iterations": 10_000})
+    run = Reconstruction(photos, scene_box(frames), settings, torch.device("cpu"))
+    assert waits(monkeypatch, run.step) == ([], 1)
 
 
 @pytest.mark.parametrize("cut", [3, 9])

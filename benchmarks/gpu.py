@@ -1,0 +1,143 @@
+"""`python -m benchmarks.gpu` (`make gpu-check`): CUDA gives the same, without waits; how fast.
+
+Exit code 1 where CUDA and CPU differ by more than the parity that the tests ask for. Waiting for
+the device anywhere but in `to_host` raises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from benchmarks.cases import FULL, QUICK, Sizes, fast_iteration, shipped_iteration, stage_run
+from benchmarks.measure import seconds
+from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
+from ovnerf.field import field as tracing
+from ovnerf.field.rendering import render_labels, view_weights
+from ovnerf.stores import VOID
+from ovnerf.training.semantics import SemanticTraining
+from ovnerf.transfer import to_host
+
+PARITY = 1e-3
+LABELS = 1e-3
+
+
+@contextmanager
+def only_one_wait(device: str) -> Iterator[None]:
+    """Every wait raises, but those of `to_host`."""
+
+    def waited(tensor: Tensor) -> Any:
+        torch.cuda.set_sync_debug_mode("default")
+        host = to_host(tensor)
+        torch.cuda.set_sync_debug_mode("error")
+        return host
+
+    if device != "cuda":
+        yield
+        return
+    with mock.patch.object(tracing, "to_host", waited):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def finished(work: Callable[[], Any], device: str) -> float:
+    """Seconds until the device has done `work`."""
+
+    def whole() -> None:
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return seconds(whole)
+
+
+def slopes(run: SemanticTraining) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Losses of the next iteration and their gradients, on the host."""
+    losses = run.losses()
+    run.optimiser.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    groups = run.optimiser.param_groups
+    gradients = [part.grad for group in groups for part in group["params"] if part.grad is not None]
+    named = {name: loss.detach().cpu() for name, loss in losses.items()}
+    return named, [gradient.cpu() for gradient in gradients]
+
+
+def check_stage(name: str, sizes: Sizes, device: str) -> bool:
+    """One line of the table: largest differences to CPU, seconds of both paths."""
+    host, run = stage_run(name, sizes), stage_run(name, sizes, device=device)
+    (wanted, wanted_slopes), (found, found_slopes) = slopes(host), slopes(run)
+    loss_gap = max(
+        float((found[key] - wanted[key]).abs() / wanted[key].abs().clamp_min(1e-12))
+        for key in wanted
+    )
+    slope_gap = max(
+        float((one - other).norm() / other.norm().clamp_min(1e-20))
+        for one, other in zip(found_slopes, wanted_slopes, strict=True)
+    )
+    with only_one_wait(device):
+        fast_iteration(run)
+    fast = statistics.median(finished(lambda: fast_iteration(run), device) for _ in range(10))
+    slow = sum(
+        times * min(finished(part, device) for _ in range(2))
+        for part, times in shipped_iteration(run, sizes)
+    )
+    print(
+        f"| stage_{name} | {loss_gap:.1e} | {slope_gap:.1e} | {slow:.4g} | {fast:.4g} "
+        f"| {slow / fast:.3g} |",
+        flush=True,
+    )
+    return max(loss_gap, slope_gap) <= PARITY
+
+
+def check_labels(sizes: Sizes, device: str) -> bool:
+    """A whole label map: share of pixels that differ from CPU's, and its seconds."""
+    field, text = bench_semantics(bench_field(sizes.edge)), bench_text()
+    camera = bench_camera(1, sizes.height, sizes.width)
+
+    def render(place: str) -> Tensor:
+        there = replace(camera, pose=camera.pose.to(place), intrinsics=camera.intrinsics.to(place))
+        view = view_weights(field.to(place).radiance, there)
+        return render_labels(field, view, text.to(place), VOID)
+
+    wanted, found = render("cpu"), render(device).cpu()
+    differ = float((wanted != found).float().mean())
+    fast = statistics.median(finished(lambda: render(device), device) for _ in range(3))
+    print(f"label_view: {differ:.2%} of the pixels differ from CPU's, {fast:.4g} s on {device}")
+    return differ <= LABELS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Every check; 0 when all hold."""
+    parser = argparse.ArgumentParser(prog="benchmarks.gpu", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    options = parser.parse_args(arguments)
+    if not torch.cuda.is_available():
+        print("error: found no CUDA device; gpu-check needs one", file=sys.stderr)
+        return 2
+    return check(QUICK if options.quick else FULL, "cuda")
+
+
+def check(sizes: Sizes, device: str) -> int:
+    """Every check on a device; 0 when all hold."""
+    print("| case | loss difference | gradient difference | reference s | fast s | ratio |")
+    print("|---|---|---|---|---|---|")
+    passed = [check_stage(name, sizes, device) for name in "abc"]
+    passed.append(check_labels(sizes, device))
+    print("passed" if all(passed) else "FAILED: a difference is over its limit")
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""CUDA without a device: torch's fake tensors know where every tensor would be, and hold no values.
+
+An operation that mixes devices fails here as it would there, and so does one that asks for a value:
+what is left is `to_host`, which is answered by made-up counts. Backward passes need a real device
+(`make gpu-check`).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from benchmarks import cases
+from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
+from ovnerf.field import field as tracing
+from ovnerf.field import rendering
+from ovnerf.training import semantics
+
+TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
+PER_RAY = 3
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Pretends that there is CUDA until the test is over."""
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    monkeypatch.setattr(semantics, "to_device", lambda tensor, place: tensor.to(place))
+    monkeypatch.setattr(tracing, "to_host", lambda tensor: counts(tensor, 1))
+    monkeypatch.setattr(rendering, "to_host", lambda tensor: np.arange(len(tensor)) * PER_RAY)
+    yield torch.device("cuda")
+    torch.__future__.set_overwrite_module_params_on_conversion(before)
+
+
+def counts(tensor, sets):
+    """What `trace` asks for: offsets of `sets` sets of samples, and that the place is enough."""
+    ends = np.arange((len(tensor) - 2) // sets) * PER_RAY
+    return np.concatenate([ends] * sets + [[0, 0]])
+
+
+def pretend():
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def test_mixed_devices_and_questions_are_seen(device):
+    with pretend():
+        there = torch.zeros(2, device=device)
+        with pytest.raises(RuntimeError, match="same device"):
+            there + torch.zeros(2)
+        with pytest.raises(Exception, match="_local_scalar_dense"):
+            there.sum().item()
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_losses(monkeypatch, device, name):
+    run = cases.stage_run(name, TINY)
+    drawn, crops = run.pixels.at(run.iteration), run.crops.at(run.iteration)
+    monkeypatch.setattr(type(run.pixels), "at", lambda *_: drawn)
+    monkeypatch.setattr(type(run.crops), "at", lambda *_: crops)
+    data = run.data
+    with pretend():
+        run.field = run.field.to(device)
+        run.data = replace(
+            data,
+            photos=data.photos.to(device),
+            labelled=data.labelled.to(device),
+            frame_ids=data.frame_ids.to(device),
+            label=data.label.to(device),
+            pyramid=cases.FixedPyramid(data.pyramid.features.to(device)),
+            tokens=replace(data.tokens, token=data.tokens.token.to(device)),
+            text=data.text.to(device),
+        )
+        run.directions = run.directions.to(device)
+        run.label, run.novel_label = run.data.label, run.novel_label.to(device)
+        run.pseudo_labels.novel = [("novel", run.data.photos.camera(slot), None) for slot in (0, 1)]
+        losses = run.losses()
+    assert len(losses) == {"a": 4, "b": 5, "c": 6}[name]
+    assert {loss.device.type for loss in losses.values()} == {"cuda"}
+
+
+def test_views(device):
+    field, camera = bench_semantics(bench_field(32)), bench_camera(1, 96, 128)
+    with pretend():
+        field = field.to(device)
+        there = replace(
+            camera, pose=camera.pose.to(device), intrinsics=camera.intrinsics.to(device)
+        )
+        view = rendering.view_weights(field.radiance, there)
+        label = rendering.render_labels(field, view, bench_text().to(device), 9)
+        rgb = rendering.render_rgb(field.radiance, view)
+        assert there.distance(view).device.type == label.device.type == rgb.device.type == "cuda"
+    assert label.shape == (96 * 128,) and rgb.shape == (96 * 128, 3)
+
+
+def test_reconstruction(monkeypatch, device):
+    monkeypatch.setattr(tracing, "to_host", lambda tensor: counts(tensor, 2))
+    field, (origin, direction) = bench_field(32), bench_camera(1, 96, 128).rays()
+    with pretend():
+        rays = origin[:200].to(device), direction[:200].to(device)
+        rgb, _ = field.to(device).render_colour(*rays, None, 1.0)
+    assert rgb.device.type == "cuda" and rgb.shape == (200, 3)

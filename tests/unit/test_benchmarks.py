@@ -1,0 +1,61 @@
+"""The benchmarks at toy size: they run, and both paths agree there too."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from benchmarks import __main__ as table
+from benchmarks import cases, gpu
+
+TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
+
+
+@pytest.mark.parametrize(
+    "case", [cases.label_view, cases.rgb_view, cases.fda, cases.rsr, cases.feat_target]
+)
+def test_cases_agree_with_the_reference(case):
+    result = case(TINY)
+    # feat_target's reference is held in half precision.
+    assert result.max_abs_diff < (2e-3 if case is cases.feat_target else 1e-4)
+    assert result.max_grad_rel_diff < 1e-3
+    assert result.fast_s > 0 and result.ratio == result.reference_s / result.fast_s
+
+
+def test_stages_agree_with_the_reference():
+    result = cases.stage("c", TINY)
+    assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
+
+
+def test_reconstruction_agrees_with_the_reference():
+    result = cases.reconstruct(32, TINY)
+    assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
+
+
+def test_tables_are_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(table, "QUICK", TINY)
+    monkeypatch.setattr(
+        "sys.argv", ["benchmarks", "--quick", "--only", "rsr", "--out", f"{tmp_path}"]
+    )
+    threads = torch.get_num_threads()
+    table.main()
+    torch.set_num_threads(threads)
+    (row,) = json.loads((tmp_path / "bench.json").read_text())
+    assert row["case"] == "rsr" and row["fast_s"] > 0
+    assert "| rsr | 128x96, 150 masks |" in (tmp_path / "bench.md").read_text()
+    assert "| rsr |" in capsys.readouterr().out
+
+
+def test_the_gpu_check_by_cpu(capsys):
+    """Every part of it but the device."""
+    assert gpu.check(TINY, "cpu") == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"stage_(.) \| 0.0e\+00 \| 0.0e\+00", said) == ["a", "b", "c"]
+    assert "label_view: 0.00%" in said and said.endswith("passed\n")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_the_gpu_check_wants_a_device(capsys):
+    assert gpu.main([]) == 2
+    assert "no CUDA device" in capsys.readouterr().err
