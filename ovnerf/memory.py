@@ -147,7 +147,7 @@ def train_trunk(options: Mapping[str, Any]) -> Parts:
     rays = 2 * settings.batch_rays + settings.dino.crops * crop
     return {
         "photos": photos_bytes(frames),
-        "labels": 16 * frames.count * frames.pixels,
+        "labels": 8 * frames.count * frames.pixels,
         "clip": 4 * prod(array_shape(options["clip"], "embedding")),
         "dino": 3 * prod(array_shape(options["dino"], "token")),
         "grids": GRID_COPIES * field,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,7 @@ from ovnerf import cli, memory
 from ovnerf.config import CacheClip, CacheDino, OpenClip, ProposeRegions, Reconstruct, RenderViews
 from ovnerf.config import TrainSemantics as Semantics
 from ovnerf.errors import UserError
+from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.stores import write_store
 
 MB = 2**20
@@ -25,13 +27,18 @@ def shaped(store: Path, **shapes: tuple[int, ...]) -> Path:
     return store
 
 
+def weights(path: Path, size_mb: int) -> str:
+    """An empty file of a size that takes no room on the disk."""
+    path.touch()
+    os.truncate(path, size_mb * MB)
+    return str(path)
+
+
 @pytest.fixture
 def options(tmp_path: Path) -> dict:
     """900 frames of 640x480, 3000 CLIP windows of 512 numbers, and a field of 100 MB."""
     (tmp_path / "radiance").mkdir()
-    field = tmp_path / "radiance/field.safetensors"
-    field.touch()
-    os.truncate(field, 100 * MB)
+    weights(tmp_path / "radiance/field.safetensors", 100)
     return {
         "frames": shaped(tmp_path / "frames.zarr", rgb=(900, 480, 640, 3)),
         "clip": shaped(tmp_path / "clip.zarr", embedding=(720, 3000, 512), text_ensemble=(51, 512)),
@@ -96,6 +103,31 @@ def test_every_formula_gives_a_sum_in_reach_of_a_workstation(options: dict) -> N
     for stage, chosen in settings.items():
         total = sum(parts(stage, options, chosen, region_settings=ProposeRegions()).values()) / MB
         assert 1000 < total < 40_000, (stage, total)
+
+
+def test_rules_ask_for_what_the_papers_scenes_need(options: dict, tmp_path: Path) -> None:
+    """300 frames of 640x480 with the largest networks: no stage is refused in its own job."""
+    paper = tmp_path / "paper"
+    options["frames"] = shaped(paper / "frames", rgb=(300, 480, 640, 3))
+    options["clip"] = shaped(paper / "clip", embedding=(270, 3205, 512), text_ensemble=(101, 512))
+    options["dino"] = shaped(paper / "dino", token=(270, 60, 80, 768))
+    sam = ProposeRegions(architecture="vit_h", weights=weights(tmp_path / "sam", 2450))
+    clip = OpenClip(kind="openclip", model="x", weights=weights(tmp_path / "clip", 600))
+    settings = {
+        "propose_regions": sam,
+        "cache_clip": CacheClip(encoder=clip),
+        "cache_dino": CacheDino(weights=weights(tmp_path / "dino", 330)),
+        "rank_regions": None,
+        "reconstruct": Reconstruct(),
+        "train_trunk": Semantics(),
+        "train_semantics": Semantics(),
+        "render_views": RenderViews(),
+    }
+    rules = "".join(path.read_text() for path in (REPOSITORY_ROOT / "workflow/rules").glob("*.smk"))
+    asked = dict(re.findall(r"^rule (\w+):.*?mem_mb=growing\((\d+)\)", rules, re.S | re.M))
+    for stage, chosen in settings.items():
+        total = sum(parts(stage, options, chosen, region_settings=sam).values()) / MB
+        assert total < int(asked[stage]) < 4 * total, stage
 
 
 def test_small_stages_and_missing_inputs_are_not_judged(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ rule train_trunk:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(12000),
+        mem_mb=growing(14000),
         runtime=growing(720),
         gpu=GPU,
     params:
@@ -80,7 +80,7 @@ rule train_semantics:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(12000),
+        mem_mb=growing(30000),
         runtime=growing(720),
         gpu=GPU,
     params:

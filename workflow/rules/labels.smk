@@ -16,7 +16,7 @@ rule rank_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
+        mem_mb=growing(4000),
         runtime=growing(60),
     params:
         settings=setting("rank_regions"),

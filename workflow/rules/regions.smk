@@ -16,7 +16,7 @@ rule propose_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(12000),
+        mem_mb=growing(14000),
         runtime=growing(720),
         gpu=GPU,
     params:
