@@ -14,7 +14,7 @@ demo: .venv/.installed
 	.venv/bin/python workflow/scripts/seconds_per_rule.py results/benchmarks
 
 test: .venv/.installed-test
-	.venv/bin/python -m pytest -n 2 --dist loadgroup
+	.venv/bin/python -m pytest -n 2 --no-loadscope-reorder
 
 # Minutes; BENCH="--quick" for one, BENCH="--only stage" for some cases.
 bench: .venv/.installed

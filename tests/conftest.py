@@ -1,18 +1,25 @@
-"""How `make test` spreads tests over its two workers (pytest-xdist)."""
+"""How `make test` spreads tests over its workers (pytest-xdist)."""
 
 from __future__ import annotations
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+WORKFLOW = "tests/workflow"
 
 
-@pytest.hookimpl(tryfirst=True)
+class Together(LoadScopeScheduling):
+    """A module's tests share a worker, and all of `tests/workflow` does: they read one run."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WORKFLOW if nodeid.startswith(WORKFLOW) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    """See `Together`; whatever `--dist` says."""
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A module's tests share a worker, and so do all that read the workflow's one finished run.
-
-    The long ones begin: what is left at the end is small, and no worker waits for another.
-    """
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        shared = "finished" if "finished" in fixtures else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(shared))
+    """The long ones first: what is left at the end is small, and no worker waits for another."""
     items.sort(key=lambda item: "tests/unit" in item.nodeid)
