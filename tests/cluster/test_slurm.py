@@ -123,7 +123,7 @@ def test_a_cancelled_job_is_submitted_again_with_twice_of_everything(run: Watche
         for job, seen in run.seen.items()
         if seen["rule"] == first["rule"] and job != run.cancelled
     )
-    assert (first["memory"], second["memory"]) == ("12000M", "24000M")
+    assert (first["memory"], second["memory"]) == ("30000M", "60000M")
     assert (first["limit"], second["limit"]) == ("12:00:00", "1-00:00:00")
 
 
