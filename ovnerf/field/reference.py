@@ -42,9 +42,10 @@ def sample_grid(
     begin = entry.clamp(field.shape.near, field.shape.far)
     shift = torch.zeros_like(begin) if jitter is None else jitter
     number = torch.arange(count, device=begin.device)
-    distance = begin[:, None] + (number + shift[:, None]) * field.step
+    # In the fast path's order of operations: both look at the same positions, to the last bit.
+    distance = (begin + shift * field.step)[:, None] + number * field.step
     place = origin[:, None] + direction[:, None] * distance[..., None]
-    point = (place - field.box[0]) * 2 / (field.box[1] - field.box[0]) - 1
+    point = (place - field.box[0]) * (2 / (field.box[1] - field.box[0])) - 1
     valid = point.abs().amax(-1) <= 1
     flat = point.view(-1, 3)
     occupied = field.occupancy.lookup(flat).view(valid.shape)
