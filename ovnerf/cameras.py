@@ -12,38 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
-"""Signs of the camera axes' columns: OpenGL is x right, y up, z back."""
 FARTHEST = 1e4
 """What warped coordinates hold at infinity is taken to be this many near planes away."""
-
-
-def opengl_to_opencv(pose: Tensor) -> Tensor:
-    """Camera-to-world (..., 4, 4) with OpenGL camera axes -> the same camera with OpenCV axes."""
-    flip = torch.diag(torch.tensor([*OPENGL_TO_OPENCV, 1.0], dtype=pose.dtype))
-    return pose @ flip
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """World (metres) -> scene (the field's units): scene = scale * (world - centre)."""
-
-    scale: float
-    centre: tuple[float, float, float]
-
-    def poses(self, pose: Tensor) -> Tensor:
-        """Camera-to-world (n, 4, 4) in metres -> camera-to-scene; rotations stay orthonormal."""
-        moved = pose.clone()
-        moved[:, :3, 3] = self.scale * (pose[:, :3, 3] - torch.tensor(self.centre).to(pose))
-        return moved
-
-    def points(self, world: Tensor) -> Tensor:
-        """World points (..., 3) in metres -> scene units."""
-        return self.scale * (world - torch.tensor(self.centre).to(world))
-
-    def inverse_points(self, scene: Tensor) -> Tensor:
-        """Scene points (..., 3) -> world, metres."""
-        return scene / self.scale + torch.tensor(self.centre).to(scene)
 
 
 @dataclass(frozen=True)

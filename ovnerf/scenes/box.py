@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ovnerf.cameras import Similarity
+from ovnerf.similarity import Similarity
 
 HALF_SIDE = 1.5
 """Longest half side of the box in scene units."""

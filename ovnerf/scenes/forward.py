@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ovnerf.cameras import Similarity
 from ovnerf.errors import UserError
 from ovnerf.scenes.box import Box
 from ovnerf.scenes.frames import READERS, Frames
 from ovnerf.scenes.layouts import Listing
+from ovnerf.similarity import Similarity
 from ovnerf.splits import TRAIN, in_split
 
 NEAR_SHARE = 0.75

@@ -17,9 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
-from ovnerf.cameras import opengl_to_opencv
 from ovnerf.errors import UserError
 from ovnerf.scenes.colmap import VOID_IDS, classes
 from ovnerf.scenes.files import checked_camera, pose_matrix, read_json, read_rgb
@@ -28,6 +26,8 @@ from ovnerf.scenes.lens import Lens
 
 __all__ = ["VOID_IDS", "classes", "intrinsics", "photos", "poses"]
 
+OPENGL_TO_OPENCV = (1.0, -1.0, -1.0, 1.0)
+"""Signs of a pose's columns: OpenGL's camera axes are x right, y up, z back."""
 MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 BENT = ("k1", "k2", "p1", "p2", "k3")
 
@@ -48,7 +48,7 @@ def poses(listing: Listing) -> np.ndarray:
         except (KeyError, ValueError, TypeError):
             raise UserError(f"{where}: no transform_matrix of numbers, expected 4x4") from None
         found.append(pose_matrix(values, where))
-    return opengl_to_opencv(torch.from_numpy(np.stack(found))).numpy()
+    return np.stack(found) * OPENGL_TO_OPENCV
 
 
 def lens(listing: Listing, width: int, height: int) -> Lens:

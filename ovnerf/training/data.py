@@ -8,8 +8,9 @@ import torch
 import zarr
 from torch import Tensor
 
-from ovnerf.cameras import Ndc, Similarity, pixel_rays
+from ovnerf.cameras import Ndc, pixel_rays
 from ovnerf.field.rendering import Camera
+from ovnerf.similarity import Similarity
 from ovnerf.stores import read
 
 
@@ -64,7 +65,7 @@ def scene_box(store: zarr.Group) -> Tensor:
 
 def load_photos(store: zarr.Group, frames: list[int]) -> Photos:
     """The given frames, in the given order."""
-    pose = similarity(store).poses(torch.from_numpy(read(store, "pose")[frames]))
+    pose = torch.from_numpy(similarity(store).poses(read(store, "pose")[frames]))
     rgb = torch.from_numpy(read(store, "rgb", frames))
     intrinsics = torch.from_numpy(read(store, "intrinsics")).float()
     warped = store.attrs.get("space") == "ndc"
