@@ -1,11 +1,15 @@
-"""How `make test` spreads tests over its workers (pytest-xdist)."""
+"""How `make test` spreads tests over its workers (pytest-xdist); no test is a race against time."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 WORKFLOW = "tests/workflow"
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 class Together(LoadScopeScheduling):

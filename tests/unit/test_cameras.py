@@ -45,7 +45,7 @@ def test_a_camera_at_the_origin_sees_the_unit_square():
 number = st.floats(-1, 1, allow_subnormal=False)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.tuples(*[number] * 6), st.floats(1.05, 50))
 def test_points_of_a_ray_lie_on_the_warped_ray_in_the_same_order(values, depth):
     values = torch.tensor(values, dtype=torch.float64)

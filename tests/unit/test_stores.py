@@ -36,9 +36,7 @@ def test_what_is_written_is_read_back_with_its_attributes(tmp_path: Path) -> Non
     stores.verify(group)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["u1", "u2", "i8", "f2", "f4", "f8", "?"]).flatmap(
         lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=3, min_side=0, max_side=4))

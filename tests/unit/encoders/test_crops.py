@@ -29,7 +29,7 @@ def test_weights_by_hand():
 
 @pytest.mark.parametrize("crop", [True, False])
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_any_windows_match_pillow(mode, crop, data):
     boxes = []

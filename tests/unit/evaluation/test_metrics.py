@@ -83,7 +83,7 @@ maps = st.integers(2, 6).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(maps)
 def test_agrees_with_scikit_learn_and_torchmetrics(case):
     classes, pairs = case
@@ -105,7 +105,7 @@ def test_agrees_with_scikit_learn_and_torchmetrics(case):
     assert np.allclose(class_iou(matrix)[present], per_class.numpy()[present])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(maps, st.integers(1, 5))
 def test_matrices_add_up(case, cut):
     classes, pairs = case
@@ -148,7 +148,7 @@ def test_multi_label_by_hand():
     assert multi_label_scores(belongs, labels(0, 1, 2, VOID)[None]) == pytest.approx((0.25, 0.25))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_multi_label_against_scikit_learn(classes, seed):
     random = np.random.default_rng(seed)
