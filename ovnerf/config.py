@@ -249,8 +249,6 @@ class Reconstruct(Strict):
     """Composite over white for half of the batches (trap 12.2-21)."""
     near_scene: float = 0.05
     """Rays begin this far from the camera, in scene units."""
-    checkpoint_minutes: float = 5.0
-    """Minutes between checkpoints of a running job; not a part of the result."""
     seed: int = 20211202
     """Seed of initial values and ray batches."""
 
@@ -352,8 +350,6 @@ class TrainSemantics(Strict):
     """Learning rates fall to this factor over the run."""
     dino: Dino = Dino()
     cse: Cse = Cse()
-    checkpoint_minutes: float = 5.0
-    """Minutes between checkpoints of a running job; not a part of the result."""
 
 
 class RenderViews(Strict):
@@ -392,6 +388,8 @@ class Config(Strict):
     compute_threads: Positive = 1
     """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
     setting and not Snakemake's thread count."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints of a training; not a part of the result: nothing runs again."""
     make_room: MakeRoom = MakeRoom()
     sample_frames: SampleFrames = SampleFrames()
     propose_regions: ProposeRegions = ProposeRegions()

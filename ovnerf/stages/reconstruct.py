@@ -15,7 +15,9 @@ from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.reconstruct import Reconstruction
 
 
-def run(*, frames: Path, out: Path, settings: Reconstruct) -> dict[str, object]:
+def run(
+    *, frames: Path, out: Path, settings: Reconstruct, checkpoint_minutes: float = 5.0
+) -> dict[str, object]:
     """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
     store = open_store(frames, "frames")
     device = resolve_device()
@@ -30,7 +32,7 @@ def run(*, frames: Path, out: Path, settings: Reconstruct) -> dict[str, object]:
         settings.iterations,
         partial,
         digest,
-        settings.checkpoint_minutes,
+        checkpoint_minutes,
         "reconstruct",
         lambda: f"psnr {training.rows[-1]['psnr']:.1f}" if training.rows else "",
     )

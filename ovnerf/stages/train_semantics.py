@@ -36,6 +36,7 @@ def run(
     settings: TrainSemantics,
     region_settings: ProposeRegions,
     seed: int = 0,
+    checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
     """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
     inputs = SemanticInputs(frames, clip, dino, labels, radiance)
@@ -60,7 +61,7 @@ def run(
         settings.iterations,
         partial,
         digest,
-        settings.checkpoint_minutes,
+        checkpoint_minutes,
         "train_semantics",
     )
 

@@ -21,6 +21,7 @@ def run(
     out: Path,
     settings: TrainSemantics,
     seed: int = 0,
+    checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
     """Write `checkpoint.safetensors` at iteration T to folder `out`; resumes after a kill."""
     inputs = SemanticInputs(frames, clip, dino, labels, radiance)
@@ -29,7 +30,7 @@ def run(
     training = assemble_training(inputs, settings, seed)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
-        training, training.cse_start, partial, digest, settings.checkpoint_minutes, "train_trunk"
+        training, training.cse_start, partial, digest, checkpoint_minutes, "train_trunk"
     )
     publish_folder(out, lambda folder: training.save(folder / "checkpoint.safetensors", digest))
     partial.unlink(missing_ok=True)

@@ -48,6 +48,10 @@ def test_a_setting_reruns_its_rule_and_what_lies_below(
     assert finished.planned_after({section: changes}) == Counter(rerun)
 
 
+def test_another_cadence_of_checkpoints_changes_nothing(finished: Place) -> None:
+    assert finished.planned_after({"checkpoint_minutes": 0.5}) == Counter()
+
+
 def test_another_seed_adds_its_runs_and_leaves_the_first_alone(finished: Place) -> None:
     assert finished.planned_after({"seeds": [0, 1]}) == Counter(TRAINING)
 

@@ -126,7 +126,7 @@ TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 # Variants that agree up to iteration T share one trunk; its name says what they share.
 TRUNKS = {name: settings.trunk_settings(train) for name, (train, _) in VARIANTS.items()}
 TRUNK_IDS = {
-    name: f"{trunk.labels}-{digest(trunk.model_dump(mode='json', exclude={'checkpoint_minutes'}))[:8]}"
+    name: f"{trunk.labels}-{digest(trunk.model_dump(mode='json'))[:8]}"
     for name, trunk in TRUNKS.items()
 }
 
@@ -144,6 +144,8 @@ OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
 
 THREADS = CONFIG.compute_threads
 DEVICE = CONFIG.device
+# Not a parameter of a rule: another cadence gives the same results.
+CHECKPOINT_MINUTES = CONFIG.checkpoint_minutes
 CLIP_PARTS = CONFIG.cache_clip.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))

@@ -25,7 +25,7 @@ rule reconstruct:
         "python -m ovnerf reconstruct "
         "--frames {input.frames} --out {output} "
         "--settings {params.settings:q} "
-        "{params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
 
 
 rule train_trunk:
@@ -57,7 +57,7 @@ rule train_trunk:
         "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
         "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
-        "{params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
 
 
 rule train_semantics:
@@ -94,7 +94,7 @@ rule train_semantics:
         "--regions {input.regions} --radiance {input.radiance} --trunk {input.trunk} "
         "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
-        "{params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
 
 
 rule render_views:
