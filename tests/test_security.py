@@ -25,7 +25,7 @@ FORBIDDEN_CALLS = {
 }
 """Pickles run code, `eval` too; archives may name files outside their folder: none is unpacked."""
 SHELL_SAFE = {
-    *("output", "log", "threads", "CHECKPOINT_MINUTES"),
+    *("output", "log", "threads", "resources.checkpoint_minutes"),
     *("wildcards.dataset", "wildcards.scene", "wildcards.encoder", "wildcards.variant"),
     *("wildcards.seed", "wildcards.part"),
     *("params.compute", "params.logs", "params.benchmarks", "params.folder", "params.names"),

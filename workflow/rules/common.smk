@@ -144,8 +144,8 @@ OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
 
 THREADS = CONFIG.compute_threads
 DEVICE = CONFIG.device
-# Not a parameter of a rule: another cadence gives the same results.
-CHECKPOINT_MINUTES = CONFIG.checkpoint_minutes
+# A resource and not a parameter of its rules: another cadence gives the same results.
+CHECKPOINT_MINUTES = str(CONFIG.checkpoint_minutes)
 CLIP_PARTS = CONFIG.cache_clip.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))

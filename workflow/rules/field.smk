@@ -17,6 +17,7 @@ rule reconstruct:
         mem_mb=growing(12000),
         runtime=growing(720),
         gpu=GPU,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         settings=setting("reconstruct"),
         code=code_digest("reconstruct"),
@@ -25,7 +26,7 @@ rule reconstruct:
         "python -m ovnerf reconstruct "
         "--frames {input.frames} --out {output} "
         "--settings {params.settings:q} "
-        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
 rule train_trunk:
@@ -48,6 +49,7 @@ rule train_trunk:
         mem_mb=growing(14000),
         runtime=growing(720),
         gpu=GPU,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         settings=setting("train_trunk"),
         code=code_digest("train_trunk"),
@@ -57,7 +59,7 @@ rule train_trunk:
         "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
         "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
-        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
 rule train_semantics:
@@ -83,6 +85,7 @@ rule train_semantics:
         mem_mb=growing(30000),
         runtime=growing(720),
         gpu=GPU,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         settings=setting("train_semantics"),
         region_settings=setting("propose_regions"),
@@ -94,7 +97,7 @@ rule train_semantics:
         "--regions {input.regions} --radiance {input.radiance} --trunk {input.trunk} "
         "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
-        "--checkpoint-minutes {CHECKPOINT_MINUTES} {params.compute} 2>&1 | tee {log}"
+        "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
 rule render_views:
