@@ -177,9 +177,10 @@ class RadianceField(nn.Module):
             bounds = host[:-2].reshape(len(masks), rays + 1)
             fits = self.room.fits(rays, *host[-2:].tolist())
         packed = Samples(offset, ray, distance, delta, point, bounds[0])
+        kept = [indices(mask, int(ends[-1])) for mask, ends in zip(masks, bounds, strict=True)]
         return [
-            (packed.keep(mask, *ends), weight[indices(mask, int(ends[1][-1]))])
-            for mask, *ends in zip(masks, offsets, bounds, strict=True)
+            (packed.keep(index, *ends), weight[index])
+            for index, *ends in zip(kept, offsets, bounds, strict=True)
         ]
 
     def trace_natively(
@@ -219,9 +220,9 @@ class RadianceField(nn.Module):
         samples = Samples(offset, ray, distance, delta, point, offset.numpy())
         found = [(samples, weight)]
         for floor in faintest[1:]:
-            mask = weight > floor
-            ends = kept_offsets(mask, offset)
-            found.append((samples.keep(mask, ends, ends.numpy()), weight[mask]))
+            ends = kept_offsets(weight > floor, offset)
+            index = indices(weight > floor, int(ends[-1]))
+            found.append((samples.keep(index, ends, ends.numpy()), weight[index]))
         return found
 
     def appearance_features(self, samples: Samples) -> Tensor:

@@ -35,9 +35,8 @@ class Samples:
     def __len__(self) -> int:
         return len(self.ray)
 
-    def keep(self, mask: Tensor, offset: Tensor, bounds: NDArray[np.int64]) -> Samples:
-        """The samples where `mask` (s,) holds; `offset` and `bounds` are what theirs will be."""
-        index = indices(mask, int(bounds[-1]))
+    def keep(self, index: Tensor, offset: Tensor, bounds: NDArray[np.int64]) -> Samples:
+        """The samples at `index`, sorted; `offset` and `bounds` are what theirs will be."""
         parts = (part[index] for part in (self.ray, self.distance, self.delta, self.point))
         return Samples(offset, *parts, bounds)
 
