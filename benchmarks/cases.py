@@ -80,9 +80,9 @@ class FixedPyramid:
 
     features: Tensor
 
-    def lookup(self, frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    def lookup(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
         """(r, K, D) of r pixels."""
-        return self.features[: len(frame)]
+        return self.features[: len(slot)]
 
 
 def gap(fast: Tensor, slow: Tensor) -> float:
@@ -134,7 +134,6 @@ def training(
     data = SemanticData(
         photos=photos,
         labelled=torch.arange(frames, device=place),
-        frame_ids=torch.arange(frames, device=place),
         label=torch.randint(0, CLASSES, shape, generator=random, dtype=torch.int32).to(place),
         pyramid=FixedPyramid(  # type: ignore[arg-type]
             unit_rows(sizes.rays, 3, CHANNELS, seed=4).to(place)
@@ -447,7 +446,7 @@ def feat_target(sizes: Sizes) -> Result:
     pick = torch.Generator().manual_seed(13)
     row = torch.randint(0, sizes.height, (sizes.rays,), generator=pick)
     column = torch.randint(0, sizes.width, (sizes.rays,), generator=pick)
-    frame = torch.zeros(sizes.rays, dtype=torch.long)
+    slot = torch.zeros(sizes.rays, dtype=torch.long)
     dense = torch.zeros(len(grids), *size, CHANNELS, dtype=torch.float16)
     for scale in range(len(grids)):
         total, covering = torch.zeros(*size, CHANNELS), torch.zeros(*size, 1)
@@ -463,9 +462,9 @@ def feat_target(sizes: Sizes) -> Result:
     result = compare(
         "feat_target",
         f"{len(boxes)} windows a frame, {sizes.rays} rays",
-        lambda: pyramid.lookup(frame, column, row),
+        lambda: pyramid.lookup(slot, column, row),
         reference,
-        (gap(pyramid.lookup(frame, column, row), reference()), 0.0),
+        (gap(pyramid.lookup(slot, column, row), reference()), 0.0),
         max(3, sizes.repeats),
     )
     held = dense.numel() * 2 / 2**20, embedding.nbytes / 2**20

@@ -2,8 +2,9 @@
 
 The formulas are upper estimates in bytes, for stages whose need grows with the input: n frames of
 P pixels, grids of V voxels, R rays of S samples. docs/faults.md states them and what was measured.
-On CUDA the arrays lie on the card, so the card's memory is what must suffice. Standard library
-only; shapes are read from the stores' JSON.
+On CUDA the arrays lie on the card, so the card's memory is what must suffice; features that do
+not fit beside the rest stay in the host's. Standard library only; shapes are read from the stores'
+JSON.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ OCCUPIED = 0.25
 """Of a ray's samples those in occupied cells, once the density is trained (rooms: about 0.1)."""
 WINDOW_SHARE = 1 / 64
 """Activations of one window in an image encoder, as a share of its weights (ViT-B/16: 9 MB)."""
+
+FEATURES = ("clip", "dino")
+"""Parts that a training on CUDA can leave in the host's memory."""
 
 Parts = dict[str, float]
 
@@ -217,24 +221,46 @@ def card_mb() -> float | None:
     return torch.cuda.get_device_properties(0).total_memory / MB
 
 
+def features_on_host(stage: str, options: Mapping[str, Any]) -> bool:
+    """Whether a training on CUDA must leave its features in the host's memory."""
+    parts = need(stage, options)
+    return parts is not None and len(places(parts)) > 1
+
+
+def megabytes(parts: Parts) -> float:
+    """Sum of the parts."""
+    return sum(parts.values()) / MB
+
+
+def places(parts: Parts) -> list[tuple[Parts, float, str]]:
+    """Which parts lie where: (parts, MB found, words for the place) of this machine, or of a card.
+
+    Features are in the host's memory only where all of a training's parts do not fit the card.
+    """
+    stated, card = os.environ.get(OVERRIDE), card_mb()
+    if card is None:
+        there = float(stated) if stated else machine_mb()
+        return [(parts, there, f"stated by {OVERRIDE}" if stated else "on this machine")]
+    there, where = (float(stated), f"stated by {OVERRIDE}") if stated else (card, "on the card")
+    work = {part: size for part, size in parts.items() if part != "program"}
+    if megabytes(work) <= there or not set(FEATURES) <= set(work):
+        return [(work, there, where)]
+    held = {part: parts[part] for part in ("program", *FEATURES)}
+    rest = {part: size for part, size in work.items() if part not in FEATURES}
+    return [(rest, there, where), (held, machine_mb(), "on this machine")]
+
+
 def refuse_too_large(stage: str, options: Mapping[str, Any]) -> None:
     """UserError, with the number it would need, when a stage cannot fit."""
-    parts = need(stage, options)
-    if parts is None:
-        return
-    stated, card = os.environ.get(OVERRIDE), card_mb()
-    there = float(stated) if stated else card or machine_mb()
-    if card:
-        del parts["program"]
-    total = sum(parts.values()) / MB
-    if total <= there:
-        return
-    where = f"stated by {OVERRIDE}" if stated else "on the card" if card else "on this machine"
-    largest = max(parts, key=lambda part: parts[part])
-    frames = frames_of(options)
-    raise UserError(
-        f"{stage}: {frames.count} frames of {frames.width}x{frames.height} need about "
-        f"{total:.0f} MB of memory, {parts[largest] / MB:.0f} of them for {largest}; "
-        f"found {there:.0f} MB {where}",
-        f"smaller or fewer frames or grids, or more memory; {OVERRIDE}=... overrules what is found",
-    )
+    for parts, there, where in places(need(stage, options) or {}):
+        if megabytes(parts) <= there:
+            continue
+        largest = max(parts, key=lambda part: parts[part])
+        frames = frames_of(options)
+        raise UserError(
+            f"{stage}: {frames.count} frames of {frames.width}x{frames.height} need about "
+            f"{megabytes(parts):.0f} MB of memory, {parts[largest] / MB:.0f} of them for "
+            f"{largest}; found {there:.0f} MB {where}",
+            "smaller or fewer frames or grids, or more memory; "
+            f"{OVERRIDE}=... overrules what is found",
+        )

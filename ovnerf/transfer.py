@@ -21,8 +21,8 @@ def to_host(tensor: Tensor) -> NDArray[np.int64]:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor made on the host, on the device; does not wait for the copy."""
-    if device.type != "cuda":
+    """A tensor of the host or of the device, on the device; does not wait for the copy."""
+    if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

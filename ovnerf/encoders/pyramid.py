@@ -17,6 +17,7 @@ from torch.nn.functional import embedding_bag, normalize
 
 from ovnerf.errors import UserError
 from ovnerf.stores import read
+from ovnerf.transfer import to_device
 
 TILE_BYTES = 48 * 2**20
 """Working memory of one row tile in `class_scores`."""
@@ -164,7 +165,8 @@ def window_corners(box: Tensor) -> tuple[tuple[Tensor, Tensor, int], ...]:
 class PyramidFeatures:
     """Per-pixel CLIP features of many frames, made on demand from a `clip` store.
 
-    Embeddings are held as f32 (frames x W x D x 4 bytes) on `device`.
+    Embeddings are held as f32 (frames x W x D x 4 bytes) on `device`, where all work is done: the
+    host's, for a card that they do not fit. A frame is named by its slot, its place in `frames`.
     """
 
     def __init__(
@@ -207,23 +209,18 @@ class PyramidFeatures:
         for slot, position in enumerate(positions):
             self.embedding[slot] = torch.from_numpy(read(group, "embedding", position))
             self.box[slot] = torch.from_numpy(read(group, "box", position))
-        self.slot = torch.full((max(self.frames, default=-1) + 1,), -1, device=self.device)
-        self.slot[torch.tensor(self.frames, dtype=torch.long, device=self.device)] = torch.arange(
-            len(self.frames), device=self.device
-        )
 
-    def means(self, frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    def means(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
         """Mean raw embedding of the windows covering each pixel.
 
         Args:
-            frame: (r,) frame indices, mixed in any way. column, row: (r,) pixel indices.
+            slot: (r,) places in `frames`, mixed in any way. column, row: (r,) pixel indices.
+                All on the host or on `device`.
 
         Returns:
-            f32 (r, K, D), not normalised.
+            f32 (r, K, D) on `device`, not normalised.
         """
-        slot = self.slot[frame.to(self.device)]
-        torch._assert_async((slot >= 0).all(), "frame: a ray of a frame that was not loaded")
-        column, row = column.to(self.device), row.to(self.device)
+        slot, column, row = (to_device(part, self.device) for part in (slot, column, row))
         windows = self.embedding.shape[1]
         means = torch.empty((len(slot), len(self.grids), self.channels), device=self.device)
         first = 0
@@ -259,17 +256,17 @@ class PyramidFeatures:
         first = (last - reach + 1).clamp(0, count - reach)
         return first[:, None] + torch.arange(reach, device=self.device)
 
-    def lookup(self, frame: Tensor, column: Tensor, row: Tensor) -> Tensor:
+    def lookup(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
         """L2-normalised features f_k of pixels (method 2): `means`, each scale of unit length.
 
         Returns:
             f32 (r, K, D); zero where the mean is zero.
         """
-        return normalize(self.means(frame, column, row), dim=-1)
+        return normalize(self.means(slot, column, row), dim=-1)
 
     def class_scores(self, frame: int, text: Tensor) -> Tensor:
         """Cosine (K, C, H, W) of every pixel of one frame with unit text vectors (C, D)."""
-        slot = int(self.slot[frame])
+        slot = self.frames.index(frame)
         return class_scores(
             self.embedding[slot],
             self.box[slot],

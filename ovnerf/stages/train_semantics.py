@@ -8,6 +8,7 @@ from pathlib import Path
 from ovnerf.config import ProposeRegions, TrainSemantics
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
+from ovnerf.memory import features_on_host
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.regions.sam import RegionProposer
 from ovnerf.stores import open_store
@@ -48,7 +49,11 @@ def run(
         "seed": seed,
     }
     digest = result_digest("train_semantics", stated, {"trunk": trunk_header["digest"]})
-    training = assemble_training(inputs, settings, seed)
+    on_host = features_on_host(
+        "train_semantics",
+        {**vars(inputs), "settings": settings, "region_settings": region_settings},
+    )
+    training = assemble_training(inputs, settings, seed, on_host)
     training.restore(start, None)
     if settings.cse.enabled:
         check_weights(regions, region_settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovnerf.config import TrainSemantics
+from ovnerf.memory import features_on_host
 from ovnerf.provenance import result_digest
 from ovnerf.training.assemble import SemanticInputs, assemble_training
 from ovnerf.training.checkpoint import publish_folder
@@ -27,7 +28,8 @@ def run(
     inputs = SemanticInputs(frames, clip, dino, labels, radiance)
     stated = {**settings.model_dump(mode="json", exclude={"cse"}), "seed": seed}
     digest = result_digest("train_trunk", stated, inputs.digests())
-    training = assemble_training(inputs, settings, seed)
+    on_host = features_on_host("train_trunk", {**vars(inputs), "settings": settings})
+    training = assemble_training(inputs, settings, seed, on_host)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
         training, training.cse_start, partial, digest, checkpoint_minutes, "train_trunk"

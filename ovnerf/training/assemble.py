@@ -54,14 +54,18 @@ class SemanticInputs:
 
 
 def assemble_training(
-    inputs: SemanticInputs, settings: TrainSemantics, seed: int
+    inputs: SemanticInputs, settings: TrainSemantics, seed: int, features_on_host: bool = False
 ) -> SemanticTraining:
     """The run at iteration 0: radiance field loaded, semantic branch fresh, no CSE yet.
+
+    With `features_on_host` a CUDA run keeps CLIP embeddings and DINO tokens in the host's memory
+    and copies each iteration's share: for cards that they do not fit (`memory.features_on_host`).
 
     Raises:
         UserError: a store is missing, or covers other frames than the training frames.
     """
     device = resolve_device()
+    features = torch.device("cpu") if features_on_host else device
     frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.clip, "clip")
     labels, dino = open_store(inputs.labels, "labels"), open_store(inputs.dino, "dino")
     train = frame_indices(frames, "train")
@@ -80,7 +84,7 @@ def assemble_training(
     tensors, header = load_tensors(inputs.radiance / "field.safetensors")
     generator = use_deterministic_seed(seed)
     radiance = radiance_from_header(header, strip(tensors, "radiance."))
-    pyramid = PyramidFeatures(clip, device, labelled)
+    pyramid = PyramidFeatures(clip, features, labelled)
     field = SemanticField(
         radiance,
         settings.select_ranks,
@@ -92,10 +96,9 @@ def assemble_training(
     data = SemanticData(
         photos=photos,
         labelled=positions.to(device),
-        frame_ids=torch.tensor(train, device=device),
         label=torch.from_numpy(maps.astype(np.int32)).to(device),
         pyramid=pyramid,
-        tokens=dino_tokens(dino, train, photos, settings.dino.mode, device),
+        tokens=dino_tokens(dino, train, photos, settings.dino.mode, features),
         text=text_bank(clip, settings.text_bank, rules.blank_prompt, device),
         initial_samples=int(header["initial_samples"]),
     )
@@ -105,9 +108,9 @@ def assemble_training(
 def dino_tokens(
     dino: zarr.Group, train: list[int], photos: Photos, mode: str, device: torch.device
 ) -> Tokens:
-    """Cached tokens of the training frames, or the encoder that made them for online use."""
+    """Tokens of the training frames, cached on `device`, or the encoder that makes them online."""
     if mode == "online":
-        encoder = DinoEncoder.load(CacheDino(**dino.attrs["settings"]), device)
+        encoder = DinoEncoder.load(CacheDino(**dino.attrs["settings"]), photos.rgb.device)
         return OnlineTokens(encoder.tokens, photos.rgb)
     stored = [int(frame) for frame in dino.attrs["frames"]]
     token = read(dino, "token", [stored.index(frame) for frame in train])
@@ -120,7 +123,7 @@ def assemble_pseudo_labels(
     regions: Path,
     propose: Proposer,
 ) -> PseudoLabels:
-    """CSE for a run; the labelled set grows to all training views if the settings say so."""
+    """CSE for a run: which labels it replaces, by which regions and text, and its novel views."""
     settings, data, device = training.settings, training.data, resolve_device()
     if settings.cse.novel_path == "panorama" and data.photos.ndc:
         raise UserError(
@@ -137,15 +140,13 @@ def assemble_pseudo_labels(
         uncovered=classes if rules.uncovered == "void_class" else VOID,
         order=rules.order,
     )
-    refreshed = data.labelled.tolist()
     store = Regions(open_store(regions, "regions"))
-    frame_ids = data.frame_ids.tolist()
-    rankers = [RegionRanker(store.masks(frame_ids[place]), rules.order) for place in refreshed]
+    rankers = [RegionRanker(store.masks(frame), rules.order) for frame in data.pyramid.frames]
     cameras = [data.photos.camera(place) for place in range(len(data.photos))]
     return PseudoLabels(
         training.field,
         cameras,
-        refreshed,
+        data.labelled.tolist(),
         rankers,
         propose,
         label_rules,

@@ -51,19 +51,23 @@ class Tokens(Protocol):
     """Crop offsets must be multiples of this many pixels."""
 
     def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-        """Tokens (k, (side / 8)^2, d) of square crops."""
+        """Tokens (k, (side / 8)^2, d) of square crops; indices of the host or of the device."""
         ...
 
 
 @dataclass(frozen=True)
 class CachedTokens:
-    """Tokens cut from those of whole images, (n, h, w, d) (an approximation, method 13.12)."""
+    """Tokens cut from those of whole images, (n, h, w, d) (an approximation, method 13.12).
+
+    They stay where `token` is, until a crop is asked for.
+    """
 
     token: Tensor
     grid: int = CELL
 
     def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
         """See `Tokens`."""
+        frame, row, column = (to_device(part, self.token.device) for part in (frame, row, column))
         span = torch.arange(side // CELL, device=frame.device)
         rows = (row // CELL)[:, None, None] + span[:, None]
         columns = (column // CELL)[:, None, None] + span
@@ -80,6 +84,7 @@ class OnlineTokens:
 
     def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
         """See `Tokens`."""
+        frame, row, column = (to_device(part, self.rgb.device) for part in (frame, row, column))
         span = torch.arange(side, device=frame.device)
         rows = row[:, None, None] + span[:, None]
         columns = column[:, None, None] + span
@@ -94,16 +99,14 @@ class SemanticData:
     Attributes:
         photos: all training frames.
         labelled: positions of the frames that carry labels and features (`view_fraction`).
-        frame_ids: i64 (n,), index in `frames.zarr` of each position.
         label: i32 (labelled, H, W), `VOID` where unknown.
-        pyramid: CLIP features by `frames.zarr` index. tokens: DINO tokens by position.
+        pyramid: CLIP features by place in `labelled`. tokens: DINO tokens by position.
         text: unit rows (C, D) of the training losses.
         initial_samples: S of the initial grid, for `ray_length: as_shipped`.
     """
 
     photos: Photos
     labelled: Tensor
-    frame_ids: Tensor
     label: Tensor
     pyramid: PyramidFeatures
     tokens: Tokens
@@ -249,10 +252,11 @@ class SemanticTraining:
     def losses(self) -> dict[str, Tensor]:
         """Weighted losses of this iteration (method 8)."""
         data, settings, device = self.data, self.settings, self.data.photos.pose.device
-        slot, row, column = (to_device(part, device) for part in self.pixels.at(self.iteration))
+        drawn, drawn_crop = self.pixels.at(self.iteration), self.crops.at(self.iteration)
+        slot, row, column = (to_device(part, device) for part in drawn)
         position = data.labelled[slot]
         origin, direction = data.photos.rays(position, row, column)
-        crop = tuple(to_device(part, device) for part in self.crops.at(self.iteration))
+        crop = tuple(to_device(part, device) for part in drawn_crop)
         crop_origin, crop_direction = (
             crop_rays(data.photos, self.directions, *crop, self.crops.side)
             if settings.dino.crops
@@ -281,12 +285,12 @@ class SemanticTraining:
             * feature_loss(
                 ray @ matrix.T,
                 self.field.scale_weights(front, front_weight),
-                data.pyramid.lookup(data.frame_ids[position], column, row).to(device),
+                to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device),
             ),
         }
         if settings.dino.crops:
             scores = text_scores(matrix, data.text, crop_ray) / feature_norm(matrix, crop_ray)
-            token = data.tokens.crops(*crop, self.crops.side)
+            token = to_device(data.tokens.crops(*drawn_crop, self.crops.side), device)
             cosine = scores.view(*token.shape[:2], -1)
             positive, negative = correlation_loss(cosine, token, settings.dino)
             losses["dino_positive"] = settings.dino.positive_weight * positive

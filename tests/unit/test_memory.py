@@ -152,6 +152,38 @@ def test_too_large_is_refused_with_the_number(
     memory.refuse_too_large("reconstruct", chosen)
 
 
+def test_features_stay_on_the_host_of_a_small_card(
+    options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {**options, "settings": Semantics()}
+    found = memory.need("train_trunk", chosen)
+    assert found is not None
+    held = {part: found[part] for part in ("program", "clip", "dino")}
+    card = {part: size for part, size in found.items() if part not in held}
+    fits, too_small = sum(found.values()) / MB, sum(card.values()) / MB - 1
+    monkeypatch.setattr(memory, "machine_mb", lambda: sum(held.values()) / MB + 1)
+
+    monkeypatch.setattr(memory, "card_mb", lambda: fits)
+    assert not memory.features_on_host("train_trunk", chosen)
+    memory.refuse_too_large("train_trunk", chosen)
+
+    monkeypatch.setattr(memory, "card_mb", lambda: too_small + 2)
+    assert memory.features_on_host("train_trunk", chosen)
+    memory.refuse_too_large("train_trunk", chosen)
+    monkeypatch.setattr(memory, "machine_mb", lambda: sum(held.values()) / MB - 1)
+    with pytest.raises(UserError, match=r"for dino; found .* on this machine"):
+        memory.refuse_too_large("train_trunk", chosen)
+
+    monkeypatch.setattr(memory, "card_mb", lambda: too_small)
+    with pytest.raises(UserError, match=r"for rays; found .* on the card"):
+        memory.refuse_too_large("train_trunk", chosen)
+    # A stage without features has nothing to leave behind.
+    plain = {**options, "settings": Reconstruct()}
+    with pytest.raises(UserError, match="on the card"):
+        memory.refuse_too_large("reconstruct", plain)
+    assert not memory.features_on_host("reconstruct", plain)
+
+
 def test_the_machine_is_the_smaller_of_its_memory_and_the_jobs_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

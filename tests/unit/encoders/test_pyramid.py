@@ -129,29 +129,27 @@ def test_means_of_every_pixel_match_the_dense_map(tmp_path, height, width, scale
     path = tmp_path / "clip.zarr"
     group, arrays = clip_store(path, height, width, scales, stride, jitter, frames)
     features = PyramidFeatures(group)
-    grid = np.stack(np.meshgrid(frames, range(height), range(width), indexing="ij"), -1)
-    frame, row, column = torch.from_numpy(grid.reshape(-1, 3)).unbind(1)
-    found = features.means(frame, column, row).numpy()
+    grid = np.stack(np.meshgrid(range(3), range(height), range(width), indexing="ij"), -1)
+    slot, row, column = torch.from_numpy(grid.reshape(-1, 3)).unbind(1)
+    found = features.means(slot, column, row).numpy()
     dense = [
         dense_means(arrays["embedding"][slot].astype(float), box, arrays["scale"], height, width)
         for slot, box in enumerate(arrays["box"])
     ]
     expected = np.stack(dense).transpose(0, 2, 3, 1, 4).reshape(found.shape)
     assert np.abs(found - expected).max() < 1e-5 * np.ptp(expected)
-    unit = features.lookup(frame, column, row)
+    unit = features.lookup(slot, column, row)
     torch.testing.assert_close(unit.norm(dim=-1), torch.ones(unit.shape[:2]))
 
 
 def test_lookup_of_shuffled_pixels_and_of_a_subset_of_frames(tmp_path):
     group, _ = clip_store(tmp_path / "clip.zarr", 48, 64, (3, 5), 0.25, 0.25, [0, 2, 7])
     whole, part = PyramidFeatures(group), PyramidFeatures(group, frames=[7, 2])
-    frame = torch.tensor([7, 2, 2, 7])
+    slot, of_part = torch.tensor([2, 1, 1, 2]), torch.tensor([0, 1, 1, 0])
     column, row = torch.tensor([0, 63, 31, 5]), torch.tensor([47, 0, 20, 9])
-    found = whole.means(frame, column, row)
-    assert torch.equal(found, part.means(frame, column, row))
-    assert torch.equal(found.flip(0), whole.means(frame.flip(0), column.flip(0), row.flip(0)))
-    with pytest.raises(RuntimeError, match="not loaded"):
-        part.means(torch.tensor([0]), column[:1], row[:1])
+    found = whole.means(slot, column, row)
+    assert torch.equal(found, part.means(of_part, column, row))
+    assert torch.equal(found.flip(0), whole.means(slot.flip(0), column.flip(0), row.flip(0)))
     with pytest.raises(UserError, match=r"no features of frames \[1\]"):
         PyramidFeatures(group, frames=[1, 2])
 

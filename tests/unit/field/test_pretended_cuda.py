@@ -53,23 +53,23 @@ def test_mixed_devices_and_questions_are_seen(device):
             there.sum().item()
 
 
+@pytest.mark.parametrize("features_on_host", [False, True])
 @pytest.mark.parametrize("name", ["a", "b", "c"])
-def test_losses(monkeypatch, device, name):
+def test_losses(monkeypatch, device, name, features_on_host):
     run = cases.stage_run(name, TINY)
     drawn, crops = run.pixels.at(run.iteration), run.crops.at(run.iteration)
     monkeypatch.setattr(type(run.pixels), "at", lambda *_: drawn)
     monkeypatch.setattr(type(run.crops), "at", lambda *_: crops)
-    data = run.data
+    data, features = run.data, torch.device("cpu") if features_on_host else device
     with pretend():
         run.field = run.field.to(device)
         run.data = replace(
             data,
             photos=data.photos.to(device),
             labelled=data.labelled.to(device),
-            frame_ids=data.frame_ids.to(device),
             label=data.label.to(device),
-            pyramid=cases.FixedPyramid(data.pyramid.features.to(device)),
-            tokens=replace(data.tokens, token=data.tokens.token.to(device)),
+            pyramid=cases.FixedPyramid(data.pyramid.features.to(features)),
+            tokens=replace(data.tokens, token=data.tokens.token.to(features)),
             text=data.text.to(device),
         )
         run.directions = run.directions.to(device)

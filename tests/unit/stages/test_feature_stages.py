@@ -91,7 +91,8 @@ def test_cache_clip_simulated(tiny_scene, tmp_path, monkeypatch):
     assert group["text_ensemble"].shape == (3, 16)
     assert group["text_blank"].shape == (16,)
     features = PyramidFeatures(group)
-    one = features.lookup(torch.tensor([11]), torch.tensor([0]), torch.tensor([0]))[0, 0].numpy()
+    slot = torch.tensor([TRAIN.index(11)])
+    one = features.lookup(slot, torch.tensor([0]), torch.tensor([0]))[0, 0].numpy()
     assert int((read(group, "text_bare") @ one).argmax()) == 0
 
 
