@@ -26,13 +26,13 @@ from ovnerf.field.occupancy import (
     occupied_bounds,
 )
 from ovnerf.field.sampling import (
+    Rays,
     Room,
     Samples,
     indices,
     kept_offsets,
     march,
     ray_offsets,
-    ray_steps,
 )
 from ovnerf.field.vm import VectorMatrixGrid
 from ovnerf.transfer import to_host
@@ -102,9 +102,8 @@ class RadianceField(nn.Module):
             them; those of weight above the threshold; and where these are among them, i64.
         """
         floors = 0.0, self.shape.weight_threshold
-        (seen, weight), (bright, _) = self.trace(
-            origin, direction, jitter, None, TRANSMITTANCE_END, floors
-        )
+        rays = self.sampled(origin, direction, jitter)
+        (seen, weight), (bright, _) = self.trace(rays, TRANSMITTANCE_END, floors)
         return seen, bright, indices(weight > floors[1], len(bright))
 
     def bright(
@@ -119,63 +118,52 @@ class RadianceField(nn.Module):
         w <= T, so a ray ends where T is at the threshold. `limit` cuts rays short (trap 12.2-3).
         """
         threshold = self.shape.weight_threshold
-        return self.trace(origin, direction, jitter, limit, threshold, (threshold,))[0]
+        rays = self.sampled(origin, direction, jitter, limit)
+        return self.trace(rays, threshold, (threshold,))[0]
 
-    @torch.no_grad()
-    def trace(
+    def sampled(
         self,
         origin: Tensor,
         direction: Tensor,
-        jitter: Tensor | None,
-        limit: int | None,
-        last_light: float,
-        faintest: Sequence[float],
+        jitter: Tensor | None = None,
+        limit: int | None = None,
+    ) -> Rays:
+        """Rays (r, 3) and where their samples may lie: `Rays.inside` the field's box."""
+        place = self.step, limit or self.limit, self.shape.near, self.shape.far
+        return Rays.inside(self.box, origin, direction, jitter, *place)
+
+    @torch.no_grad()
+    def trace(
+        self, rays: Rays, last_light: float, faintest: Sequence[float]
     ) -> list[tuple[Samples, Tensor]]:
-        """Samples of rays (r, 3) where more than `last_light` arrives, in occupied cells.
+        """Samples where more than `last_light` arrives, in occupied cells.
 
         Returns:
             for each of `faintest`, the smallest first, the samples of greater weight and their
             weights (s,).
         """
-        arguments = origin, direction, jitter, limit or self.limit, last_light, faintest
-        if self.density.native(origin):
-            return self.trace_natively(*arguments)
-        return self.trace_by_tensors(*arguments)
+        if self.density.native(rays.origin):
+            return self.trace_natively(rays, last_light, faintest)
+        return self.trace_by_tensors(rays, last_light, faintest)
 
     def trace_by_tensors(
-        self,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None,
-        limit: int,
-        last_light: float,
-        faintest: Sequence[float],
+        self, rays: Rays, last_light: float, faintest: Sequence[float]
     ) -> list[tuple[Samples, Tensor]]:
         """`trace` by tensor operations; on CUDA it waits for the device once."""
-        shape, rays = self.shape, len(origin)
         fits = False
         while not fits:
             ray, distance, delta, point, found = march(
-                origin,
-                direction,
-                self.box,
-                self.step,
-                limit,
-                shape.near,
-                shape.far,
-                self.occupancy,
-                jitter,
-                self.room.of(rays),
+                rays, self.box, self.occupancy, self.room.of(len(rays))
             )
-            offset = ray_offsets(ray, rays)
+            offset = ray_offsets(ray, len(rays))
             depth = self.optical_depth(point, delta)
             light = transmittance(depth, offset, ray)
             weight = -torch.expm1(-depth) * light
             masks = [(weight > floor) & (light > last_light) for floor in faintest]
             offsets = [kept_offsets(mask, offset) for mask in masks]
             host = to_host(torch.cat([*offsets, found]))
-            bounds = host[:-2].reshape(len(masks), rays + 1)
-            fits = self.room.fits(rays, *host[-2:].tolist())
+            bounds = host[:-2].reshape(len(masks), len(rays) + 1)
+            fits = self.room.fits(len(rays), *host[-2:].tolist())
         packed = Samples(offset, ray, distance, delta, point, bounds[0])
         kept = [indices(mask, int(ends[-1])) for mask, ends in zip(masks, bounds, strict=True)]
         return [
@@ -184,33 +172,24 @@ class RadianceField(nn.Module):
         ]
 
     def trace_natively(
-        self,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None,
-        limit: int,
-        last_light: float,
-        faintest: Sequence[float],
+        self, rays: Rays, last_light: float, faintest: Sequence[float]
     ) -> list[tuple[Samples, Tensor]]:
         """`trace` by the compiled loop: the same samples."""
-        shape, grid = self.shape, self.density
-        first, steps = ray_steps(
-            origin, direction, self.box, self.step, limit, shape.near, shape.far, jitter
-        )
+        grid = self.density
         count, distance, weight, point = native.march(
-            origin,
-            direction,
-            first,
-            steps,
-            self.step,
-            limit,
+            rays.origin,
+            rays.direction,
+            rays.first,
+            rays.count,
+            rays.step,
+            rays.limit,
             self.box,
             self.occupancy.cells,
             (self.occupancy.coarse, BLOCK, COARSE),
             grid.resolution,
             grid.planes,
             grid.lines,
-            shape.distance_scale,
+            self.shape.distance_scale,
             faintest[0],
             last_light,
         )

@@ -93,22 +93,50 @@ def box_entry_exit(origin: Tensor, direction: Tensor, box: Tensor) -> tuple[Tens
     return torch.minimum(one, other).amax(-1), torch.maximum(one, other).amin(-1)
 
 
-def ray_steps(
-    origin: Tensor,
-    direction: Tensor,
-    box: Tensor,
-    step: float,
-    limit: int,
-    near: float,
-    far: float,
-    jitter: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Distance f32 (r,) of each ray's first sample, and its number of samples i64 (r,)."""
-    entry, leave = box_entry_exit(origin, direction, box)
-    begin = entry.clamp(near, far)
-    first = begin if jitter is None else begin + jitter * step
-    count = (((leave - first) / step).floor() + 1).clamp(0, limit)
-    return first, torch.where(leave < entry, torch.zeros_like(count), count).long()
+@dataclass(frozen=True)
+class Rays:
+    """A batch of rays, and where on them samples may lie: t_k = first + k step, k < count.
+
+    Attributes:
+        origin, direction: f32 (r, 3), scene units.
+        first: f32 (r,) distance of the first sample. count: i64 (r,).
+        step: sample spacing. limit: S, samples of a full-length ray.
+    """
+
+    origin: Tensor
+    direction: Tensor
+    first: Tensor
+    count: Tensor
+    step: float
+    limit: int
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    @classmethod
+    def inside(
+        cls,
+        box: Tensor,
+        origin: Tensor,
+        direction: Tensor,
+        jitter: Tensor | None,
+        step: float,
+        limit: int,
+        near: float,
+        far: float,
+    ) -> Rays:
+        """Samples inside the box (2, 3), at most `limit` a ray.
+
+        Args:
+            jitter: u in [0, 1), (r,), steps by which a ray's samples move; None is 0 (evaluation).
+            near, far: clamp the distance at which a ray enters.
+        """
+        entry, leave = box_entry_exit(origin, direction, box)
+        begin = entry.clamp(near, far)
+        first = begin if jitter is None else begin + jitter * step
+        count = (((leave - first) / step).floor() + 1).clamp(0, limit)
+        count = torch.where(leave < entry, torch.zeros_like(count), count).long()
+        return cls(origin, direction, first, count, step, limit)
 
 
 def indices(mask: Tensor, size: int) -> Tensor:
@@ -118,32 +146,20 @@ def indices(mask: Tensor, size: int) -> Tensor:
 
 @torch.no_grad()
 def march(
-    origin: Tensor,
-    direction: Tensor,
-    box: Tensor,
-    step: float,
-    limit: int,
-    near: float,
-    far: float,
-    occupancy: OccupancyGrid,
-    jitter: Tensor | None,
-    places: tuple[int, int],
+    rays: Rays, box: Tensor, occupancy: OccupancyGrid, places: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Samples t_k = t0 + (k + u) step, k < limit, inside the box and in occupied cells.
+    """The samples of r rays that lie in occupied cells.
 
     Args:
-        origin, direction: (r, 3) scene units.
-        box: (2, 3). step: sample spacing. limit: S, samples of a full-length ray.
-        near, far: clamp the entry distance t0.
-        jitter: u in [0, 1), (r,), one per ray in training; None is 0 (evaluation).
+        box: (2, 3), what `occupancy` divides into cells.
         places: for how many blocks and samples there is place; what is beyond it is lost.
 
     Returns:
         ray, distance, delta and point as in `Samples`, with places that are not needed at the end,
         of ray r and delta 0; and how many blocks and samples there are, i64 (2,).
     """
-    rays = len(origin)
-    first, count = ray_steps(origin, direction, box, step, limit, near, far, jitter)
+    origin, direction, step, limit = rays.origin, rays.direction, rays.step, rays.limit
+    device = origin.device
     scale, shift = 2 / (box[1] - box[0]), box[0]
 
     def normalised(ray: Tensor, distance: Tensor) -> Tensor:
@@ -151,18 +167,18 @@ def march(
         return (world - shift) * scale - 1
 
     per_ray = (limit + BLOCK - 1) // BLOCK
-    number = torch.arange(rays * per_ray, device=origin.device)
+    number = torch.arange(len(rays) * per_ray, device=device)
     ray, number = number // per_ray, number % per_ray
-    middle = first[ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
-    active = occupancy.lookup_block(normalised(ray, middle)) & (number * BLOCK < count[ray])
+    middle = rays.first[ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
+    active = occupancy.lookup_block(normalised(ray, middle)) & (number * BLOCK < rays.count[ray])
     block = indices(active, places[0])
 
     # Rows past the last block belong to a ray r of no samples.
-    count = functional.pad(count, (0, 1))
-    sample = (block % per_ray)[:, None] * BLOCK + torch.arange(BLOCK, device=origin.device)
+    count = functional.pad(rays.count, (0, 1))
+    sample = (block % per_ray)[:, None] * BLOCK + torch.arange(BLOCK, device=device)
     ray = (block // per_ray)[:, None].expand_as(sample)
-    real = ray.clamp_max(rays - 1)
-    distance = first[real] + sample * step
+    real = ray.clamp_max(len(rays) - 1)
+    distance = rays.first[real] + sample * step
     point = normalised(real, distance)
     hit = occupancy.lookup(point.view(-1, 3)) & (
         (sample < count[ray]) & (point.abs().amax(-1) <= 1)
@@ -175,4 +191,4 @@ def march(
     delta = torch.where(sample == limit - 1, 0.0, step).to(distance)
     point = functional.pad(point.view(-1, 3), (0, 0, 0, 1))[index]
     found = torch.stack([active.sum(), hit.sum()])
-    return packed(ray, rays), packed(distance, 0), packed(delta, 0), point, found
+    return packed(ray, len(rays)), packed(distance, 0), packed(delta, 0), point, found

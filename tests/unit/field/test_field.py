@@ -15,7 +15,7 @@ from ovnerf.field import reference
 from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.rendering import Camera, render_labels, render_rgb, view_weights
-from ovnerf.field.sampling import Room, box_entry_exit, march
+from ovnerf.field.sampling import Rays, Room, box_entry_exit, march
 
 CUT = 1.5e-4
 """A ray ends below a transmittance of 1e-4, so opacities may differ by that much."""
@@ -91,16 +91,17 @@ def test_march_by_hand():
     cells[3, 2, 2] = True  # x in [0.5, 1], y and z in [0, 0.5]
     origin, direction = torch.tensor([[-3.0, 0.2, 0.2]]), torch.tensor([[1.0, 0, 0]])
     occupancy = OccupancyGrid(cells)
-    rays = origin, direction, box, 0.2, 100, 0.05, 10.0, occupancy, None
-    ray, distance, _, point, found = march(*rays, (10, 5))
+    rays = Rays.inside(box, origin, direction, None, 0.2, 100, 0.05, 10.0)
+    assert rays.first.tolist() == [2.0] and rays.count.tolist() == [11]
+    ray, distance, _, point, found = march(rays, box, occupancy, (10, 5))
     assert distance[:3].tolist() == pytest.approx([3.6, 3.8, 4.0])
     assert point[:3, 0].tolist() == pytest.approx([0.6, 0.8, 1.0], abs=1e-6)
     assert ray.tolist() == [0, 0, 0, 1, 1]
     # 11 steps of 0.2 from x = -1 make one block.
     assert found.tolist() == [1, 3]
     # Without place samples are lost, and counted all the same.
-    assert march(*rays, (10, 2))[0].tolist() == [0, 0]
-    assert march(*rays, (10, 2))[-1].tolist() == [1, 3]
+    assert march(rays, box, occupancy, (10, 2))[0].tolist() == [0, 0]
+    assert march(rays, box, occupancy, (10, 2))[-1].tolist() == [1, 3]
 
 
 def test_place_is_made_when_it_is_too_small(monkeypatch):
@@ -128,8 +129,9 @@ def test_samples_split_by_rays():
 def test_last_sample_has_no_length():
     box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
     origin, direction = torch.tensor([[-1.5, 0.0, 0.0]]), torch.tensor([[1.0, 0, 0]])
-    rays = origin, direction, box, 0.5, 4, 0.05, 10.0, OccupancyGrid.full((3, 3, 3)), None
-    assert march(*rays, (1, 16))[2].tolist() == [0.5, 0.5, 0.5, 0] + [0] * 12
+    rays = Rays.inside(box, origin, direction, None, 0.5, 4, 0.05, 10.0)
+    full = OccupancyGrid.full((3, 3, 3))
+    assert march(rays, box, full, (1, 16))[2].tolist() == [0.5, 0.5, 0.5, 0] + [0] * 12
 
 
 def test_occupancy_cells_and_bounds():
