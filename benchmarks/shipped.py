@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.config import Dino
+from ovnerf.field import reference
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.reference import grid_products, sample_grid
 from ovnerf.stores import VOID
@@ -56,7 +57,7 @@ def colour(
     mask = weight > field.shape.weight_threshold
     x = field.basis(torch.cat(grid_products(field.appearance, point[mask]), -1))
     view = direction[:, None].expand_as(point)[mask]
-    rgb = dense_sum(weight, mask, field.colour(x, view))
+    rgb = dense_sum(weight, mask, reference.colour(field, x, view))
     return rgb + (1 - weight.sum(-1))[:, None] * background
 
 
@@ -81,7 +82,7 @@ def semantics(
         out["scales"] = dense_sum(weight, mask, torch.sigmoid(votes)).softmax(-1)
     if "colour" in wanted:
         view = direction[:, None].expand_as(point)[mask]
-        out["colour"] = dense_sum(weight, mask, radiance.colour(x, view))
+        out["colour"] = dense_sum(weight, mask, reference.colour(radiance, x, view))
     return out
 
 

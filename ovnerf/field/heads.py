@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+TILE = 2048
+"""Samples that a CPU decodes at once: a layer's activations, 1 MB, stay in its cache."""
+
 
 class ColourHead(nn.Module):
     """27 features + view direction -> RGB in (0, 1); method 4.2."""
@@ -13,16 +16,19 @@ class ColourHead(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(features + 3, width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(width, width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(width, 3),
         )
         nn.init.zeros_(self.layers[-1].bias)
 
     def forward(self, feature: Tensor, direction: Tensor) -> Tensor:
         """(s, features), (s, 3) -> (s, 3)."""
-        return torch.sigmoid(self.layers(torch.cat([feature, direction], -1)))
+        tile = TILE if feature.device.type == "cpu" else max(1, len(feature))
+        pairs = zip(feature.split(tile), direction.split(tile), strict=True)
+        decoded = [self.layers(torch.cat(pair, -1)) for pair in pairs]
+        return torch.sigmoid(torch.cat(decoded))
 
 
 class ClipHead(nn.Module):

@@ -69,6 +69,11 @@ def appearance(field: RadianceField, point: Tensor) -> Tensor:
     return field.basis(products).view(*point.shape[:2], -1)
 
 
+def colour(field: RadianceField, feature: Tensor, view: Tensor) -> Tensor:
+    """The colour head on all samples at once: (..., 27), (..., 3) -> (..., 3)."""
+    return torch.sigmoid(field.colour.layers(torch.cat([feature, view], -1)))
+
+
 def render_colour(
     field: RadianceField,
     origin: Tensor,
@@ -81,7 +86,7 @@ def render_colour(
     weight = weights(field, distance, point, valid)
     used = weight * (weight > field.shape.weight_threshold)
     view = direction[:, None].expand_as(point)
-    rgb = field.colour(appearance(field, point), view)
+    rgb = colour(field, appearance(field, point), view)
     return (used[..., None] * rgb).sum(1) + (1 - weight.sum(-1))[:, None] * background
 
 
@@ -104,5 +109,5 @@ def render_semantics(
     return {
         "feature": (used * field.clip(x)).sum(1),
         "scales": (used * votes).sum(1).softmax(-1),
-        "colour": (used * radiance.colour(x, view)).sum(1),
+        "colour": (used * colour(radiance, x, view)).sum(1),
     }

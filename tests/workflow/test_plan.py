@@ -16,7 +16,7 @@ import pytest
 from tiny_run import Place, planned_jobs
 
 from ovnerf.cli import stage_parser
-from ovnerf.config import MakeRoom
+from ovnerf.config import MakeRoom, override, read_yaml
 from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.stages.make_room import run as make_room
 
@@ -129,11 +129,8 @@ def test_with_a_real_encoder_truth_is_read_by_scores_and_figures_only(place: Pla
 
 
 def test_true_regions_come_from_truth_and_mark_their_tables(place: Place) -> None:
-    changes = {
-        "encoders": ["simulated_true_regions"],
-        "propose_regions": {"architecture": "truth", "weights": "absent"},
-        "train_semantics": {"cse": {"novel_views": 0}},
-    }
+    overlay = REPOSITORY_ROOT / "config/overlays/true_regions.yaml"
+    changes = override(read_yaml(overlay), {"propose_regions": {"weights": "absent"}})
     place.configure(changes)
     assert ("read_truth", "propose_regions") in edges(place)
     place.configure({**changes, "encoders": ["simulated"]})
