@@ -228,6 +228,8 @@ def set_up_compute(stage: str, device: str, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
+    # A thread of OpenMP that waits keeps its core busy; the compiled loops' threads need it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     if not uses_torch(stage):
         return
     import torch
