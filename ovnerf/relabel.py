@@ -1,4 +1,4 @@
-"""Relevancy labels and region semantic ranking, RSR (paper Eq. 4-6, Alg. 1; method 6).
+"""Region semantic ranking, RSR (paper Eq. 5-6, Alg. 1; method 6).
 
 RSR gives every region the label most of its pixels carry, then paints the regions in order. Void
 is explicit here: it never votes, and pixels that no voting region covers stay void (the published
@@ -10,25 +10,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
 from ovnerf.stores import VOID
 
 Order = Literal["generator", "descending_area"]
-
-
-def relevancy_labels(scores: Tensor) -> np.ndarray:
-    """Most relevant class of each pixel: argmax of the cosine averaged over scales (Eq. 4).
-
-    Args:
-        scores: (K, C, H, W) cosines of the features of K scales with C text vectors.
-
-    Returns:
-        u16 (H, W); ties go to the smallest index, void where the feature is zero at every scale.
-    """
-    labels = scores.mean(0).argmax(0).cpu().numpy().astype(np.uint16)
-    labels[(scores == 0).all(1).all(0).cpu().numpy()] = VOID
-    return labels
 
 
 class RegionRanker:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
 from ovnerf.errors import UserError
-from ovnerf.stores import read
+from ovnerf.stores import VOID, read
 from ovnerf.transfer import to_device
 
 TILE_BYTES = 48 * 2**20
@@ -154,6 +154,20 @@ def class_scores(
             length = features.norm(dim=-1, keepdim=True).clamp_min(1e-12)
             scores[k, :, top : top + rows] = (features @ text.T / length).permute(2, 1, 0)
     return scores
+
+
+def relevancy_labels(scores: Tensor) -> np.ndarray:
+    """Most relevant class of each pixel: argmax of the cosine averaged over scales (Eq. 4).
+
+    Args:
+        scores: (K, C, H, W) cosines of the features of K scales with C text vectors.
+
+    Returns:
+        u16 (H, W); ties go to the smallest index, void where the feature is zero at every scale.
+    """
+    labels = scores.mean(0).argmax(0).cpu().numpy().astype(np.uint16)
+    labels[(scores == 0).all(1).all(0).cpu().numpy()] = VOID
+    return labels
 
 
 def window_corners(box: Tensor) -> tuple[tuple[Tensor, Tensor, int], ...]:

@@ -13,7 +13,7 @@ from ovnerf.evaluation.rows import COLUMNS
 
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
-SOURCE_ORDER = {"radiance": 0, "clip_labels": 1, "rsr_labels": 2, "field": 3}
+SOURCE_ORDER = {"radiance": 0, "clip_labels": 1, "rsr_labels": 2, "rsr_truth": 3, "field": 4}
 VARIANT_ORDER = {"baseline": 0, "rsr": 1, "cse": 2, "ovnerf": 3}
 """From nothing to both components; other variants follow by name."""
 PRINTED = {"3dovs": "multi_label"}
@@ -146,8 +146,8 @@ def summary(tables: dict[str, pd.DataFrame]) -> str:
         "classes absent from ground truth and prediction dropped. `multi_label`: as 3D-OVS scores "
         "overlapping masks, absent classes count as 0. Split `seen`: views that were trained on. "
         "Sources: `clip_labels` argmax "
-        "of CLIP relevancy, `rsr_labels` the same after region semantic ranking, `field` the "
-        "trained field.",
+        "of CLIP relevancy, `rsr_labels` the same after region semantic ranking, `rsr_truth` the "
+        "true labels after it (the most that these regions allow), `field` the trained field.",
         "image_quality": "## Image quality\n\nHeld-out views; PSNR in dB. Source `radiance`: the "
         "reconstruction before semantics, shared by all variants.",
         "paper": "## Beside the published numbers\n\n"

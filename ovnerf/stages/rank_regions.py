@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from ovnerf.config import RankRegions
 from ovnerf.device import resolve_device
-from ovnerf.encoders.pyramid import class_scores
+from ovnerf.encoders.pyramid import class_scores, relevancy_labels
 from ovnerf.encoders.text import text_bank
 from ovnerf.errors import UserError
 from ovnerf.provenance import result_digest
 from ovnerf.regions.runlength import Regions
-from ovnerf.relabel import rank_regions, relevancy_labels
+from ovnerf.relabel import rank_regions
 from ovnerf.stores import VOID, open_store, read, write_by_frame
 
 

@@ -1,18 +1,24 @@
 """Score the label maps that training starts from: CLIP argmax, and the same after RSR.
 
-Rows of source `clip_labels` and `rsr_labels`, written once per scene and encoder, on training
-views, and on test views where the label store covers them.
+Rows of source `clip_labels` and `rsr_labels`, and of `rsr_truth`, the true labels after RSR by the
+same regions: what ranking costs where a region mixes classes or misses pixels, whatever the
+encoder. Written once per scene and encoder, on training views, and on test views where the label
+store covers them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_rows, write_rows
-from ovnerf.stores import open_store, read
+import numpy as np
 
-SOURCES = {"clip_labels": "relevancy", "rsr_labels": "ranked"}
+from ovnerf.config import RankRegions
+from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_rows, write_rows
+from ovnerf.regions.runlength import Regions
+from ovnerf.relabel import rank_regions
+from ovnerf.stores import open_store, read
 
 
 def run(
@@ -20,6 +26,7 @@ def run(
     frames: Path,
     truth: Path,
     labels: Path,
+    regions: Path,
     out: Path,
     dataset: str,
     scene: str,
@@ -31,16 +38,29 @@ def run(
     split = read(photos, "split")
     names, classes = photos.attrs["names"], list(photos.attrs["classes"])
     covered = [int(frame) for frame in store.attrs["frames"]]
+    proposals = Regions(open_store(regions, "regions"))
+    order = RankRegions(**store.attrs["settings"]).order
+
+    def true_label(slot: int) -> np.ndarray:
+        return read(labelled, "label", covered[slot])
+
+    sources: dict[str, Callable[[int], np.ndarray]] = {
+        "clip_labels": lambda slot: read(store, "relevancy", slot),
+        "rsr_labels": lambda slot: read(store, "ranked", slot),
+        "rsr_truth": lambda slot: rank_regions(
+            true_label(slot), proposals.masks(covered[slot]), len(classes), order
+        ),
+    }
     identity = {"dataset": dataset, "scene": scene, "encoder": encoder}
     rows = []
     for part, split_name in enumerate(SPLIT_NAMES):
         chosen = [slot for slot, frame in enumerate(covered) if split[frame] == part]
-        for source, array in SOURCES.items():
+        for source, label in sources.items():
             rows += label_rows(
                 {**identity, "split": split_name, "source": source},
                 [names[covered[slot]] for slot in chosen],
-                (read(labelled, "label", covered[slot]) for slot in chosen),
-                (read(store, array, slot) for slot in chosen),
+                map(true_label, chosen),
+                map(label, chosen),
                 classes,
             )
     write_rows(out, rows, COLUMNS)

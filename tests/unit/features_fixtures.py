@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ovnerf.regions.runlength import encode_all
 from ovnerf.stores import VOID, write_store
 
 FRAMES, HEIGHT, WIDTH = 12, 48, 64
@@ -49,3 +50,13 @@ def write_tiny_scene(folder: Path) -> tuple[Path, Path]:
     )
     write_store(truth, "truth", {"label": label}, {}, "tiny-truth")
     return frames, truth
+
+
+def write_regions(path: Path, masks: dict[int, np.ndarray]) -> None:
+    """A `regions` store of masks bool (m, H, W) by frame."""
+    parts = [encode_all(regions) for regions in masks.values()]
+    arrays = {}
+    for name in ("runs", "run_count"):
+        arrays[name] = np.concatenate([part[name] for part in parts])
+        arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
+    write_store(path, "regions", arrays, {"frames": list(masks), "shape": [HEIGHT, WIDTH]}, "true")

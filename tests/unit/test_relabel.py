@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovnerf.relabel import RegionRanker, rank_regions, relevancy_labels
+from ovnerf.encoders.pyramid import relevancy_labels
+from ovnerf.relabel import RegionRanker, rank_regions
 from ovnerf.stores import VOID
 
 

@@ -34,6 +34,7 @@ rule score_labels:
         frames=f"{SCENE}/frames.zarr",
         truth=f"{SCENE}/truth.zarr",
         labels=f"{ENCODER}/labels.zarr",
+        regions=f"{SCENE}/regions.zarr",
     output:
         f"{ENCODER}/label_scores.csv",
     log:
@@ -51,6 +52,7 @@ rule score_labels:
         compute=COMPUTE,
     shell:
         "python -m ovnerf score_labels "
-        "--frames {input.frames} --truth {input.truth} --labels {input.labels} "
+        "--frames {input.frames} --truth {input.truth} "
+        "--labels {input.labels} --regions {input.regions} "
         "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} --out {output} "
         "{params.compute} 2>&1 | tee {log}"

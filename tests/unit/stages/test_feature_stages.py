@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from features_fixtures import CLASSES, FRAMES, HEIGHT, WIDTH, tiny_labels
+from features_fixtures import CLASSES, FRAMES, HEIGHT, WIDTH, tiny_labels, write_regions
 
 from ovnerf import stores
 from ovnerf.cli import main
 from ovnerf.config import CacheClip, CacheDino, ProposeRegions, RankRegions, Simulated
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
 from ovnerf.errors import UserError
-from ovnerf.regions.runlength import encode_all, masks_of
+from ovnerf.regions.runlength import masks_of
 from ovnerf.regions.sam import build_sam
 from ovnerf.stages import cache_clip, cache_dino, propose_regions, rank_regions
 from ovnerf.stores import VOID, open_store, read, write_store
@@ -165,19 +165,12 @@ def test_cache_dino(tiny_scene, tmp_path, monkeypatch):
     assert group["token"].dtype == np.float16
 
 
-def write_regions(path, frames):
-    """A `regions` store: one region per true object, and one over everything, painted first."""
-    labels, parts = tiny_labels(), []
-    for frame in frames:
-        objects = [np.ones((HEIGHT, WIDTH), bool), labels[frame] == 1, labels[frame] == 2]
-        masks = np.stack(objects)
-        masks[0, :, 62:] = False
-        parts.append(encode_all(masks))
-    arrays = {}
-    for name in ("runs", "run_count"):
-        arrays[name] = np.concatenate([part[name] for part in parts])
-        arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
-    write_store(path, "regions", arrays, {"frames": frames, "shape": [HEIGHT, WIDTH]}, "true")
+def proposed(frame):
+    """Regions of one frame: one over nearly everything, painted first, and one per true object."""
+    label = tiny_labels()[frame]
+    most = np.ones((HEIGHT, WIDTH), bool)
+    most[:, 62:] = False
+    return np.stack([most, label == 1, label == 2])
 
 
 @pytest.fixture
@@ -186,7 +179,7 @@ def clip_and_regions(tiny_scene, tmp_path):
     frames, truth = tiny_scene
     clip, regions = tmp_path / "clip.zarr", tmp_path / "regions.zarr"
     cache_clip.run(frames=frames, out=clip, settings=CLIP, truth=truth)
-    write_regions(regions, list(range(11)))
+    write_regions(regions, {frame: proposed(frame) for frame in range(11)})
     return {"frames": frames, "clip": clip, "regions": regions}
 
 
@@ -225,7 +218,7 @@ def test_void_class_needs_the_blank_prompt(clip_and_regions, tmp_path):
 
 def test_regions_of_other_frames_are_refused(clip_and_regions, tmp_path):
     regions, out = clip_and_regions["regions"], tmp_path / "labels.zarr"
-    write_regions(regions, [0, 10])
+    write_regions(regions, {frame: proposed(frame) for frame in (0, 10)})
     with pytest.raises(UserError, match="no frame is in both"):
         rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())
     arrays = {name: read(open_store(regions, "regions"), name) for name in ("runs", "run_count")}

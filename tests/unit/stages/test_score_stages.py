@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scene_formats
-from features_fixtures import tiny_labels
+from features_fixtures import tiny_labels, write_regions
 from PIL import Image
 from scene_folders import CLASSES, label, photo, write_replica
 
@@ -79,12 +79,16 @@ def test_score_labels(tiny_scene, tmp_path):
     ranked = tiny_labels()[covered]
     relevancy = ranked.copy()
     relevancy[:, :, :6] = VOID
-    labels = tmp_path / "labels.zarr"
-    write_store(
-        labels, "labels", {"relevancy": relevancy, "ranked": ranked}, {"frames": covered}, "x"
-    )
+    labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
+    about = {"frames": covered, "settings": {}}
+    write_store(labels, "labels", {"relevancy": relevancy, "ranked": ranked}, about, "x")
+    # The upper half is one region of wall and lamp, the lower half is in none.
+    upper = np.zeros((1, *ranked.shape[1:]), bool)
+    upper[:, :24] = True
+    write_regions(regions, dict.fromkeys(covered, upper))
     out = tmp_path / "scores.csv"
-    score_labels.run(frames=frames, truth=truth, labels=labels, out=out, **PLACE)
+    stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
+    score_labels.run(**stores, out=out, **PLACE)
     table = read_table(out)
     assert list(table.columns) == list(COLUMNS)
     assert set(table["split"]) == {"train", "test"}
@@ -93,6 +97,9 @@ def test_score_labels(tiny_scene, tmp_path):
             value(table, source="rsr_labels", split="train", protocol="pooled", metric=metric)
             == 100
         )
+    # Of 2880 labelled pixels 1440 are in the region; the lamp's 192 there become wall.
+    ceiling = {"source": "rsr_truth", "metric": "accuracy", "split": "train"}
+    assert value(table, **ceiling, protocol="pooled") == pytest.approx(100 * 1248 / 2880)
     # 6 of 60 labelled columns are predicted void, whatever the row.
     wrong = {"source": "clip_labels", "metric": "accuracy"}
     assert value(table, **wrong, split="test", protocol="per_image") == pytest.approx(90)
