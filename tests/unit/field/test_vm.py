@@ -20,10 +20,11 @@ def test_lookup_equals_grid_sample(seed, size):
     assert torch.allclose(fast, torch.cat(grid_products(table, points), -1), atol=1e-6)
 
 
-def test_gradients_equal_grid_sample():
-    table = grid()
+@pytest.mark.parametrize("ranks", [(3, 2, 2), (7, 4, 12)])
+def test_gradients_equal_grid_sample(ranks):
+    table = grid(ranks=ranks)
     points = torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    target = torch.randn(200, 7, generator=torch.Generator().manual_seed(2))
+    target = torch.randn(200, sum(ranks), generator=torch.Generator().manual_seed(2))
     fast = (table.features(points) * target).sum()
     slow = (torch.cat(grid_products(table, points), -1) * target).sum()
     for one, other in zip(
