@@ -39,7 +39,7 @@ from ovnerf import progress
 from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_settings
 from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.exclusive import only_maker
-from ovnerf.memory import refuse_too_large
+from ovnerf.memory import expected_mb, refuse_too_large
 from ovnerf.provenance import import_closure, imported_modules, path_digest
 from ovnerf.scenes.layouts import list_scene
 
@@ -184,6 +184,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         only_maker(out) if out else nullcontext(),
     ):
         refuse_too_large(name, options)
+        expected = expected_mb(name, options)
         summary = module.run(**options) or {}
         closing = {
             "stage": name,
@@ -191,6 +192,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
             **how_it_went(state.work),
             "seconds": round(time.perf_counter() - begin, 2),
             "peak_memory_mb": round(peak_memory_mb()),
+            "expected_memory_mb": expected,
         }
         if out:
             closing |= {"out": str(out), "digest": path_digest(out)}

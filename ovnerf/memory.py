@@ -199,6 +199,12 @@ def need(stage: str, options: Mapping[str, Any]) -> Parts | None:
         return None  # a damaged or missing input: the stage itself says which
 
 
+def expected_mb(stage: str, options: Mapping[str, Any]) -> int | None:
+    """The formulas' upper estimate for a stage's process on CPU; None as in `need`."""
+    parts = need(stage, options)
+    return None if parts is None else round(megabytes(parts))
+
+
 def machine_mb() -> float:
     """Memory of this machine, or of the job's share of it (cgroup), in MB."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MB]

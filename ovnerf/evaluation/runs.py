@@ -17,9 +17,9 @@ from ovnerf.evaluation.figures import new_figure
 COLUMNS = (
     *("dataset", "scene", "encoder", "variant", "seed", "rule"),
     *("frames", "done", "unit", "went_on_at", "rate", "seconds", "job_seconds"),
-    *("peak_memory_mb", "digest", "out"),
+    *("peak_memory_mb", "expected_memory_mb", "digest", "out"),
 )
-WHOLE = ("frames", "done", "went_on_at", "peak_memory_mb")
+WHOLE = ("frames", "done", "went_on_at", "peak_memory_mb", "expected_memory_mb")
 """Whole numbers, some of them missing."""
 BAR_INCHES = 0.3
 

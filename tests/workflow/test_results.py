@@ -8,6 +8,7 @@ import json
 import pytest
 from tiny_run import Place
 
+from ovnerf.memory import FORMULAS
 from ovnerf.stores import MADE_BY, open_store, verify
 
 VARIANTS = {"baseline", "rsr", "cse", "ovnerf"}
@@ -96,7 +97,8 @@ def test_every_job_is_in_the_table_of_runs(finished: Place) -> None:
     assert len(rows) == len(logs)
     for row in rows:
         assert len(row["digest"]) in (16, 64) and float(row["job_seconds"]) > float(row["seconds"])
-        assert 10 < float(row["peak_memory_mb"]) < 4000
+        assert 10 < float(row["peak_memory_mb"]) < float(row["expected_memory_mb"] or 4000)
+    assert {row["rule"] for row in rows if row["expected_memory_mb"]} == set(FORMULAS)
     (run,) = [row for row in rows if row["rule"] == "train_semantics" and row["variant"] == "cse"]
     assert (run["dataset"], run["scene"], run["encoder"], run["seed"]) == (
         *("tiny", "room", "simulated"),
