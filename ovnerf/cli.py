@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import errno
+import gc
 import importlib
 import inspect
 import json
@@ -168,8 +169,9 @@ def peak_memory_mb() -> float:
 def run_stage(name: str, arguments: Sequence[str]) -> None:
     """Parse a stage's options, run it, print its closing JSON line."""
     compute, _ = compute_parser().parse_known_args(arguments)
-    set_up_compute(name, compute.device, compute.threads)
-    module = importlib.import_module(f"ovnerf.stages.{name}")
+    with keeping_everything():
+        set_up_compute(name, compute.device, compute.threads)
+        module = importlib.import_module(f"ovnerf.stages.{name}")
     parser, kinds = stage_parser(name, module)
     options = vars(parser.parse_args(arguments))
     del options["device"], options["threads"]
@@ -197,6 +199,17 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         if out:
             closing |= {"out": str(out), "digest": path_digest(out)}
     print(json.dumps(closing), flush=True)
+
+
+@contextmanager
+def keeping_everything() -> Iterator[None]:
+    """What is made here stays: the search for garbage in it takes 0.2 s of a job's start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
