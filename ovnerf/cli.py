@@ -41,7 +41,7 @@ from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_sett
 from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.exclusive import only_maker
 from ovnerf.memory import expected_mb, refuse_too_large
-from ovnerf.provenance import import_closure, imported_modules, path_digest
+from ovnerf.provenance import path_digest
 from ovnerf.scenes.layouts import list_scene
 
 STAGES = Path(__file__).parent / "stages"
@@ -170,8 +170,9 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     """Parse a stage's options, run it, print its closing JSON line."""
     compute, _ = compute_parser().parse_known_args(arguments)
     with keeping_everything():
-        set_up_compute(name, compute.device, compute.threads)
+        set_up_compute(compute.device, compute.threads)
         module = importlib.import_module(f"ovnerf.stages.{name}")
+    set_up_torch(compute.threads)
     parser, kinds = stage_parser(name, module)
     options = vars(parser.parse_args(arguments))
     del options["device"], options["threads"]
@@ -236,7 +237,7 @@ def how_it_went(work: progress.Work | None) -> dict[str, Any]:
     }
 
 
-def set_up_compute(stage: str, device: str, threads: int) -> None:
+def set_up_compute(device: str, threads: int) -> None:
     """Fix the device and thread count, before any numerical library is imported."""
     os.environ["OVNERF_DEVICE"] = device
     # cuBLAS keeps its sums in one order only with a workspace of fixed size.
@@ -245,23 +246,17 @@ def set_up_compute(stage: str, device: str, threads: int) -> None:
         os.environ[f"{library}_NUM_THREADS"] = str(threads)
     # A thread of OpenMP that waits keeps its core busy; the compiled loops' threads need it.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-    if not uses_torch(stage):
-        return
-    import torch
 
+
+def set_up_torch(threads: int) -> None:
+    """Threads and determinism, for the stages that have imported torch; it takes a second."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
     torch.set_num_threads(threads)
     # The same as use_deterministic_algorithms(True, warn_only=True), which also imports the whole
     # compiler: 1.3 seconds in every job.
     torch.set_deterministic_debug_mode("warn")
-
-
-def uses_torch(stage: str) -> bool:
-    """Whether a stage's import closure reaches torch; importing it takes over a second."""
-    return any(
-        name.partition(".")[0] == "torch"
-        for path in import_closure(f"ovnerf.stages.{stage}")
-        for name in imported_modules(path.read_text(), "ovnerf")
-    )
 
 
 def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:

@@ -258,7 +258,8 @@ def places(parts: Parts) -> list[tuple[Parts, float, str]]:
 
 def refuse_too_large(stage: str, options: Mapping[str, Any]) -> None:
     """UserError, with the number it would need, when a stage cannot fit."""
-    for parts, there, where in places(need(stage, options) or {}):
+    needed = need(stage, options)
+    for parts, there, where in places(needed) if needed else ():
         if megabytes(parts) <= there:
             continue
         largest = max(parts, key=lambda part: parts[part])

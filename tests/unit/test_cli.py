@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import types
@@ -51,6 +52,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setitem(sys.modules, "ovnerf.stages.probe", module)
     monkeypatch.setattr(cli, "stage_names", lambda: ["probe"])
     monkeypatch.setattr(cli, "set_up_compute", lambda *compute: seen.update(compute=compute))
+    monkeypatch.setattr(cli, "set_up_torch", lambda threads: None)
     return seen
 
 
@@ -68,7 +70,7 @@ def test_options_follow_the_signature(stage: dict, capsys: pytest.CaptureFixture
     assert stage["seed"] == 4
     assert stage["settings"] == RankRegions(order="descending_area")
     assert stage["region_settings"] == ProposeRegions(architecture="toy")
-    assert stage["compute"] == ("probe", "cpu", 1)
+    assert stage["compute"] == ("cpu", 1)
     closing = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert closing["stage"] == "probe" and closing["count"] == 3
     assert closing["seconds"] >= 0 and closing["peak_memory_mb"] > 10
@@ -176,9 +178,19 @@ def test_the_help_of_a_stage_explains_every_setting(
         assert f"\n  {name} = " in said
 
 
-def test_torch_is_imported_only_for_the_stages_that_reach_it() -> None:
-    assert cli.uses_torch("train_semantics")
-    assert not cli.uses_torch("aggregate")
+def test_stages_without_networks_do_not_import_torch() -> None:
+    """It takes a second of every job."""
+    program = (
+        "import importlib, sys; from ovnerf.memory import refuse_too_large\n"
+        "for name in sys.argv[1:]:\n"
+        "    importlib.import_module(f'ovnerf.stages.{name}'); refuse_too_large(name, {})\n"
+        "assert 'torch' not in sys.modules"
+    )
+    without = {"make_room", "sample_frames", "read_truth", "score_labels", "evaluate"}
+    without |= {"aggregate", "draw_figures", "summarise_runs", "inspect", "fetch_weights"}
+    assert without < set(cli.stage_names())
+    environment = {**os.environ, "OVNERF_DEVICE": "auto"}
+    subprocess.run([sys.executable, "-c", program, *without], env=environment, check=True)
 
 
 def test_the_overview_lists_every_stage_without_importing_it() -> None:

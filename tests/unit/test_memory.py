@@ -204,6 +204,7 @@ def test_a_stage_is_refused_before_it_starts(
 ) -> None:
     monkeypatch.setenv("OVNERF_MEMORY_MB", "500")
     monkeypatch.setattr(cli, "set_up_compute", lambda *compute: None)
+    monkeypatch.setattr(cli, "set_up_torch", lambda threads: None)
     out = tmp_path / "out"
     code = cli.main(["reconstruct", "--frames", str(options["frames"]), "--out", str(out)])
     assert code == 2
