@@ -26,6 +26,9 @@ except ImportError:  # The torch path serves then, slower.
 PLAIN = {"nogil": True, "cache": True}
 SUMS = {**PLAIN, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over ranks may be reordered for vector units; positions never are."""
+WITHIN = {"forceinline": True}
+"""Called by loops, compiled into them: functions of their own exist in several versions, whose sums
+differ in the last bit, and which one a process calls would depend on what its cache holds."""
 INLINE = {"inline": "always"}
 """Passing an array to a function that is not inlined costs more than the lookup."""
 AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
@@ -71,7 +74,7 @@ def in_parts(work: Callable[[int, int], Any], count: int, smallest: int = SMALLE
         return list(pool.map(lambda edge: work(*edge), edges))
 
 
-@compiled(**PLAIN)
+@compiled(**PLAIN, **WITHIN)
 def corner_of(value, size):
     """Lower corner and fraction of a coordinate in [-1, 1] on an axis of `size` corners."""
     place = (value + np.float32(1)) * np.float32(0.5) * np.float32(size - 1)
@@ -80,7 +83,7 @@ def corner_of(value, size):
     return low, place - np.float32(low)
 
 
-@compiled(**PLAIN)
+@compiled(**PLAIN, **WITHIN)
 def cell_of(value, size):
     """Cell of a coordinate in [-1, 1] on an axis of `size` cells."""
     cell = int((value + np.float32(1)) * np.float32(0.5) * np.float32(size))
@@ -111,7 +114,7 @@ def mode_products(plane, line, row, width, u, v, low, w, out, first):
         out[first + r] = on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
 
 
-@compiled(**SUMS)
+@compiled(**SUMS, **WITHIN)
 def density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2):
     """Sum of all products at one point."""
     i, u = corner_of(x, size[0])

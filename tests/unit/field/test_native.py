@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import field_fixtures
 import pytest
 import torch
 from field_fixtures import radiance_field, rays, relative_gap, semantic_field, with_holes
@@ -94,3 +100,30 @@ def test_rays_that_miss_give_nothing():
     samples, weight = field.bright(origin, direction)
     assert len(samples) == len(weight) == 0 and samples.offset.tolist() == [0, 0]
     assert field.appearance.features(samples.point).shape == (0, 12)
+
+
+IN_A_PROCESS = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[1])
+from field_fixtures import radiance_field, rays
+
+field = radiance_field().requires_grad_()
+origin, direction, jitter = rays(200)
+samples, weight = field.bright(origin, direction, jitter)
+rgb, _ = field.render_colour(origin, direction, jitter, 1.0)
+rgb.sum().backward()
+made = [weight, field.alpha_grid(), rgb.detach(), *(part.grad for part in field.parameters())]
+print([hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in made])
+"""
+
+
+def test_the_first_process_computes_what_later_ones_do(tmp_path):
+    """Compiling and reading compiled loops from the cache: the same bits."""
+    folder = str(Path(field_fixtures.__file__).parent)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", IN_A_PROCESS, folder]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert first.count(",") > 10 and first == second
