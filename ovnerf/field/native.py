@@ -223,12 +223,13 @@ def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first,
         for r in range(whole, ranks):
             g = f * gradient[source, first + r]
             p = g * line_value(line, k, w, r)
-            to_line[k, r] += (one - w) * g * plane_value(plane, row, width, corners, r)
-            to_line[k + 1, r] += w * g * plane_value(plane, row, width, corners, r)
+            q = g * plane_value(plane, row, width, corners, r)
             to_plane[row, r] += a * p
             to_plane[row + 1, r] += b * p
             to_plane[row + width, r] += c * p
             to_plane[row + width + 1, r] += d * p
+            to_line[k, r] += (one - w) * q
+            to_line[k + 1, r] += w * q
 
 
 @compiled(**PLAIN)

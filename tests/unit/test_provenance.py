@@ -74,14 +74,14 @@ def test_imports_are_found_wherever_they_stand(source: str, names: set[str]) -> 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one stage that reaches one library module, and one that it does not."""
+    """A repository with one stage that reaches one shelf module, and one that it does not."""
     files = {
         "__init__.py": "",
         "stages/__init__.py": "",
-        "stages/one.py": "from ovnerf.library import used\n",
-        "library/__init__.py": "",
-        "library/used.py": '"""Says."""\ndef f():\n    """Says."""\n    return 1  # note\n',
-        "library/unused.py": "x = 1\n",
+        "stages/one.py": "from ovnerf.shelf import used\n",
+        "shelf/__init__.py": "",
+        "shelf/used.py": '"""Says."""\ndef f():\n    """Says."""\n    return 1  # note\n',
+        "shelf/unused.py": "x = 1\n",
     }
     for name, text in files.items():
         path = tmp_path / "ovnerf" / name
@@ -102,15 +102,15 @@ def code_digest() -> str:
 
 def test_the_code_digest_follows_the_code_a_stage_reaches(package: Path) -> None:
     first = code_digest()
-    (package / "library/unused.py").write_text("x = 2\n")
+    (package / "shelf/unused.py").write_text("x = 2\n")
     assert code_digest() == first
-    (package / "library/used.py").write_text("def f():\n    return 2\n")
+    (package / "shelf/used.py").write_text("def f():\n    return 2\n")
     assert code_digest() != first
 
 
 def test_the_code_digest_ignores_comments_and_docstrings(package: Path) -> None:
     first = code_digest()
-    (package / "library/used.py").write_text('"""Speaks."""\n\n\ndef f():\n    return 1\n')
+    (package / "shelf/used.py").write_text('"""Speaks."""\n\n\ndef f():\n    return 1\n')
     assert code_digest() == first
 
 
