@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from ovnerf.onednn import onednn
 
 TILE = 4096
 """Samples that a CPU decodes at once: a layer's activations, 2 MB, stay in its cache."""
+STEP = 1024
+"""Tiles are filled up to a multiple of so many samples, because every new size costs oneDNN."""
 
 
 class ColourHead(nn.Module):
@@ -25,10 +30,18 @@ class ColourHead(nn.Module):
 
     def forward(self, feature: Tensor, direction: Tensor) -> Tensor:
         """(s, features), (s, 3) -> (s, 3)."""
-        tile = TILE if feature.device.type == "cpu" else max(1, len(feature))
-        pairs = zip(feature.split(tile), direction.split(tile), strict=True)
-        decoded = [self.layers(torch.cat(pair, -1)) for pair in pairs]
-        return torch.sigmoid(torch.cat(decoded))
+        known = torch.cat([feature, direction], -1)
+        if known.device.type != "cpu":
+            return torch.sigmoid(self.layers(known))
+        return torch.sigmoid(torch.cat([self.tile(part) for part in known.split(TILE)]))
+
+    def tile(self, known: Tensor) -> Tensor:
+        """The layers on at most `TILE` samples."""
+        spare = -len(known) % STEP
+        if spare:
+            known = functional.pad(known, (0, 0, 0, spare))
+        made = self.layers(onednn(known)).to_dense()
+        return made[: len(made) - spare] if spare else made
 
 
 class ClipHead(nn.Module):

@@ -315,11 +315,67 @@ def march_loop(
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
-    """Summed products (s,) of points (s, 3); no gradient."""
-    out = np.empty(len(points), np.float32)
-    fixed = array(points), size, tables(planes), tables(lines), out
-    in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
-    return torch.from_numpy(out)
+    """Summed products (s,) of points (s, 3)."""
+    return Density.apply(points, size, *planes, *lines)
+
+
+def grid_gradients(
+    points: Tensor,
+    weight: Tensor,
+    ray: Tensor,
+    slope: Tensor,
+    size: tuple[int, ...],
+    grids: Sequence[Tensor],
+) -> list[Tensor]:
+    """Gradients for three planes and three lines of sums along rays of weight (s,) x products.
+
+    Args:
+        ray: row (s,) of `slope` (r, r1 + r2 + r3), the gradient of the sums, for each sample.
+    """
+    out = [torch.zeros_like(part) for part in grids]
+    fixed = array(points), array(weight), array(ray)
+    firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
+
+    def add(begin: int, end: int) -> None:
+        for mode in range(begin, end):
+            gradient_loop(
+                *fixed,
+                AXES[mode],
+                size,
+                array(grids[mode]),
+                array(grids[3 + mode]),
+                array(slope),
+                firsts[mode],
+                out[mode].numpy(),
+                out[3 + mode].numpy(),
+            )
+
+    in_parts(add, 3, smallest=1)
+    return out
+
+
+class Density(torch.autograd.Function):
+    """Summed products (s,): no (s, r1 + r2 + r3) tensor exists.
+
+    Gradients for planes and lines, none for points.
+    """
+
+    @staticmethod
+    def forward(context: Any, points: Tensor, size: tuple[int, ...], *grids: Tensor) -> Tensor:
+        context.save_for_backward(points, *grids)
+        context.size = size
+        out = np.empty(len(points), np.float32)
+        fixed = array(points), size, tables(grids[:3]), tables(grids[3:]), out
+        in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        points, *grids = context.saved_tensors
+        # All samples as one ray, whose sum has slope 1 in every product.
+        slope = torch.ones(1, sum(part.shape[1] for part in grids[:3]))
+        ray = torch.zeros(len(points), dtype=torch.long)
+        return None, None, *grid_gradients(points, gradient, ray, slope, context.size, grids)
 
 
 class Composited(torch.autograd.Function):
@@ -349,26 +405,8 @@ class Composited(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, weight, ray, *grids = context.saved_tensors
-        out = [torch.zeros_like(part) for part in grids]
-        samples, slope = (array(points), array(weight), array(ray)), array(gradient)
-        firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
-
-        def add(begin: int, end: int) -> None:
-            for mode in range(begin, end):
-                gradient_loop(
-                    *samples,
-                    AXES[mode],
-                    context.size,
-                    array(grids[mode]),
-                    array(grids[3 + mode]),
-                    slope,
-                    firsts[mode],
-                    out[mode].numpy(),
-                    out[3 + mode].numpy(),
-                )
-
-        in_parts(add, 3, smallest=1)
-        return None, None, None, None, None, *out
+        slopes = grid_gradients(points, weight, ray, gradient, context.size, grids)
+        return None, None, None, None, None, *slopes
 
 
 def composited(
@@ -445,7 +483,7 @@ def march(
         room = int(ray[3][begin:end].sum())
         out = [np.empty(shape, np.float32) for shape in (room, room, (room, 3))]
         kept = march_loop(begin, end, *fixed, *out)
-        return [values[:kept].copy() for values in out]
+        return [values[:kept] for values in out]
 
     parts = in_parts(part, len(origin))
     distance, weight, point = (

@@ -86,7 +86,9 @@ def test_results_do_not_depend_on_threads(threads):
         features = field.appearance.features(samples.point)
         factor = torch.linspace(-1, 1, features.shape[1])
         slopes = torch.autograd.grad((features * factor).sum(), list(field.appearance.parameters()))
-        return [weight, samples.offset, features, *slopes]
+        density = field.density.density(samples.point)
+        risen = torch.autograd.grad((density * weight).sum(), list(field.density.parameters()))
+        return [weight, samples.offset, features, *slopes, density, *risen]
 
     threads(1)
     one = results()

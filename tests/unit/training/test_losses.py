@@ -6,11 +6,13 @@ from torch.nn import functional
 
 from ovnerf.config import Dino
 from ovnerf.stores import VOID
+from ovnerf.training import losses
 from ovnerf.training.losses import (
     correlation_loss,
     feature_loss,
     js_matrix,
     label_loss,
+    tf32,
 )
 
 
@@ -72,3 +74,53 @@ def test_correlation_loss_equals_the_definition(divergence):
     for one, other in zip(got, expected, strict=True):
         slopes = [torch.autograd.grad(loss, cosine, retain_graph=True)[0] for loss in (one, other)]
         assert torch.allclose(*slopes, rtol=1e-9, atol=1e-15)
+
+
+def ten_bits(x):
+    """Nearest number with ten bits behind the leading one, as TF32 units read fp32."""
+    bits = x.contiguous().view(torch.int32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
+
+
+@pytest.mark.parametrize(("centre", "spread"), [(0.0, 0.6), (0.2, 0.03), (0.2, 0.001)])
+def test_tensor_cores_are_exact_enough(monkeypatch, centre, spread):
+    """Factors rounded to ten bits, products summed in fp32: what a GPU computes there."""
+    assert ten_bits(torch.tensor([1 + 2**-10, 1 + 2**-12])).tolist() == [1 + 2**-10, 1]
+    generator = torch.Generator().manual_seed(4)
+    cosine = (centre + spread * torch.randn(2, 300, 20, generator=generator)).requires_grad_()
+    smooth = torch.randn(2, 96, 10, generator=generator)
+    token = functional.interpolate(smooth, size=300, mode="linear").transpose(1, 2)
+
+    def results():
+        found = correlation_loss(cosine, token, Dino())
+        slopes = [torch.autograd.grad(loss, cosine, retain_graph=True)[0] for loss in found]
+        return torch.stack(found).detach(), slopes
+
+    linear = functional.linear
+    exact, exact_slopes = results()
+    monkeypatch.setattr(
+        losses.functional, "linear", lambda x, w: linear(ten_bits(x.to_dense()), ten_bits(w))
+    )
+    rounded, rounded_slopes = results()
+    assert exact.abs().min() > 0 and not torch.equal(exact, rounded)
+    assert (rounded / exact - 1).abs().max() < 1e-3
+    for one, other in zip(rounded_slopes, exact_slopes, strict=True):
+        assert 0 < (one - other).norm() / other.norm() < 1e-3
+
+
+def test_tensor_cores_are_asked_for_there_only(monkeypatch):
+    products = torch.backends.cuda.matmul
+    before, seen = products.fp32_precision, []
+
+    def watched(*arguments):
+        seen.append(products.fp32_precision)
+        return inner(*arguments)
+
+    inner = losses.similarity_products
+    monkeypatch.setattr(losses, "similarity_products", watched)
+    correlation_loss(torch.rand(1, 4, 3), torch.rand(1, 4, 5), Dino())
+    assert seen == ["tf32"] and products.fp32_precision == before
+    with pytest.raises(ZeroDivisionError), tf32():
+        assert 1 / 0
+    assert products.fp32_precision == before
+    assert torch.get_float32_matmul_precision() == "highest"
