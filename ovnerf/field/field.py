@@ -26,6 +26,7 @@ from ovnerf.field.occupancy import (
     occupied_bounds,
 )
 from ovnerf.field.sampling import (
+    Lit,
     Rays,
     Room,
     Samples,
@@ -95,7 +96,7 @@ class RadianceField(nn.Module):
 
     def visible(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
-    ) -> tuple[Samples, Samples, Tensor]:
+    ) -> tuple[Lit, Samples, Tensor]:
         """Samples with density that light reaches: the others carry no weight and no gradient.
 
         Returns:
@@ -103,8 +104,9 @@ class RadianceField(nn.Module):
         """
         floors = 0.0, self.shape.weight_threshold
         rays = self.sampled(origin, direction, jitter)
-        (seen, weight), (bright, _) = self.trace(rays, TRANSMITTANCE_END, floors)
-        return seen, bright, indices(weight > floors[1], len(bright))
+        seen, bright = self.trace(rays, TRANSMITTANCE_END, floors)
+        index = indices(seen.weight > floors[1], len(bright.samples))
+        return seen, bright.samples, index
 
     def bright(
         self,
@@ -119,7 +121,8 @@ class RadianceField(nn.Module):
         """
         threshold = self.shape.weight_threshold
         rays = self.sampled(origin, direction, jitter, limit)
-        return self.trace(rays, threshold, (threshold,))[0]
+        (found,) = self.trace(rays, threshold, (threshold,))
+        return found.samples, found.weight
 
     def sampled(
         self,
@@ -133,14 +136,11 @@ class RadianceField(nn.Module):
         return Rays.inside(self.box, origin, direction, jitter, *place)
 
     @torch.no_grad()
-    def trace(
-        self, rays: Rays, last_light: float, faintest: Sequence[float]
-    ) -> list[tuple[Samples, Tensor]]:
+    def trace(self, rays: Rays, last_light: float, faintest: Sequence[float]) -> list[Lit]:
         """Samples where more than `last_light` arrives, in occupied cells.
 
         Returns:
-            for each of `faintest`, the smallest first, the samples of greater weight and their
-            weights (s,).
+            for each of `faintest`, the smallest first, the samples of greater weight.
         """
         if self.density.native(rays.origin):
             return self.trace_natively(rays, last_light, faintest)
@@ -148,7 +148,7 @@ class RadianceField(nn.Module):
 
     def trace_by_tensors(
         self, rays: Rays, last_light: float, faintest: Sequence[float]
-    ) -> list[tuple[Samples, Tensor]]:
+    ) -> list[Lit]:
         """`trace` by tensor operations; on CUDA it waits for the device once."""
         fits = False
         while not fits:
@@ -167,16 +167,14 @@ class RadianceField(nn.Module):
         packed = Samples(offset, ray, distance, delta, point, bounds[0])
         kept = [indices(mask, int(ends[-1])) for mask, ends in zip(masks, bounds, strict=True)]
         return [
-            (packed.keep(index, *ends), weight[index])
+            Lit(packed.keep(index, *ends), weight[index], light[index])
             for index, *ends in zip(kept, offsets, bounds, strict=True)
         ]
 
-    def trace_natively(
-        self, rays: Rays, last_light: float, faintest: Sequence[float]
-    ) -> list[tuple[Samples, Tensor]]:
+    def trace_natively(self, rays: Rays, last_light: float, faintest: Sequence[float]) -> list[Lit]:
         """`trace` by the compiled loop: the same samples."""
         grid = self.density
-        count, distance, weight, point = native.march(
+        count, distance, weight, light, point = native.march(
             rays.origin,
             rays.direction,
             rays.first,
@@ -197,12 +195,24 @@ class RadianceField(nn.Module):
         ray = torch.repeat_interleave(torch.arange(len(count)), count)
         delta = torch.full_like(distance, self.step)
         samples = Samples(offset, ray, distance, delta, point, offset.numpy())
-        found = [(samples, weight)]
+        found = [Lit(samples, weight, light)]
         for floor in faintest[1:]:
-            ends = kept_offsets(weight > floor, offset)
-            index = indices(weight > floor, int(ends[-1]))
-            found.append((samples.keep(index, ends, ends.numpy()), weight[index]))
+            index = (weight > floor).nonzero()[:, 0]
+            ends = torch.searchsorted(index, offset)
+            kept = samples.keep(index, ends, ends.numpy())
+            found.append(Lit(kept, weight[index], light[index]))
         return found
+
+    def weights(self, seen: Lit) -> tuple[Tensor, Tensor]:
+        """Rendering weights (s,) and opacities (r,), with gradients for the density's grids."""
+        samples, grid = seen.samples, self.density
+        if grid.native(samples.point):
+            scale = samples.delta * self.shape.distance_scale
+            known = samples.point, scale, seen.weight, seen.light, samples.offset
+            return native.rendering_weights(*known, grid.resolution, grid.planes, grid.lines)
+        packed = samples.offset, samples.ray
+        weight = rendering_weights(self.optical_depth(samples.point, samples.delta), *packed)
+        return weight, composite(weight, torch.ones_like(weight)[:, None], *packed)[:, 0]
 
     def appearance_features(self, samples: Samples) -> Tensor:
         """x_i per sample (s, 27)."""
@@ -216,13 +226,11 @@ class RadianceField(nn.Module):
         Returns:
             rgb (r, 3) over a grey `background`, and the number of samples that were evaluated.
         """
-        samples, bright, index = self.visible(origin, direction, jitter)
-        depth = self.optical_depth(samples.point, samples.delta)
-        weight = rendering_weights(depth, samples.offset, samples.ray)
-        opacity = composite(weight, torch.ones_like(weight)[:, None], samples.offset, samples.ray)
+        seen, bright, index = self.visible(origin, direction, jitter)
+        weight, opacity = self.weights(seen)
         rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
         pixel = composite(weight[index], rgb, bright.offset, bright.ray)
-        return pixel + (1 - opacity) * background, len(samples)
+        return pixel + (1 - opacity[:, None]) * background, len(seen.samples)
 
     @torch.no_grad()
     def alpha_grid(self) -> Tensor:

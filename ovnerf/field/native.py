@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 try:
     from numba import njit
@@ -135,6 +136,20 @@ def density_loop(begin, end, points, size, planes, lines, out):
     for s in range(begin, end):
         x, y, z = points[s, 0], points[s, 1], points[s, 2]
         out[s] = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
+
+
+@compiled(**PLAIN)
+def weight_slope_loop(begin, end, offset, scale, weight, light, slope, to_opacity, out):
+    """Gradients for the densities of rays begin..end-1, from those for weights and opacities.
+
+    d w_j / d depth_k is T_k exp(-depth_k) = T_k - w_k for j = k, and -w_j for every j behind k.
+    """
+    for ray in range(begin, end):
+        behind = 0.0
+        for s in range(offset[ray + 1] - 1, offset[ray] - 1, -1):
+            g = slope[s] + to_opacity[ray]
+            out[s] = scale[s] * (g * (light[s] - weight[s]) - behind)
+            behind += g * weight[s]
 
 
 @compiled(**SUMS)
@@ -257,6 +272,7 @@ def march_loop(
     count,
     distance,
     weight,
+    reached,
     point,
 ):
     """Rays begin..end-1: writes samples of weight above `faintest` until T <= `last_light`.
@@ -303,7 +319,7 @@ def march_loop(
             depth = sigma * step * factor
             value = -np.expm1(-depth) * light
             if value > faintest:
-                distance[kept], weight[kept] = t, value
+                distance[kept], weight[kept], reached[kept] = t, value, light
                 point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
                 kept += 1
             passed += depth
@@ -315,8 +331,11 @@ def march_loop(
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
-    """Summed products (s,) of points (s, 3)."""
-    return Density.apply(points, size, *planes, *lines)
+    """Summed products (s,) of points (s, 3); no gradient."""
+    out = np.empty(len(points), np.float32)
+    fixed = array(points), size, tables(planes), tables(lines), out
+    in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
+    return torch.from_numpy(out)
 
 
 def grid_gradients(
@@ -354,28 +373,60 @@ def grid_gradients(
     return out
 
 
-class Density(torch.autograd.Function):
-    """Summed products (s,): no (s, r1 + r2 + r3) tensor exists.
-
-    Gradients for planes and lines, none for points.
-    """
+class RenderingWeights(torch.autograd.Function):
+    """The weights (s,) that marching found and their sums along rays (r,), as what they are of the
+    grids: gradients for planes and lines, none for points."""
 
     @staticmethod
-    def forward(context: Any, points: Tensor, size: tuple[int, ...], *grids: Tensor) -> Tensor:
-        context.save_for_backward(points, *grids)
+    def forward(
+        context: Any,
+        points: Tensor,
+        depth_per_density: Tensor,
+        weight: Tensor,
+        light: Tensor,
+        offset: Tensor,
+        size: tuple[int, ...],
+        *grids: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        context.save_for_backward(points, depth_per_density, weight, light, offset, *grids)
         context.size = size
-        out = np.empty(len(points), np.float32)
-        fixed = array(points), size, tables(grids[:3]), tables(grids[3:]), out
-        in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
-        return torch.from_numpy(out)
+        order = torch.arange(len(weight))
+        opacity = functional.embedding_bag(
+            order, weight[:, None], offset, mode="sum", include_last_offset=True
+        )
+        return weight.view_as(weight), opacity[:, 0]
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        points, *grids = context.saved_tensors
+    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        points, *along, offset = context.saved_tensors[:5]
+        grids = context.saved_tensors[5:]
+        to_density = torch.empty(len(points))
+        fixed = [array(part) for part in (offset, *along, *slopes, to_density)]
+        in_parts(lambda begin, end: weight_slope_loop(begin, end, *fixed), len(offset) - 1)
         # All samples as one ray, whose sum has slope 1 in every product.
-        slope = torch.ones(1, sum(part.shape[1] for part in grids[:3]))
+        one = torch.ones(1, sum(part.shape[1] for part in grids[:3]))
         ray = torch.zeros(len(points), dtype=torch.long)
-        return None, None, *grid_gradients(points, gradient, ray, slope, context.size, grids)
+        out = grid_gradients(points, to_density, ray, one, context.size, grids)
+        return None, None, None, None, None, None, *out
+
+
+def rendering_weights(
+    points: Tensor,
+    depth_per_density: Tensor,
+    weight: Tensor,
+    light: Tensor,
+    offset: Tensor,
+    size: tuple[int, ...],
+    planes: Tables,
+    lines: Tables,
+) -> tuple[Tensor, Tensor]:
+    """Weights (s,) of packed samples as `march` found them, and opacities (r,), with gradients.
+
+    Args:
+        depth_per_density: delta x distance scale (s,). light: what reaches the samples (s,).
+    """
+    fixed = points, depth_per_density, weight, light, offset, size
+    return RenderingWeights.apply(*fixed, *planes, *lines)
 
 
 class Composited(torch.autograd.Function):
@@ -445,7 +496,7 @@ def march(
     factor: float,
     faintest: float,
     last_light: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Samples whose weight is above `faintest`, along rays until T <= `last_light`.
 
     Args:
@@ -454,7 +505,8 @@ def march(
         factor: optical depth = density x step x factor.
 
     Returns:
-        samples per ray i64 (r,); distance (s,), weight (s,) and normalised point (s, 3).
+        samples per ray i64 (r,); distance, weight, light that reaches it (s,) and normalised point
+        (s, 3) of each.
     """
     count = np.empty(len(origin), np.int64)
     table, block, group = coarse
@@ -481,12 +533,10 @@ def march(
     def part(begin: int, end: int) -> list[np.ndarray]:
         # Room for every sample: pages that stay unwritten are never in memory.
         room = int(ray[3][begin:end].sum())
-        out = [np.empty(shape, np.float32) for shape in (room, room, (room, 3))]
+        out = [np.empty(shape, np.float32) for shape in (room, room, room, (room, 3))]
         kept = march_loop(begin, end, *fixed, *out)
         return [values[:kept] for values in out]
 
     parts = in_parts(part, len(origin))
-    distance, weight, point = (
-        torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True)
-    )
-    return torch.from_numpy(count), distance, weight, point
+    made = (torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True))
+    return torch.from_numpy(count), *made

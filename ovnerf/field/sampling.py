@@ -53,6 +53,15 @@ class Samples:
         )
 
 
+@dataclass(frozen=True)
+class Lit:
+    """Samples with their rendering weights (s,) and the share of light that reaches them (s,)."""
+
+    samples: Samples
+    weight: Tensor
+    light: Tensor
+
+
 @dataclass
 class Room:
     """How many blocks and samples to make place for, by number of rays.

@@ -150,6 +150,8 @@ class VectorMatrixGrid(nn.Module):
         """Sum over modes and ranks at points (s, 3) in [-1, 1]^3: (s,)."""
         if not self.native(points):
             return torch.stack([part.sum(-1) for part in self.products(points)]).sum(0)
+        if torch.is_grad_enabled() and self.planes[0].requires_grad:
+            return self.features(points).sum(-1)
         return native.density(points, self.resolution, self.planes, self.lines)
 
     def features(self, points: Tensor) -> Tensor:

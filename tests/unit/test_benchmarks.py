@@ -28,8 +28,9 @@ def test_stages_agree_with_the_reference():
     assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
 
 
-def test_reconstruction_agrees_with_the_reference():
-    result = cases.reconstruct(32, TINY)
+@pytest.mark.parametrize("occupied", [False, True])
+def test_reconstruction_agrees_with_the_reference(occupied):
+    result = cases.reconstruct("reconstruct_32", 32, occupied, TINY)
     assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import field_fixtures
+import numpy as np
 import pytest
 import torch
 from field_fixtures import radiance_field, rays, relative_gap, semantic_field, with_holes
@@ -46,10 +47,14 @@ def test_visible_samples_equal_tensors(monkeypatch):
     field = with_holes(radiance_field())
     batch = rays(300)
     fast, slow = field.visible(*batch), by_tensors(monkeypatch, lambda: field.visible(*batch))
-    for one, other in zip(fast[:2], slow[:2], strict=True):
+    (seen, bright, index), (slow_seen, slow_bright, slow_index) = fast, slow
+    for one, other in ((seen.samples, slow_seen.samples), (bright, slow_bright)):
         assert torch.equal(one.offset, other.offset) and torch.equal(one.point, other.point)
-    assert torch.equal(fast[0].point[fast[2]], fast[1].point)
-    assert torch.equal(fast[2], slow[2]) and 0 < len(fast[2]) < len(fast[0])
+        assert np.array_equal(one.bounds, one.offset.numpy())
+    assert torch.allclose(seen.weight, slow_seen.weight, atol=1e-6)
+    assert torch.allclose(seen.light, slow_seen.light, atol=1e-6)
+    assert torch.equal(seen.samples.point[index], bright.point)
+    assert torch.equal(index, slow_index) and 0 < len(index) < len(seen.samples)
 
 
 def test_colour_gradients_equal_tensors(monkeypatch):
@@ -86,9 +91,11 @@ def test_results_do_not_depend_on_threads(threads):
         features = field.appearance.features(samples.point)
         factor = torch.linspace(-1, 1, features.shape[1])
         slopes = torch.autograd.grad((features * factor).sum(), list(field.appearance.parameters()))
-        density = field.density.density(samples.point)
-        risen = torch.autograd.grad((density * weight).sum(), list(field.density.parameters()))
-        return [weight, samples.offset, features, *slopes, density, *risen]
+        made = field.weights(field.visible(origin, direction, jitter)[0])
+        grown = torch.autograd.grad(
+            sum(part.square().sum() for part in made), list(field.density.parameters())
+        )
+        return [weight, samples.offset, features, *slopes, *made, *grown]
 
     threads(1)
     one = results()
