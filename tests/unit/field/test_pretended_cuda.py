@@ -14,8 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import cases
 from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
+from ovnerf.encoders import pyramid
+from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.field import field as tracing
 from ovnerf.field import rendering
+from ovnerf.stores import open_store, write_store
 from ovnerf.training import semantics
 
 TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
@@ -78,6 +81,41 @@ def test_losses(monkeypatch, device, name, features_on_host):
         losses = run.losses()
     assert len(losses) == {"a": 4, "b": 5, "c": 6}[name]
     assert {loss.device.type for loss in losses.values()} == {"cuda"}
+
+
+@pytest.mark.parametrize("drawn_on", ["cpu", "cuda"])
+@pytest.mark.parametrize("held_on", ["cpu", "cuda"])
+def test_window_means(monkeypatch, tmp_path, device, drawn_on, held_on):
+    """Features on the card, or left in the host's memory; pixels drawn on either."""
+    features = tiny_features(tmp_path)
+    pixels = [torch.tensor([0, 1, 1]), torch.tensor([5, 6, 60]), torch.tensor([0, 40, 47])]
+    monkeypatch.setattr(pyramid, "to_device", lambda tensor, place: tensor.to(place))
+    with pretend():
+        features.device = torch.device(held_on)
+        features.embedding, features.box = (
+            part.to(held_on) for part in (features.embedding, features.box)
+        )
+        found = features.lookup(*(part.to(drawn_on) for part in pixels))
+    assert found.device.type == held_on and found.shape == (3, 2, 4)
+
+
+def tiny_features(folder):
+    """Two frames of 64x48, two scales, four channels."""
+    grids = window_grids(48, 64, (2, 3), 0.5, 0.25)
+    scale = window_scales(grids)
+    path = folder / "clip.zarr"
+    write_store(
+        path,
+        "clip",
+        {
+            "embedding": np.ones((2, len(scale), 4), np.float16),
+            "box": np.stack([window_boxes(48, 64, grids, 0, frame) for frame in range(2)]),
+            "scale": scale,
+        },
+        {"frames": [0, 1], "shape": [48, 64], "scales": [2, 3], "stride": 0.5, "jitter": 0.25},
+        "tiny",
+    )
+    return PyramidFeatures(open_store(path, "clip"))
 
 
 def test_views(device):
