@@ -87,17 +87,16 @@ def tf32() -> Iterator[None]:
 class KullbackLeiblerSums(torch.autograd.Function):
     """L_pos and L_neg with KL, without the divergence matrix (method 13.6).
 
-    With W the positive (or negative) part of the similarities, divided by its count, and p and
-    log p less their means over the crop, which no difference below can see,
+    With W the positive (or negative) part of the similarities, divided by its count, and p' and l'
+    for p and log p less their means over the crop, which cancel in every difference below,
 
-        P = (W 1) p - W p,  Q = (W 1) log p - W log p,
-        sum_ij W_ij KL(p_i || p_j) = sum_i log p_i . P_i,
+        P = (W 1) p' - W p',  Q = (W 1) l' - W l',
+        sum_ij W_ij KL(p_i || p_j) = sum_i l'_i . P_i,
         its gradient in log p_i    = P_i + p_i Q_i,
 
-    so W only multiplies [p, log p, 1], block by block: W is symmetric, half of the blocks are
-    enough, each stays in the cache, and the gradient is ready when the value is. Without the means
-    nothing large cancels, and tensor cores are exact enough: they move losses and gradients by
-    less than 1e-3.
+    so W only multiplies [p', l', 1], block by block: W is symmetric, half of the blocks are enough,
+    each stays in the cache, and the gradient is ready when the value is. Nothing large cancels, so
+    tensor cores are exact enough: they move losses and gradients by less than 1e-3.
     """
 
     @staticmethod
