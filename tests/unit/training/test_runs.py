@@ -9,6 +9,7 @@ import zarr
 from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import parity
 from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, TrainSemantics
 from ovnerf.errors import UserError
 from ovnerf.field import field
@@ -129,6 +130,24 @@ def whole(stores, tmp_path_factory):
     """Folder, final tensors and header of one unbroken run."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, *train(stores, folder)
+
+
+def test_a_trained_field_gives_what_the_published_arithmetic_gives(
+    stores, whole, capsys, monkeypatch
+):
+    folders = stores / "frames.zarr", stores / "clip.zarr", whole[0] / "semantics"
+    arguments = [str(folder) for folder in folders]
+    assert parity.main(arguments) == 0
+    found = capsys.readouterr().out
+    assert f"{HEIGHT * WIDTH} rays" in found and "| colour over white |" in found
+    plain = parity.fast_outputs
+
+    def wrong(field, rays):
+        outputs = plain(field, rays)
+        return {**outputs, "scales": outputs["scales"] * 1.01}
+
+    monkeypatch.setattr(parity, "fast_outputs", wrong)
+    assert parity.main(arguments) == 1 and "FAILED" in capsys.readouterr().out
 
 
 def test_schedules_by_hand():
