@@ -208,8 +208,8 @@ class RadianceField(nn.Module):
         samples, grid = seen.samples, self.density
         if grid.native(samples.point):
             scale = samples.delta * self.shape.distance_scale
-            known = samples.point, scale, seen.weight, seen.light, samples.offset
-            return native.rendering_weights(*known, grid.resolution, grid.planes, grid.lines)
+            known = samples.point, scale, seen.weight, seen.light, samples.offset, grid.resolution
+            return native.RenderingWeights.apply(*known, *grid.planes, *grid.lines)
         packed = samples.offset, samples.ray
         weight = rendering_weights(self.optical_depth(samples.point, samples.delta), *packed)
         return weight, composite(weight, torch.ones_like(weight)[:, None], *packed)[:, 0]

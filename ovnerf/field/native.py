@@ -374,8 +374,11 @@ def grid_gradients(
 
 
 class RenderingWeights(torch.autograd.Function):
-    """The weights (s,) that marching found and their sums along rays (r,), as what they are of the
-    grids: gradients for planes and lines, none for points."""
+    """The weights (s,) that `march` found and their sums along rays (r,), as what they are of the
+    grids: gradients for planes and lines, none for points.
+
+    `depth_per_density`: delta x distance scale (s,). `light`: what reaches the samples (s,).
+    """
 
     @staticmethod
     def forward(
@@ -408,25 +411,6 @@ class RenderingWeights(torch.autograd.Function):
         ray = torch.zeros(len(points), dtype=torch.long)
         out = grid_gradients(points, to_density, ray, one, context.size, grids)
         return None, None, None, None, None, None, *out
-
-
-def rendering_weights(
-    points: Tensor,
-    depth_per_density: Tensor,
-    weight: Tensor,
-    light: Tensor,
-    offset: Tensor,
-    size: tuple[int, ...],
-    planes: Tables,
-    lines: Tables,
-) -> tuple[Tensor, Tensor]:
-    """Weights (s,) of packed samples as `march` found them, and opacities (r,), with gradients.
-
-    Args:
-        depth_per_density: delta x distance scale (s,). light: what reaches the samples (s,).
-    """
-    fixed = points, depth_per_density, weight, light, offset, size
-    return RenderingWeights.apply(*fixed, *planes, *lines)
 
 
 class Composited(torch.autograd.Function):

@@ -109,6 +109,10 @@ def test_rays_that_miss_give_nothing():
     samples, weight = field.bright(origin, direction)
     assert len(samples) == len(weight) == 0 and samples.offset.tolist() == [0, 0]
     assert field.appearance.features(samples.point).shape == (0, 12)
+    rgb, _ = field.requires_grad_().render_colour(origin, direction, None, 0.5)
+    rgb.sum().backward()
+    assert rgb.tolist() == [[0.5, 0.5, 0.5]]
+    assert all(not part.grad.any() for part in field.density.parameters())
 
 
 IN_A_PROCESS = """

@@ -142,12 +142,14 @@ def test_a_trained_field_gives_what_the_published_arithmetic_gives(
     assert f"{HEIGHT * WIDTH} rays" in found and "| colour over white |" in found
     plain = parity.fast_outputs
 
-    def wrong(field, rays):
-        outputs = plain(field, rays)
-        return {**outputs, "scales": outputs["scales"] * 1.01}
+    for factor in (1.01, float("nan")):
 
-    monkeypatch.setattr(parity, "fast_outputs", wrong)
-    assert parity.main(arguments) == 1 and "FAILED" in capsys.readouterr().out
+        def wrong(field, rays, factor=factor):
+            outputs = plain(field, rays)
+            return {**outputs, "scales": outputs["scales"] * factor}
+
+        monkeypatch.setattr(parity, "fast_outputs", wrong)
+        assert parity.main(arguments) == 1 and "FAILED" in capsys.readouterr().out
 
 
 def test_schedules_by_hand():
