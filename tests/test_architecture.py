@@ -36,6 +36,7 @@ HEAVY = {
         "trimesh",
         "embreex",
         "numba",
+        "pycolmap",
     ),
 }
 """What an installation of Snakemake alone does not bring."""

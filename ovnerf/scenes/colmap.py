@@ -6,8 +6,7 @@
       classes.txt  optional, one class name per line, no void
 
 Photos that the model does not hold are dropped. Distorted cameras are undistorted when read. The
-model's units are kept: a reconstruction from photos alone is not in metres. Needs pycolmap
-(`pip install ovnerf[colmap]`).
+model's units are kept: a reconstruction from photos alone is not in metres.
 """
 
 from __future__ import annotations
@@ -35,15 +34,11 @@ PARAMETERS = {
 
 
 def model(listing: Listing) -> Any:
-    """The model through pycolmap; UserError when either is missing or unreadable."""
+    """The model through pycolmap; UserError when it is unreadable."""
+    # Importing it takes half a second, which scenes of other layouts need not wait for.
+    import pycolmap
+
     folder = listing.poses[0].parent
-    try:
-        import pycolmap
-    except ImportError:
-        raise UserError(
-            f"{folder}: COLMAP models are read through pycolmap, which is not installed",
-            "pip install 'ovnerf[colmap]'",
-        ) from None
     try:
         return pycolmap.Reconstruction(str(folder))
     except Exception as error:  # pycolmap raises many kinds for damaged files

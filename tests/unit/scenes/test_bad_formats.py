@@ -348,8 +348,6 @@ def refused(capsys: pytest.CaptureFixture, said: str, *arguments: object) -> Non
 @pytest.mark.parametrize("case", FRAMES)
 def test_frames(tmp_path, capsys, case):
     write, layout, damage, said = FRAMES[case]
-    if layout == "colmap":
-        pytest.importorskip("pycolmap")
     folder = write(tmp_path / "scene")
     damage(folder)
     command = ("sample_frames", "--folder", folder, "--out", tmp_path / "frames.zarr")

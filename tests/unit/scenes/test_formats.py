@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
 from scene_formats import FRAMES, depth, pose, poses
 
 from ovnerf.cameras import pixel_rays
-from ovnerf.errors import UserError
 from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
 from ovnerf.scenes.frames import without_lost_frames as without_lost
@@ -50,8 +48,6 @@ def projected(frames: Frames, points: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_same_cameras_and_photos(tmp_path, name):
-    if name.startswith("colmap"):
-        pytest.importorskip("pycolmap")
     layout, write = WRITERS[name]
     frames = read(write(tmp_path / "scene"), layout)
     assert len(frames.names) == FRAMES
@@ -82,7 +78,6 @@ def real_cameras() -> np.ndarray:
 
 @pytest.mark.skipif(not LIVINGROOM.is_dir(), reason="../shared/data is not beside this checkout")
 def test_real_poses_survive_every_format_and_give_the_same_rays(tmp_path, monkeypatch):
-    pytest.importorskip("pycolmap")
     camera = np.array([[525.0, 0, 320], [0, 525.0, 240], [0, 0, 1]])
     real, picture = real_cameras(), np.zeros((480, 640, 3), np.uint8)
     monkeypatch.setattr(scene_formats, "pose", lambda index: real[index])
@@ -168,7 +163,6 @@ def test_frames_the_tracker_lost_are_dropped_with_a_reason(tmp_path):
 
 
 def test_photos_outside_the_colmap_model_are_dropped(tmp_path):
-    pytest.importorskip("pycolmap")
     folder = scene_formats.write_colmap(tmp_path / "scene", frames=10)
     listing = without_lost(list_scene(folder, "colmap"))
     assert listing.dropped == tuple(
@@ -266,7 +260,6 @@ def test_undistorted_photos_fit_their_pinhole():
     ],
 )
 def test_colmap_and_nerfstudio_agree_on_bent_cameras(tmp_path, model, distortion):
-    pytest.importorskip("pycolmap")
     first = read(
         scene_formats.write_colmap(tmp_path / "a", model=model, distortion=distortion), "colmap"
     )
@@ -276,14 +269,6 @@ def test_colmap_and_nerfstudio_agree_on_bent_cameras(tmp_path, model, distortion
     assert np.allclose(first.pose, second.pose, atol=1e-9)
     assert (first.rgb == second.rgb).all()
     assert (first.intrinsics[0, 0] != 30) == bool(distortion)
-
-
-def test_colmap_without_pycolmap_says_what_to_install(tmp_path, monkeypatch):
-    pytest.importorskip("pycolmap")
-    folder = scene_formats.write_colmap(tmp_path / "scene")
-    monkeypatch.setitem(sys.modules, "pycolmap", None)
-    with pytest.raises(UserError, match=r"pip install 'ovnerf\[colmap\]'"):
-        read(folder, "colmap")
 
 
 def test_nerfstudio_camera_values_may_stand_in_the_frames(tmp_path):

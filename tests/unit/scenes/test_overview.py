@@ -35,14 +35,11 @@ def test_every_layout_has_a_writer_here():
 
 @pytest.mark.parametrize("layout", WRITERS)
 def test_every_layout_is_recognised(tmp_path, layout):
-    if layout == "colmap":
-        pytest.importorskip("pycolmap")
     listing, also = recognise(WRITERS[layout](tmp_path / "scene"))
     assert (listing.layout, also) == (layout, ())
 
 
 def test_a_colmap_model_is_preferred_to_llff_poses_without_masks(tmp_path):
-    pytest.importorskip("pycolmap")
     folder = scene_formats.write_colmap(tmp_path / "scene")
     other = scene_formats.write_llff(tmp_path / "other")
     shutil.copy(other / "poses_bounds.npy", folder)
