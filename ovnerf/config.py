@@ -57,7 +57,7 @@ class SampleFrames(Strict):
     height: Positive | None = None
     """Given together with `width`."""
     test_every: Positive = 10
-    """Frame i is held out when i mod test_every == 0 (method 1.1)."""
+    """Frame i is held out when i mod test_every == 0 (docs/method.md#data)."""
     held_out: Literal["every_nth", "labelled", "none"] = "every_nth"
     """`labelled`: the views that have ground truth are held out and no other. `none`: they are
     scored, and trained on as all others are, which is the published split of 3DOVS scenes."""
@@ -67,8 +67,9 @@ class SampleFrames(Strict):
     box: Literal["triangulated", "as_shipped", "ndc"] = "triangulated"
     """Scene box. `triangulated`: robust bounds of image features triangulated over the training
     frames. `as_shipped`: the cube of +-1.5 around the world origin after dividing translations by
-    their largest training component (method 1.1). `ndc`: rays are warped into normalised device
-    coordinates, for captures that look one way (layout `llff`; method 1.3)."""
+    their largest training component (docs/method.md#pose-scale). `ndc`: rays are warped into
+    normalised device coordinates, for captures that look one way (layout `llff`;
+    docs/method.md#ndc)."""
 
 
 class ReadTruth(Strict):
@@ -161,7 +162,7 @@ Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminat
 
 
 class CacheClip(Strict):
-    """CLIP pyramid, stored as window embeddings and boxes (method 2 and 13.9)."""
+    """CLIP pyramid, stored as window embeddings and boxes (docs/method.md#clip-pyramid)."""
 
     encoder: Encoder | None = None
     """Filled in from config/encoders/<name>.yaml."""
@@ -182,7 +183,7 @@ class CacheClip(Strict):
 
 
 class CacheDino(Strict):
-    """DINO patch tokens of whole images (an approximation, method 13.12; see `dino.mode`)."""
+    """DINO patch tokens of whole images (docs/method.md#dino-tokens; see `dino.mode`)."""
 
     model: str = "vit_base_patch8_224.dino"
     """timm model name, or `toy`."""
@@ -193,7 +194,7 @@ class CacheDino(Strict):
 
 
 class RankRegions(Strict):
-    """Relevancy labels and region semantic ranking, RSR (method 6)."""
+    """Relevancy labels (paper Eq. 4) and region semantic ranking, RSR (docs/method.md#rsr)."""
 
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """85-template prompt ensemble, or bare class names."""
@@ -206,7 +207,7 @@ class RankRegions(Strict):
 
 
 class Reconstruct(Strict):
-    """TensoRF-VM radiance field (method 4.1-4.6). Schedules are fractions of `iterations`."""
+    """TensoRF-VM radiance field (docs/method.md#field). Schedules are fractions of `iterations`."""
 
     iterations: Positive = 30_000
     """Optimisation steps."""
@@ -246,7 +247,7 @@ class Reconstruct(Strict):
     tv_appearance: float = 1.0
     """Weight of the total variation of appearance planes."""
     random_background: bool = True
-    """Composite over white for half of the batches (trap 12.2-21)."""
+    """Composite over white for half of the batches (docs/method.md#random-background)."""
     near_scene: float = 0.05
     """Rays begin this far from the camera, in scene units."""
     seed: int = 20211202
@@ -254,7 +255,7 @@ class Reconstruct(Strict):
 
 
 class Cse(Strict):
-    """Cross-view self-enhancement: pseudo-label update and novel views (method 7)."""
+    """Cross-view self-enhancement: pseudo-label update and novel views (docs/method.md#cse)."""
 
     enabled: bool = True
     """Off: the first labels stay to the end."""
@@ -284,7 +285,7 @@ class Cse(Strict):
 
 
 class Dino(Strict):
-    """DINO / class-distribution correlation loss (method 3.2-3.3)."""
+    """DINO / class-distribution correlation loss (docs/method.md#correlation-loss)."""
 
     mode: Literal["cached", "online"] = "cached"
     """`cached`: tokens of whole images (approximation). `online`: the paper's crops."""
@@ -305,7 +306,7 @@ class Dino(Strict):
 
 
 class TrainSemantics(Strict):
-    """Semantic branch on the frozen density (method 4.7, 5-8)."""
+    """Semantic branch on the frozen density (docs/method.md#semantic-branch)."""
 
     iterations: Positive = 15_000
     """Optimisation steps."""
@@ -323,7 +324,7 @@ class TrainSemantics(Strict):
     select_ranks: tuple[int, int, int] = (16, 4, 4)
     """Components per axis pair of the scale-selection volume."""
     ray_length: Literal["full", "as_shipped"] = "full"
-    """`as_shipped` cuts training rays at the initial grid's sample count (trap 12.2-3)."""
+    """`as_shipped` cuts training rays at the initial grid's count (docs/method.md#short-rays)."""
     logits: Literal["dot", "cosine"] = "dot"
     """Cross-entropy logits: dot product at temperature 1, or cosine / `logit_temperature`."""
     logit_temperature: float = 0.05

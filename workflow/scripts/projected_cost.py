@@ -101,7 +101,7 @@ class Job:
 
     @property
     def windows(self) -> int:
-        """Windows of the pyramid on one frame (method 2)."""
+        """Windows of the pyramid on one frame (docs/method.md#clip-pyramid)."""
         width, height = self.plan.sizes[self.key]
         count = 0
         for scale in self.encoder.scales:
@@ -129,7 +129,7 @@ class Job:
 
     @property
     def field_bytes(self) -> float:
-        """Planes of the last grid, taken as a cube, in fp32 (method 4)."""
+        """Planes of the last grid, taken as a cube, in fp32 (docs/method.md#upsampling)."""
         section = self.plan.config.reconstruct
         ranks = sum(section.density_ranks) + sum(section.appearance_ranks)
         return 4 * ranks * section.voxels_end ** (2 / 3)
