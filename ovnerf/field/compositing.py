@@ -1,4 +1,4 @@
-"""Rendering weights and weighted sums along packed rays (paper Eq. 1-2, method 4.4, 5)."""
+"""Rendering weights and weighted sums along packed rays (paper Eq. 1-2, docs/method.md#weights)."""
 
 from __future__ import annotations
 

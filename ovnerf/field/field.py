@@ -1,8 +1,8 @@
-"""The radiance field and its semantic branch: marching, weights, per-ray features (method 4, 13).
+"""The radiance field and its semantic branch: marching, weights, per-ray features.
 
 Density is frozen while semantics train, the CLIP head is affine and compositing is linear, so a
 ray is reduced once to u = [X; a]: X the composited 27 appearance channels, a the summed weights.
-Everything 512-dimensional happens per ray, or not at all.
+Everything 512-dimensional happens per ray, or not at all (docs/method.md#field, #algebra).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FieldShape:
 
 
 class RadianceField(nn.Module):
-    """TensoRF-VM density and appearance in a box (method 4).
+    """TensoRF-VM density and appearance in a box (docs/method.md#field).
 
     Args:
         shape: sizes and constants.
@@ -91,7 +91,7 @@ class RadianceField(nn.Module):
         self.room = Room()
 
     def optical_depth(self, point: Tensor, delta: Tensor) -> Tensor:
-        """sigma x delta x distance_scale per sample (s,); density is a ReLU (method 4.1)."""
+        """sigma x delta x distance_scale per sample (s,), see docs/method.md#density."""
         return torch.relu(self.density.density(point)) * delta * self.shape.distance_scale
 
     def visible(
@@ -117,7 +117,8 @@ class RadianceField(nn.Module):
     ) -> tuple[Samples, Tensor]:
         """Samples with weight above the threshold and their weights (s,); no gradient.
 
-        w <= T, so a ray ends where T is at the threshold. `limit` cuts rays short (trap 12.2-3).
+        w <= T, so a ray ends where T is at the threshold. `limit` cuts rays short
+        (docs/method.md#short-rays).
         """
         threshold = self.shape.weight_threshold
         rays = self.sampled(origin, direction, jitter, limit)
@@ -299,7 +300,7 @@ def radiance_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> 
 
 
 class SemanticField(nn.Module):
-    """A radiance field with the CLIP head and the scale-selection volume (method 4.7, 2).
+    """A radiance field with CLIP head and scale-selection grid (docs/method.md#semantic-branch).
 
     Args:
         radiance: trained field; its density never changes here.
@@ -331,7 +332,7 @@ class SemanticField(nn.Module):
         self.select_basis = nn.Linear(sum(select_ranks), scales)
 
     def rays(self, samples: Samples, weight: Tensor) -> Tensor:
-        """u = [X; a] per ray (r, 28) (method 13.1).
+        """u = [X; a] per ray (r, 28) (docs/method.md#affine-head).
 
         The basis has no bias, so it too commutes with compositing: it is applied once per ray.
         """
@@ -341,7 +342,7 @@ class SemanticField(nn.Module):
         return torch.cat([self.radiance.basis(products), opacity], -1)
 
     def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
-        """s(r) = softmax of the composited per-sample sigmoids: (r, K) (method 2)."""
+        """s(r), softmax of the composited sigmoids: (r, K) (docs/method.md#scale-selection)."""
         vote = torch.sigmoid(self.select_basis(self.select.features(samples.point)))
         return composite(weight, vote, samples.offset, samples.ray).softmax(-1)
 

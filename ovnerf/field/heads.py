@@ -15,7 +15,7 @@ STEP = 1024
 
 
 class ColourHead(nn.Module):
-    """27 features + view direction -> RGB in (0, 1); method 4.2."""
+    """27 features + view direction -> RGB in (0, 1) (docs/method.md#heads)."""
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
@@ -45,11 +45,11 @@ class ColourHead(nn.Module):
 
 
 class ClipHead(nn.Module):
-    """Three linear layers without activation: an affine map 27 -> D (method 4.2).
+    """Three linear layers without activation: an affine map 27 -> D (docs/method.md#heads).
 
-    Being affine it commutes with compositing (method 13.1): with X the composited feature and a
-    the summed weights of a ray, the composited CLIP vector is A X + b a = U [X; a]. The three
-    layers stay the parameters, because Adam on A would be another optimiser.
+    Being affine it commutes with compositing (docs/method.md#affine-head): with X the composited
+    feature and a the summed weights of a ray, the composited CLIP vector is A X + b a = U [X; a].
+    The three layers stay the parameters, because Adam on A would be another optimiser.
     """
 
     def __init__(self, features: int, width: int, out: int) -> None:
@@ -76,6 +76,6 @@ def text_scores(matrix: Tensor, text: Tensor, ray: Tensor) -> Tensor:
 
 
 def feature_norm(matrix: Tensor, ray: Tensor, floor: float = 1e-8) -> Tensor:
-    """|F| per ray through the 28 x 28 Gram matrix (method 13.3): (r, 1), at least `floor`."""
+    """|F| per ray (r, 1), at least `floor`, by the Gram matrix (docs/method.md#cosine-logits)."""
     square = torch.einsum("ri,ij,rj->r", ray, matrix.T @ matrix, ray)
     return square.clamp_min(floor**2).sqrt()[:, None]

@@ -1,4 +1,4 @@
-"""Which cells of the box can hold matter: empty space is never evaluated (method 4.5)."""
+"""Which cells of the box can hold matter; others are never evaluated (docs/method.md#occupancy)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from ovnerf.field.vm import LINE_AXES, PLANE_AXES, VectorMatrixGrid
 
 
 def grid_products(grid: VectorMatrixGrid, points: Tensor) -> list[Tensor]:
-    """Plane x line per mode at points (s, 3) in [-1, 1]^3, by `grid_sample` (method 4.1)."""
+    """Plane x line per mode at points (s, 3) in [-1, 1]^3, by `grid_sample`; see `vm`."""
     products = []
     for mode, ((a, b), c) in enumerate(zip(PLANE_AXES, LINE_AXES, strict=True)):
         plane = grid.image(mode).permute(2, 0, 1)[None]
@@ -36,7 +36,7 @@ def sample_grid(
     jitter: Tensor | None,
     limit: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances (r, S), normalised points (r, S, 3) and validity (r, S) (method 4.3)."""
+    """Distances (r, S), normalised points (r, S, 3), validity (r, S) (docs/method.md#sampling)."""
     count = limit or field.limit
     entry, _ = box_entry_exit(origin, direction, field.box)
     begin = entry.clamp(field.shape.near, field.shape.far)
@@ -53,7 +53,7 @@ def sample_grid(
 
 
 def weights(field: RadianceField, distance: Tensor, point: Tensor, valid: Tensor) -> Tensor:
-    """w = T alpha, (r, S) (paper Eq. 1-2, method 4.4)."""
+    """w = T alpha, (r, S) (paper Eq. 1-2, docs/method.md#weights)."""
     flat = point.view(-1, 3)
     density = torch.stack([part.sum(-1) for part in grid_products(field.density, flat)]).sum(0)
     sigma = torch.relu(density).view(valid.shape) * valid

@@ -54,11 +54,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class ViewWeights:
-    """What is constant of a view while density is frozen: 8 bytes a sample (method 13.7).
+    """What is constant of a view while density is frozen (docs/method.md#frozen-density).
 
     Attributes:
         origin, direction: f32 (r, 3). offset: i64 (r + 1,).
-        distance, weight: f32 (s,), samples above the weight threshold.
+        distance, weight: f32 (s,), samples above the weight threshold; 8 bytes each together.
     """
 
     origin: Tensor
@@ -140,7 +140,9 @@ def render_rgb(field: RadianceField, view: ViewWeights) -> Tensor:
 
 @torch.no_grad()
 def render_labels(field: SemanticField, view: ViewWeights, text: Tensor, void: int) -> Tensor:
-    """argmax_c t_c . F per ray, i64 (r,); `void` where the ray meets nothing (method 13.2).
+    """argmax_c t_c . F per ray, i64 (r,); `void` where the ray meets nothing.
+
+    F itself is not needed (docs/method.md#labels-from-u).
 
     Args:
         text: unit rows (C, D).

@@ -1,4 +1,4 @@
-"""Sample positions along rays: only inside the box and in occupied cells (method 4.3)."""
+"""Sample positions along rays: inside the box, in occupied cells (docs/method.md#sampling)."""
 
 from __future__ import annotations
 

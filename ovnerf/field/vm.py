@@ -1,4 +1,4 @@
-"""Vector-matrix (VM) grids of TensoRF: three planes and three lines per branch (method 4.1).
+"""Vector-matrix (VM) grids of TensoRF: planes and lines (docs/method.md#vm-grids).
 
 A grid of resolution (X, Y, Z) keeps plane m as (cells of the plane, rank) and line m as
 (cells of the line, rank): channels last, so that the four corners of a bilinear lookup are four
@@ -178,7 +178,7 @@ class VectorMatrixGrid(nn.Module):
 
     @torch.no_grad()
     def resize(self, resolution: Sequence[int]) -> None:
-        """Bilinear resampling to another resolution (method 4.5)."""
+        """Bilinear resampling to another resolution (docs/method.md#upsampling)."""
         for mode, ((a, b), c) in enumerate(zip(PLANE_AXES, LINE_AXES, strict=True)):
             plane = self.image(mode).permute(2, 0, 1)[None]
             plane = functional.interpolate(
@@ -195,7 +195,7 @@ class VectorMatrixGrid(nn.Module):
 
     @torch.no_grad()
     def crop(self, low: Sequence[int], high: Sequence[int]) -> None:
-        """Keep corners low..high-1 of each axis (box shrink, method 4.5)."""
+        """Keep corners low..high-1 of each axis (box shrink, docs/method.md#occupancy)."""
         for mode, ((a, b), c) in enumerate(zip(PLANE_AXES, LINE_AXES, strict=True)):
             plane = self.image(mode)[low[b] : high[b], low[a] : high[a]]
             self.planes[mode] = nn.Parameter(plane.reshape(-1, self.ranks[mode]).contiguous())
@@ -233,7 +233,10 @@ class VectorMatrixGrid(nn.Module):
 
 
 def grid_resolution(voxels: float, box: Tensor) -> tuple[int, int, int]:
-    """Corners per axis of a grid of about `voxels` cells over a box (2, 3) (method 4.5)."""
+    """Corners per axis of a grid of about `voxels` cells over a box (2, 3).
+
+    See docs/method.md#upsampling.
+    """
     sides = (box[1] - box[0]).double()
     edge = (sides.prod() / voxels) ** (1 / 3)
     x, y, z = (max(2, int(side / edge)) for side in sides)
