@@ -48,7 +48,7 @@ from ovnerf.training.semantics import (
 )
 
 SHORT = 443
-"""Samples of a training ray as shipped (trap 12.2-3)."""
+"""Samples of a training ray as shipped (docs/method.md#short-rays)."""
 CHUNK = 1024
 """Rays the reference holds at once: one crop."""
 TOKEN_WIDTH = 768
@@ -256,7 +256,7 @@ def reconstruction_field(edge: int, occupied: bool) -> RadianceField:
 
     Args:
         occupied: whether the run has made its occupancy. The method makes it on the second grid,
-            191^3 (method 4.5): iterations at 128^3 never have one.
+            191^3 (docs/method.md#upsampling): iterations at 128^3 never have one.
     """
     field = bench_field(edge, min(edge, 190))
     draw = torch.Generator().manual_seed(9)

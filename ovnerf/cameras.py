@@ -18,7 +18,7 @@ FARTHEST = 1e4
 
 @dataclass(frozen=True)
 class Ndc:
-    """Normalised device coordinates of a forward-facing scene (method 1.3).
+    """Normalised device coordinates of a forward-facing scene (docs/method.md#ndc).
 
     A scene point (x, y, z), axes right, down, forward, becomes (sx x / z, sy y / z, 1 - 2 / z): the
     near plane z = 1 goes to -1, what is infinitely far to 1, and lines stay lines. The map keeps
@@ -64,7 +64,7 @@ class Ndc:
 def pixel_rays(
     pose: Tensor, intrinsics: Tensor, column: Tensor, row: Tensor, ndc: Ndc | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Rays through pixel centres (method 1.1).
+    """Rays through pixel centres (docs/method.md#rays).
 
     Args:
         pose: (r, 4, 4) or (4, 4) camera-to-scene, OpenCV axes.

@@ -1,4 +1,4 @@
-"""Region semantic ranking, RSR (paper Eq. 5-6, Alg. 1; method 6).
+"""Region semantic ranking, RSR (paper Eq. 5-6, Alg. 1; docs/method.md#rsr).
 
 RSR gives every region the label most of its pixels carry, then paints the regions in order. Void
 is explicit here: it never votes, and pixels that no voting region covers stay void (the published
@@ -17,10 +17,11 @@ Order = Literal["generator", "descending_area"]
 
 
 class RegionRanker:
-    """RSR of one view, built once from its regions and applied at every refresh (method 13.8).
+    """RSR of one view, built once from its regions and applied at every refresh.
 
     Covering regions are kept per pixel in painting order, so a refresh is one histogram over
-    (region, label) and one gather. Integer arithmetic throughout: the same on every machine.
+    (region, label) and one gather, equal to painting mask after mask
+    (docs/method.md#rsr-histogram). Integer arithmetic throughout: the same on every machine.
     """
 
     def __init__(self, masks: np.ndarray, order: Order = "generator") -> None:

@@ -1,4 +1,4 @@
-"""Class lists and prompts for class names (method 1.6)."""
+"""Class lists and prompts for class names (docs/method.md#text-banks)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DINO patch tokens: output of the last transformer block, before the final norm (method 3.1)."""
+"""DINO patch tokens: output of the last block before its norm (docs/method.md#dino-tokens)."""
 
 from __future__ import annotations
 

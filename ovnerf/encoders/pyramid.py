@@ -1,8 +1,9 @@
 """The CLIP pyramid: overlapping windows at several scales, and per-pixel means of their embeddings.
 
 A pixel's feature at one scale is the mean of the raw embeddings of the windows that cover it, then
-L2-normalised (method 2). Only window embeddings and boxes are stored; per-pixel features are made
-where they are asked for (method 13.9), so nothing of size pixels x D is ever kept.
+L2-normalised (docs/method.md#clip-pyramid). Only window embeddings and boxes are stored; per-pixel
+features are made where they are asked for (docs/method.md#window-form), so nothing of size
+pixels x D is ever kept.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def windows_along(length: int, side: int, stride: int) -> int:
 
 
 def window_grid(height: int, width: int, scale: int, stride: float, jitter: float) -> WindowGrid:
-    """Windows of side floor(min(height, width) / scale) (method 2).
+    """Windows of side floor(min(height, width) / scale) (docs/method.md#clip-pyramid).
 
     Args:
         stride, jitter: fractions of the window side; the stride is at least one pixel.
@@ -92,7 +93,7 @@ def window_scales(grids: tuple[WindowGrid, ...]) -> np.ndarray:
 def window_boxes(
     height: int, width: int, grids: tuple[WindowGrid, ...], seed: int, frame: int
 ) -> np.ndarray:
-    """Jittered windows of one frame, clipped to the image (method 2).
+    """Jittered windows of one frame, clipped to the image (docs/method.md#clip-pyramid).
 
     The jitter depends on (seed, frame) only, so frames can be made in any order.
 
@@ -113,11 +114,12 @@ def window_boxes(
 def class_scores(
     embedding: Tensor, box: Tensor, scale: Tensor, text: Tensor, height: int, width: int
 ) -> Tensor:
-    """Cosine of every pixel's feature with every text vector, scale by scale (method 2, 13.9).
+    """Cosine of every pixel's feature with every text vector, scale by scale.
 
     A window adds its embedding at its four corners of a difference image; summing that image along
-    both axes gives every pixel's sum over covering windows. Row tiles bound the memory. The sums
-    are exact (binary16 values in binary64), so the result does not depend on the tile or the order.
+    both axes gives every pixel's sum over covering windows (docs/method.md#window-form). Row tiles
+    bound the memory. The sums are exact (binary16 values in binary64), so the result does not
+    depend on the tile or the order.
 
     Args:
         embedding: (W, D) raw window embeddings of one frame, holding binary16 values.
@@ -271,7 +273,7 @@ class PyramidFeatures:
         return first[:, None] + torch.arange(reach, device=self.device)
 
     def lookup(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
-        """L2-normalised features f_k of pixels (method 2): `means`, each scale of unit length.
+        """L2-normalised features f_k of pixels: `means`, each scale of unit length.
 
         Returns:
             f32 (r, K, D); zero where the mean is zero.

@@ -1,4 +1,4 @@
-"""Text banks: one unit vector per class, from prompts and a text encoder (method 1.6)."""
+"""Text banks: a unit vector per class from prompts and an encoder (docs/method.md#text-banks)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) ->
 
 
 def unit_mean(embedding: Tensor) -> Tensor:
-    """Normalise each row of (p, D), average, normalise: (D,) (method 1.6)."""
+    """Normalise each row of (p, D), average, normalise: (D,) (docs/method.md#text-banks)."""
     return normalize(normalize(embedding, dim=-1).mean(0), dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Scores of label maps and of rendered colour (method 9).
+"""Scores of label maps and of rendered colour (docs/method.md#metrics).
 
 One confusion matrix per image is the source of every label score. Rows are ground truth, columns
 predictions; the last column collects predictions of void (or of any id beyond the class list) on
@@ -14,7 +14,7 @@ Two protocols, both always reported:
 
 A third is reported where ground truth is one mask per class, which may overlap and leave gaps:
 
-* `multi_label` (3D-OVS, paper Table V; method 9.2): per image, the mean Jaccard index over all
+* `multi_label` (3D-OVS, paper Table V): per image, the mean Jaccard index over all
   classes, 0 for a class in neither ground truth nor prediction; and the share of pixels, of all,
   that belong to the predicted class and to no other; then the mean over images.
 """
@@ -115,7 +115,7 @@ def psnr(first: np.ndarray, second: np.ndarray) -> float:
 def ssim(first: np.ndarray, second: np.ndarray) -> float:
     """Structural similarity of two u8 (H, W, 3) images, mean over channels.
 
-    11x11 Gaussian window of sigma 1.5, only where it fits (method 9.3); K1 = 0.01, K2 = 0.03.
+    11x11 Gaussian window of sigma 1.5, only where it fits; K1 = 0.01, K2 = 0.03.
     Both sides must be at least 11 pixels.
     """
     a, b = first.astype(np.float64) / 255, second.astype(np.float64) / 255

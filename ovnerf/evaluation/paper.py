@@ -1,4 +1,4 @@
-"""The published numbers (method 11) and which of our rows they belong beside."""
+"""The published numbers (docs/method.md#published-numbers) and our rows that they belong beside."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ABLATIONS = {
 """Settings of tables VII and VIII that differ from the full model (T=10000, N=1000)."""
 
 METRICS = {"mIoU": "mIoU", "mAcc": "accuracy"}
-"""The paper's mAcc is pixel accuracy averaged over images (method 9.1)."""
+"""The paper's mAcc is pixel accuracy averaged over images (docs/method.md#per-image)."""
 
 
 def published() -> pd.DataFrame:

@@ -89,7 +89,7 @@ def multi_label_rows(
     predicted: Iterable[np.ndarray],
     classes: Sequence[str],
 ) -> list[Row]:
-    """mIoU and accuracy by the 3D-OVS protocol (method 9.2), per frame and in all, in percent.
+    """mIoU and accuracy by the 3D-OVS protocol (`multi_label`), per frame and in all, in percent.
 
     Args:
         masks: per frame u8 (H, W, ceil(C / 8)), bits packed as `scenes.frames.read_masks` does.

@@ -113,7 +113,7 @@ def beside_paper(long: pd.DataFrame) -> pd.DataFrame:
     """Published numbers that have a run of ours: same dataset, scene, encoder and variant.
 
     Our numbers: protocol `per_image`, held-out views (what the paper says it prints); protocol
-    `multi_label` for 3DOVS scenes (Table V; method 9.2).
+    `multi_label` for 3DOVS scenes (Table V; docs/method.md#multi-label).
     """
     rows = aggregates(long)
     printed = rows["dataset"].str.lower().map(PRINTED).fillna("per_image")

@@ -1,4 +1,4 @@
-"""Region proposals: segment_anything's automatic mask generator (method 6)."""
+"""Region proposals: segment_anything's automatic mask generator (docs/method.md#regions)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ image, and the bounds are robust percentiles of where these rays end, plus a mar
 cameras lie inside.
 
 `as_shipped`: the cube of +-1.5 around the world origin after division by the largest component of
-a training camera centre (method 1.1).
+a training camera centre (docs/method.md#pose-scale).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def open_image(path: Path | BinaryIO, where: str = "") -> Image.Image:
 
 
 def read_rgb(path: Path | BinaryIO, where: str = "") -> np.ndarray:
-    """u8 (H, W, 3); transparency is blended over white (method 1.1). Arguments as `open_image`."""
+    """u8 (H, W, 3); transparency is blended over white. Arguments as `open_image`."""
     image = open_image(path, where)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -123,7 +123,8 @@ def camera_matrix(path: Path, width: int, height: int) -> np.ndarray:
     """f64 (3, 3) pinhole intrinsics in our convention (pixel centres at +0.5).
 
     Datasets whose principal point is exactly ((W-1)/2, (H-1)/2) count pixel centres at integers
-    (319.5 for 640 columns): half a pixel is added (trap 12.2-26). Any other value is kept.
+    (319.5 for 640 columns): half a pixel is added (docs/method.md#pixel-centres). Any other value
+    is kept.
     """
     rows = read_numbers(path)
     shape = (len(rows), len(rows[0]) if rows else 0)

@@ -1,9 +1,9 @@
 """Forward-facing captures (LLFF, 3DOVS): the world seen from the average camera, ready for `Ndc`.
 
 The average camera becomes the origin, looking along +z, and the nearest thing that any camera sees
-lies at z = 4/3, so that the near plane z = 1 is a little before it (method 1.3). Published code
-builds the average camera's axes so that they are left-handed, which mirrors the world and turns
-rotations into reflections; here they are right-handed and poses stay rotations.
+lies at z = 4/3, so that the near plane z = 1 is a little before it (docs/method.md#ndc). Published
+code builds the average camera's axes so that they are left-handed, which mirrors the world and
+turns rotations into reflections; here they are right-handed and poses stay rotations.
 """
 
 from __future__ import annotations

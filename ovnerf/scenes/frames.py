@@ -137,7 +137,7 @@ def split_frames(listing: Listing, test_every: int, held_out: HeldOut) -> np.nda
         UserError: labelled frames are to be scored, and there is none, or nothing else to train on.
     """
     if held_out == "every_nth":
-        # Frame i of the sampled order; the published split of Replica and ScanNet (method 1.1).
+        # Frame i of the sampled order: the published split (docs/method.md#data).
         return np.where(np.arange(len(listing.names)) % test_every == 0, TEST, TRAIN).astype("u1")
     labelled = np.array([label is not None for label in listing.labels])
     if not labelled.any() or (held_out == "labelled" and labelled.all()):

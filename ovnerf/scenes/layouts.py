@@ -261,7 +261,7 @@ def need_file(path: Path, what: str) -> Path:
 
 
 def replica(folder: Path) -> Listing:
-    """`rgb_300/ semantic_300/ pose_300/ intrinsics.txt classes.txt` (method 1.1)."""
+    """`rgb_300/ semantic_300/ pose_300/ intrinsics.txt classes.txt`."""
     images = files_in(folder / "rgb_300", IMAGE_SUFFIXES)
     poses = files_in(folder / "pose_300", frozenset({".txt"}))
     labels = optional_files_in(folder / "semantic_300", frozenset({".png"}))

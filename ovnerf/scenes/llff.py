@@ -8,9 +8,9 @@
         00/banana.png     masks of view 0: white (255) is inside; they may overlap
 
 LLFF camera axes are down, right, back; they become right, down, forward. Poses are used as they
-are: the usual recentring by an average pose whose frame is left-handed mirrors the world (method
-1.3); `box: ndc` recentres by a right-handed one (forward.py). Units are those of the
-reconstruction, not metres.
+are: the usual recentring by an average pose whose frame is left-handed mirrors the world
+(docs/method.md#ndc); `box: ndc` recentres by a right-handed one (forward.py). Units are those of
+the reconstruction, not metres.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reader of the `replica` layout (method 1.1): one pose file per image, class names by line."""
+"""Reader of the `replica` layout (docs/conventions.md#layouts): one pose file per image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_
 from ovnerf.scenes.layouts import Listing
 
 VOID_IDS = (0,)
-"""Label ids that mean "no class" (line 0 of classes.txt is a placeholder, method 1.6)."""
+"""Label ids that mean "no class": line 0 of classes.txt is a placeholder."""
 
 
 def poses(listing: Listing) -> np.ndarray:

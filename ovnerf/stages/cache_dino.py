@@ -1,4 +1,4 @@
-"""DINO patch tokens of each training view, from whole images (an approximation, method 13.12)."""
+"""DINO patch tokens of each training view, from whole images (docs/method.md#dino-tokens)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class PixelBatches:
 
 @dataclass(frozen=True)
 class CropBatches:
-    """Square crops, each from a different frame in an endless shuffled order (method 3.2).
+    """Square crops, each from a different frame in an endless shuffled order.
 
     Offsets are multiples of `grid` pixels, so that crops align with cached DINO tokens (grid 8),
     or any (grid 1).

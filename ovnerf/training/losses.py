@@ -1,4 +1,4 @@
-"""Losses of the semantic branch (paper Eq. 3-12, method 3.3, 5, 8)."""
+"""Losses of the semantic branch (paper Eq. 3-12, docs/method.md#losses)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def js_matrix(log_p: Tensor) -> Tensor:
 
 
 def correlation_loss(cosine: Tensor, token: Tensor, settings: Dino) -> tuple[Tensor, Tensor]:
-    """Feature-distribution alignment: alike in DINO -> alike in class distribution (method 3.3).
+    """Feature-distribution alignment: alike in DINO -> alike in class distribution.
+
+    What the published code has for the paper's L_dino (docs/method.md#correlation-loss).
 
     Args:
         cosine: cos(F_i, t_c) of the crops' positions (k, L, C).
@@ -85,7 +87,7 @@ def tf32() -> Iterator[None]:
 
 
 class KullbackLeiblerSums(torch.autograd.Function):
-    """L_pos and L_neg with KL, without the divergence matrix (method 13.6).
+    """L_pos and L_neg with KL, without the divergence matrix.
 
     With W the positive (or negative) part of the similarities, divided by its count, and p' and l'
     for p and log p less their means over the crop, which cancel in every difference below,
@@ -96,7 +98,8 @@ class KullbackLeiblerSums(torch.autograd.Function):
 
     so W only multiplies [p', l', 1], block by block: W is symmetric, half of the blocks are enough,
     each stays in the cache, and the gradient is ready when the value is. Nothing large cancels, so
-    tensor cores are exact enough: they move losses and gradients by less than 1e-3.
+    tensor cores are exact enough: they move losses and gradients by less than 1e-3. Derived in
+    docs/method.md#correlation-by-moments.
     """
 
     @staticmethod

@@ -56,7 +56,9 @@ def between(first: Tensor, second: Tensor, share: float) -> Tensor:
 
 
 def panorama(train: Tensor, count: int, centre: tuple[float, float, float] | None) -> Tensor:
-    """The as-shipped yaw circle (method 7) about the world's up, the mean camera up.
+    """The published yaw circle about the world's up, the mean camera up.
+
+    docs/method.md#novel-views.
 
     Position c0 + (0.005 cos, 0.005 sin, -0.001), looking outward and down by atan(0.2).
     """

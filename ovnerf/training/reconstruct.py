@@ -1,4 +1,4 @@
-"""TensoRF-VM reconstruction from posed RGB frames (method 4.5-4.6)."""
+"""TensoRF-VM reconstruction from posed RGB frames (docs/method.md#reconstruction)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOGGED_STEPS = 200
 
 
 def growth(settings: Reconstruct) -> dict[int, float]:
-    """Iteration -> voxel count: log-spaced from the initial to the final count (method 4.5)."""
+    """Iteration -> voxel count, log-spaced from first to last (docs/method.md#upsampling)."""
     steps = len(settings.upsample_at)
     voxels = np.geomspace(settings.voxels_start, settings.voxels_end, steps + 1)[1:]
     at = [round(share * settings.iterations) for share in settings.upsample_at]
@@ -110,7 +110,7 @@ class Reconstruction:
             self.log(loss.item(), samples / len(origin))
 
     def change_grids(self) -> None:
-        """Occupancy, box shrink and growth, where the schedule says so (method 4.5)."""
+        """Occupancy, box shrink and growth when they are due (docs/method.md#upsampling)."""
         if self.iteration in self.occupancy_updates:
             self.field.update_occupancy(shrink=self.iteration == self.occupancy_updates[0])
             self.new_optimiser()

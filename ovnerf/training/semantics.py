@@ -1,4 +1,4 @@
-"""The semantic branch on a frozen density: stages A, B and C (method 4.7, 5-8).
+"""The semantic branch on a frozen density: stages A, B and C (docs/method.md#stages).
 
 One `step` is: draw rays of labelled pixels, of crops and (stage C) of novel views; march them all
 at once without autograd; composite the appearance feature to u = [X; a] per ray; take every loss
@@ -57,9 +57,10 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True)
 class CachedTokens:
-    """Tokens cut from those of whole images, (n, h, w, d) (an approximation, method 13.12).
+    """Tokens cut from those of whole images, (n, h, w, d).
 
-    They stay where `token` is, until a crop is asked for.
+    An approximation (docs/method.md#dino-tokens). They stay where `token` is, until a crop is
+    asked for.
     """
 
     token: Tensor
@@ -76,7 +77,7 @@ class CachedTokens:
 
 @dataclass(frozen=True)
 class OnlineTokens:
-    """Tokens of the crops themselves, encoded at every iteration (method 3.1)."""
+    """Tokens of the crops themselves, encoded at every iteration (docs/method.md#dino-tokens)."""
 
     encode: Callable[[Tensor], Tensor]
     rgb: Tensor
@@ -134,9 +135,10 @@ def cell_directions(photos: Photos) -> Tensor:
 def crop_rays(
     photos: Photos, directions: Tensor, frame: Tensor, row: Tensor, column: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """Rays of crops, averaged over 8 x 8 pixels and not renormalised (trap 12.2-17): (k L, 3).
+    """Rays of crops, averaged over 8 x 8 pixels and not renormalised: (k L, 3).
 
-    Averaged before the warp of a forward-facing scene (as shipped: after it).
+    As published (docs/method.md#crop-rays), but averaged before the warp of a forward-facing
+    scene instead of after it.
     """
     span = torch.arange(side, device=row.device)
     crops = directions[row[:, None, None] + span[:, None], column[:, None, None] + span]
@@ -182,7 +184,7 @@ class SemanticTraining:
         return self.iteration >= self.joint_start
 
     def new_optimiser(self) -> None:
-        """Adam for the current stage; restarted at the joint start, as shipped (method 4.7)."""
+        """Adam for the current stage; restarted at the joint start (docs/method.md#stages)."""
         field, settings = self.field, self.settings
         groups = [
             (field.clip.parameters(), settings.learning_rate_head),
@@ -224,7 +226,7 @@ class SemanticTraining:
             self.rows.append({"iteration": self.iteration, "total": total.item(), **values})
 
     def refreshes_now(self) -> bool:
-        """Whether labels are replaced before this iteration's losses (method 7)."""
+        """Whether labels are replaced before this iteration's losses (docs/method.md#cse)."""
         since = self.iteration - self.cse_start
         return self.pseudo_labels is not None and since >= 0 and since % self.cse_every == 0
 
@@ -250,7 +252,7 @@ class SemanticTraining:
         return *rays, self.novel_label[view, row, column].long()
 
     def losses(self) -> dict[str, Tensor]:
-        """Weighted losses of this iteration (method 8)."""
+        """Weighted losses of this iteration (docs/method.md#losses)."""
         data, settings, device = self.data, self.settings, self.data.photos.pose.device
         drawn, drawn_crop = self.pixels.at(self.iteration), self.crops.at(self.iteration)
         slot, row, column = (to_device(part, device) for part in drawn)

@@ -1,4 +1,4 @@
-"""Rays of warped, forward-facing scenes (method 1.3)."""
+"""Rays of warped, forward-facing scenes (docs/method.md#ndc)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def published_ndc(
 
 
 def test_the_published_rays_of_the_mirrored_world_are_ours_turned_by_half():
-    """Handedness: published poses live in a world with all three axes reversed (method 1.3).
+    """Handedness: published poses live in a world with all three axes reversed.
 
     The warp of that world, for OpenGL axes, differs from ours by the signs of x and y: a half turn
     and no mirror, so both describe the same photos.

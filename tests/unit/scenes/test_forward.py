@@ -37,7 +37,7 @@ def scene(folder: Path, held_out: str = "none") -> tuple:
 
 
 def published_recentring(pose: np.ndarray) -> np.ndarray:
-    """Poses (n, 3, 4) after the published recentring and scaling (method 1.3), word by word."""
+    """Poses (n, 3, 4) after the published recentring and scaling, word by word."""
     opengl = pose @ np.diag([1.0, -1, -1, 1])
     z = opengl[:, :3, 2].mean(0)
     z /= np.linalg.norm(z)
