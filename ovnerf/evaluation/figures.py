@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,6 +23,11 @@ GOLDEN_RATIO = 0.6180339887498949
 PANELS_PER_ROW = 5
 MINIMUM_SHARE = 0.001
 """Legends leave out classes on a smaller share of a figure's label pixels."""
+
+# Names of classes and photos are text, never formulas: `$` and TeX stay as they are. A settings
+# file of matplotlib in the home folder counts for nothing: equal results are equal pictures.
+matplotlib.rcdefaults()
+matplotlib.rcParams.update({"text.parse_math": False, "text.usetex": False})
 
 
 def palette(count: int) -> np.ndarray:
@@ -51,6 +57,25 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def plain(name: str) -> str:
+    """A name on one line: line breaks, tabs and other characters without a shape become spaces."""
+    return "".join(letter if letter.isprintable() else " " for letter in name)
+
+
+def draw_legend(
+    owner: Figure | Axes, handles: Sequence[Any], names: Sequence[str], **where: Any
+) -> None:
+    """A legend with one entry per handle, whatever its name; nothing without handles.
+
+    Matplotlib leaves out names that begin with `_`, so names are set after the entries are made.
+    """
+    if not handles:
+        return
+    legend = owner.legend(list(handles), [str(place) for place in range(len(names))], **where)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(plain(name))
+
+
 def panel_figure(
     panels: Mapping[str, np.ndarray], classes: Sequence[str], title: str = ""
 ) -> Figure:
@@ -70,25 +95,25 @@ def panel_figure(
     for axis, (name, panel) in zip(axes.flat, panels.items(), strict=False):
         picture = panel if panel.ndim == 3 else colour_labels(panel, len(classes))
         axis.imshow(picture, interpolation="nearest")
-        axis.set_title(name, fontsize=10)
+        axis.set_title(plain(name), fontsize=10)
     maps = [panel for panel in panels.values() if panel.ndim == 2]
-    handles = legend_patches(maps, classes)
-    if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=6, fontsize=8)
+    shown = legend_patches(maps, classes)
+    names, handles = [name for name, _ in shown], [patch for _, patch in shown]
+    draw_legend(figure, handles, names, loc="outside lower center", ncols=6, fontsize=8)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
-def legend_patches(maps: Sequence[np.ndarray], classes: Sequence[str]) -> list[Patch]:
-    """One colour patch per class that label maps show, in list order, and void if they hold it."""
+def legend_patches(maps: Sequence[np.ndarray], classes: Sequence[str]) -> list[tuple[str, Patch]]:
+    """Name and colour patch of each class that label maps show, in list order; void if they do."""
     if not maps:
         return []
     values = np.concatenate([np.minimum(label, len(classes)).ravel() for label in maps])
     share = np.bincount(values.astype(np.int64), minlength=len(classes) + 1) / values.size
     colours = [*palette(len(classes)), np.array(VOID_COLOUR)]
     return [
-        Patch(color=colour / 255, label=name)
+        (name, Patch(color=colour / 255))
         for colour, name, part in zip(colours, [*classes, "void"], share, strict=True)
         if part > MINIMUM_SHARE
     ]
@@ -106,19 +131,20 @@ def class_bars(table: pd.DataFrame, classes: Sequence[str], title: str = "") -> 
     axis = figure.subplots()
     values = table.pivot_table(index="class", columns="method", values="value")
     height = 0.85 / max(1, len(methods))
+    bars = []
     for number, method in enumerate(methods):
         position = np.arange(len(shown)) + (number - (len(methods) - 1) / 2) * height
         lengths = values[method].reindex(shown).fillna(0).to_numpy()
-        axis.barh(position, lengths, height, label=method)
-    axis.set_yticks(np.arange(len(shown)), shown, fontsize=8)
+        bars.append(axis.barh(position, lengths, height))
+    axis.set_yticks(np.arange(len(shown)), [plain(name) for name in shown], fontsize=8)
     axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
     axis.set_xlabel("IoU, percent (pooled over held-out views)")
     axis.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
+    draw_legend(figure, bars, methods, loc="outside right upper", fontsize=8)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
@@ -142,34 +168,28 @@ def training_curves(runs: Mapping[str, pd.DataFrame], title: str = "") -> Figure
     axes = figure.subplots(rows, wide, squeeze=False)
     for axis in list(axes.flat)[len(columns) :]:
         axis.set_axis_off()
+    lines: dict[str, Any] = {}
     for axis, column in zip(axes.flat, columns, strict=False):
-        draw_curve(axis, runs, column)
-    handles, labels = every_line(list(axes.flat))
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
+        lines = draw_curve(axis, runs, column) | lines
+    names = [name for name in runs if name in lines]
+    handles = [lines[name] for name in names]
+    draw_legend(figure, handles, names, loc="outside lower center", ncols=6, fontsize=8)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
-def draw_curve(axis: Axes, runs: Mapping[str, pd.DataFrame], column: str) -> None:
-    """One column of every run that logs it; a run keeps its colour in all panels."""
+def draw_curve(axis: Axes, runs: Mapping[str, pd.DataFrame], column: str) -> dict[str, Any]:
+    """One column of every run that logs it, as a line of the run's colour; the lines by run."""
+    lines: dict[str, Any] = {}
     for number, (name, table) in enumerate(runs.items()):
         if column not in table:
             continue
         logged = table[["iteration", column]].dropna()
-        axis.plot(
-            logged["iteration"], logged[column], color=f"C{number % 10}", linewidth=1, label=name
+        (lines[name],) = axis.plot(
+            logged["iteration"], logged[column], color=f"C{number % 10}", linewidth=1
         )
-    axis.set_title(column, fontsize=9)
+    axis.set_title(plain(column), fontsize=9)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.3)
-
-
-def every_line(axes: Sequence[Axes]) -> tuple[list, list[str]]:
-    """Legend handles and labels of all axes, each label once."""
-    found: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
+    return lines

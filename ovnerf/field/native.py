@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from ovnerf import progress
 
 try:
     from numba import njit
@@ -51,8 +54,33 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def compiled(**options: Any) -> Callable[[Any], Any]:
-    """`numba.njit`; without numba the function stays as it is and is never called."""
-    return njit(**options) if njit is not None else lambda function: function
+    """`numba.njit`; without numba the function stays as it is and is never called.
+
+    Where numba finds no folder that it may keep compiled code in (a checkout and a home that are
+    both read-only), every process compiles anew and says so.
+    """
+    if njit is None:
+        return lambda function: function
+
+    def compile_later(function: Any) -> Any:
+        try:
+            return njit(**options)(function)
+        except RuntimeError as error:
+            if "cannot cache function" not in str(error):
+                raise
+            say_uncached()
+            return njit(**{**options, "cache": False})(function)
+
+    return compile_later
+
+
+@cache
+def say_uncached() -> None:
+    """One line a process: its start takes longer, and how to change that."""
+    progress.say(
+        "no folder is writable for numba's compiled loops, so this process compiles its own (half "
+        "a minute); set NUMBA_CACHE_DIR to a folder of yours to keep them"
+    )
 
 
 def array(tensor: Tensor) -> np.ndarray:

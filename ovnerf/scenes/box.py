@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ovnerf.errors import UserError
 from ovnerf.similarity import Similarity
 
 HALF_SIDE = 1.5
@@ -123,8 +124,18 @@ def triangulated(images: Iterable[np.ndarray], intrinsics: np.ndarray, pose: np.
 
 
 def as_shipped(pose: np.ndarray) -> Box:
-    """The published code's cube; one factor for all splits, from training poses f64 (n, 4, 4)."""
+    """The published code's cube; one factor for all splits, from training poses f64 (n, 4, 4).
+
+    Raises:
+        UserError: every camera stands in the world's origin, so there is nothing to divide by.
+    """
     largest = float(np.abs(pose[:, :3, 3]).max())
+    if largest == 0:
+        raise UserError(
+            f"box: as_shipped: found all {len(pose)} training cameras at (0, 0, 0), expected one "
+            "elsewhere, because the rule divides by the largest component of a camera centre",
+            "use `box: triangulated`, or check the translations of the poses",
+        )
     side = np.full(3, HALF_SIDE * largest)
     return Box(-side, side, Similarity(1 / largest, (0.0, 0.0, 0.0)), "as_shipped")
 

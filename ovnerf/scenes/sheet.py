@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ovnerf.evaluation.figures import colour_labels, new_figure, palette
+from ovnerf.evaluation.figures import colour_labels, new_figure, palette, plain
 from ovnerf.scenes.overview import Overview, class_shares, up_axis
 
 PANELS = 12
@@ -43,12 +43,12 @@ def contact_sheet(overview: Overview) -> Figure:
         row = slot // COLUMNS * (2 if labelled else 1)
         axis = panels[row, slot % COLUMNS]
         axis.imshow(overview.photos[index])
-        axis.set_title(overview.listing.names[overview.shown[index]], fontsize=8)
+        axis.set_title(plain(overview.listing.names[overview.shown[index]]), fontsize=8)
         if overview.labels is not None:
             picture = colour_labels(overview.labels[index], len(overview.classes))
             panels[row + 1, slot % COLUMNS].imshow(picture, interpolation="nearest")
     figure.suptitle(
-        f"{overview.listing.folder.resolve().name}: {overview.listing.layout}, "
+        f"{plain(overview.listing.folder.resolve().name)}: {overview.listing.layout}, "
         f"{len(overview.listing.names)} frames, "
         f"{overview.native_size[1]}x{overview.native_size[0]}"
     )
@@ -96,7 +96,9 @@ def draw_shares(axis: Axes, overview: Overview) -> None:
     bars = [
         "0.5" if name == "void" else tuple(colours[overview.classes.index(name)]) for name in shares
     ]
-    axis.barh(list(shares), list(shares.values()), color=bars)
+    rows = np.arange(len(shares))
+    axis.barh(rows, list(shares.values()), color=bars)
+    axis.set_yticks(rows, [plain(name) for name in shares])
     axis.invert_yaxis()
     axis.set_title("pixels, %", fontsize=9)
     axis.tick_params(labelsize=7)

@@ -1,7 +1,8 @@
 """Draw each held-out view with its label maps, IoU bars per class and the training curves.
 
-Files in the folder: `<frame name>.png` per test view; `class_iou.png` when metrics are given;
-`training.png` when training logs are given.
+Files in the folder: `view_<frame name>.png` per test view; `class_iou.png` when metrics are given;
+`training.png` when training logs are given. What cannot stand in every file name (`/` and the like)
+is written as `=` and its number in hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run(
     for frame in drawn:
         name = photos.attrs["names"][frame]
         panels = view_panels(frame, photos, known, initial, stores)
-        save(panel_figure(panels, classes, name), temporary / f"{name}.png")
+        save(panel_figure(panels, classes, name), temporary / f"view_{in_file_name(name)}.png")
     if metrics:
         table = iou_by_method(read_long(metrics))
         if len(table):
@@ -73,6 +74,17 @@ def run(
     shutil.rmtree(out, ignore_errors=True)
     os.replace(temporary, out)
     return {"views": len(drawn), "files": len(list(out.iterdir()))}
+
+
+def in_file_name(name: str) -> str:
+    """A frame's name as part of a file name; two names never become one.
+
+    >>> in_file_name("left/5 {x}")
+    'left=2F5 =7Bx=7D'
+    """
+    return "".join(
+        letter if letter.isalnum() or letter in " ._-" else f"={ord(letter):02X}" for letter in name
+    )
 
 
 def shared_frames(stores: dict[str, zarr.Group]) -> list[int]:

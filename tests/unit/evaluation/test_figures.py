@@ -1,7 +1,10 @@
 """Colours and panels."""
 
+import io
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from ovnerf.evaluation.figures import (
     VOID_COLOUR,
@@ -34,7 +37,7 @@ def test_void_and_unknown_ids_are_grey():
 
 def test_legend_names_what_is_seen():
     labels = np.array([[2, 2, VOID]], dtype=np.uint16)
-    named = [patch.get_label() for patch in legend_patches([labels], ["a", "b", "c"])]
+    named = [name for name, _ in legend_patches([labels], ["a", "b", "c"])]
     assert named == ["c", "void"]
 
 
@@ -62,3 +65,47 @@ def test_curves_skip_what_is_not_logged():
     drawn = {axis.get_title(): len(axis.lines) for axis in figure.axes if axis.get_title()}
     assert drawn == {"loss": 2, "psnr": 1}
     assert figure.axes[1].lines[0].get_xdata().tolist() == [0, 2]
+
+
+def texts(figure) -> list[str]:
+    """All that stands in legends, after the figure was drawn once."""
+    figure.savefig(io.BytesIO())
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+FOREIGN = [
+    *("$\\frac{1}{0$", "$", "a_b^c$x$", "_hidden", "\\textbf{x}"),
+    *("{x}", "%s", "<b>", "3", "1e3"),
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_class_name_is_drawn_as_it_is(name):
+    labels = np.zeros((6, 8), np.uint16)
+    figure = panel_figure({name: labels}, [name], name)
+    assert texts(figure) == [name]
+    assert figure.axes[0].get_title() == figure.get_suptitle() == name
+    bars = class_bars(
+        pd.DataFrame({"method": [name], "class": [name], "value": [10.0]}), [name], name
+    )
+    assert texts(bars) == [name]
+    assert [label.get_text() for label in bars.axes[0].get_yticklabels()] == [name]
+    curves = training_curves({name: pd.DataFrame({"iteration": [0], "loss": [1.0]})}, name)
+    assert texts(curves) == [name]
+
+
+def test_a_formula_takes_the_width_of_its_letters():
+    """`$x$` is three letters here; as a formula it would be one."""
+
+    def width(name: str) -> float:
+        figure = panel_figure({name: np.zeros((6, 8), np.uint16)}, ["a"])
+        figure.savefig(io.BytesIO())
+        return figure.axes[0].title.get_window_extent().width
+
+    assert width("$x$") > 2 * width("x")
+
+
+def test_names_stay_on_one_line():
+    figure = panel_figure({"a\nb\tc": np.zeros((6, 8), np.uint16)}, ["d\r\ne"])
+    assert figure.axes[0].get_title() == "a b c"
+    assert texts(figure) == ["d  e"]

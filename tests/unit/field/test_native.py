@@ -140,3 +140,27 @@ def test_the_first_process_computes_what_later_ones_do(tmp_path):
         for _ in range(2)
     )
     assert first.count(",") > 10 and first == second
+
+
+def test_without_a_writable_cache_the_loops_are_compiled_anew_with_one_line():
+    """As in a read-only checkout with a read-only home (root may write there: numba is told)."""
+    program = (
+        "import numpy as np; from ovnerf.field import native; "
+        "print(native.cell_of(np.float32(0.62), 10))"
+    )
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator",
+        "NUMBA_CACHE_DIR": "/dev/null/no folder",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "8"
+    assert done.stderr.count("set NUMBA_CACHE_DIR to a folder of yours") == 1
+    assert "Traceback" not in done.stderr

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from scene_folders import camera_at, textured_room
 
+from ovnerf.errors import UserError
 from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.scenes.box import (
     HALF_SIDE,
@@ -75,6 +76,15 @@ def test_as_shipped_cube():
     assert box.similarity.centre == (0, 0, 0)
     assert box.in_scene() == [[-1.5] * 3, [1.5] * 3]
     assert box.high.tolist() == [6, 6, 6]
+
+
+def test_as_shipped_has_nothing_to_divide_by_when_every_camera_is_at_the_origin():
+    still = np.stack([np.eye(4)] * 3)
+    with pytest.raises(UserError, match="found all 3 training cameras at"):
+        as_shipped(still)
+    # The other rule takes such cameras: 1 m on every side.
+    box = triangulated([np.full((60, 80, 3), 9, np.uint8)] * 3, CAMERA, still)
+    assert box.low.tolist() == [-1, -1, -1] and box.high.tolist() == [1, 1, 1]
 
 
 def test_triangulation_by_hand():

@@ -214,9 +214,18 @@ def test_draw_figures(tiny_scene, tmp_path):
     draw_figures.run(out=tmp_path / "first", **options)
     draw_figures.run(out=tmp_path / "second", **options)
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
-    assert names == ["000.png", "010.png", "class_iou.png", "training.png"]
+    assert names == ["class_iou.png", "training.png", "view_000.png", "view_010.png"]
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_figure_is_named_by_its_frame_whatever_stands_in_the_name():
+    names = ["left/5", "left_5", "left=2F5", "training", "a{b}", "../up", "é 1", "a:b*?"]
+    written = [draw_figures.in_file_name(name) for name in names]
+    assert written == [
+        *("left=2F5", "left_5", "left=3D2F5", "training", "a=7Bb=7D", "..=2Fup", "é 1"),
+        "a=3Ab=2A=3F",
+    ]
 
 
 def test_draw_figures_counts_names(tiny_scene, tmp_path):
