@@ -49,7 +49,7 @@ class SampleFrames(Strict):
     """Which frames of a posed video are used, at which size, and where the scene box lies."""
 
     layout: Layout = "replica"
-    """Folder layout of the scene (docs/conventions.md draws each)."""
+    """Folder layout of the scene; docs/conventions.md draws two, docs/datasets.md the others."""
     frames: Positive | None = None
     """Uniformly sampled count; all frames when empty."""
     width: Positive | None = None
@@ -155,7 +155,8 @@ class Precomputed(Strict):
     folder: str
     """Folder of the maps and their `manifest.json`; `{dataset}` and `{scene}` are filled in."""
     cell: Positive = 8
-    """Maps are stored as means of squares of so many pixels."""
+    """Features are stored as means of squares of so many pixels. Label maps are stored at pixel
+    size as well, and are the first labels as they are."""
 
 
 Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminator="kind")]
@@ -314,7 +315,8 @@ class TrainSemantics(Strict):
     """From here appearance, its basis and the colour head train as well, with the colour loss
     (stage B). 0 is the paper's wording: colour loss throughout."""
     labels: Literal["relevancy", "ranked"] = "ranked"
-    """First labels: argmax CLIP (paper Eq. 4) or RSR (Eq. 6)."""
+    """First labels: argmax CLIP (paper Eq. 4; label maps of a `precomputed` encoder as they are),
+    or the same after RSR (Eq. 6)."""
     view_fraction: Fraction = 0.8
     """Share of the training views that carries labels and features (`clip_input`)."""
     batch_rays: Positive = 4096

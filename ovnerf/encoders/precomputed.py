@@ -10,8 +10,9 @@
 Label maps: PNG or (h, w) arrays of indices into the manifest's `classes`; `void` is no class.
 Feature maps: (D, h, w) arrays, and `text` a (C, D) array, one row per class. `.npz` files hold one
 array; a folder `.zarr` is an array. Maps may be smaller than the images, of the same aspect ratio.
-A label map becomes features of C + 1 channels, one per class and one for void: the share of each
-in a cell. Its text vectors are the axes, so the most relevant class of a cell is its majority.
+A label map gives two things. Resized to the image, without mixing labels, it is the first labels of
+its frame as it is. As features it has C + 1 channels, one per class and one for void: the share of
+each in a cell. Its text vectors are the axes, so the most relevant class of a cell is its majority.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from torch import Tensor
 from ovnerf.encoders.text import TextBanks
 from ovnerf.errors import UserError
 from ovnerf.scenes.files import read_json, read_label_ids
+from ovnerf.stores import VOID
 
 MANIFEST = "manifest.json"
 ASPECT_TOLERANCE = 0.02
@@ -65,8 +67,12 @@ class Maps:
         # No blank prompt was encoded; the mean of the classes stands in for it.
         return TextBanks(self.text, self.text, mean / np.linalg.norm(mean))
 
-    def features(self, frame: str, height: int, width: int) -> Tensor:
-        """f32 (D, h, w) of one frame of an image of this size.
+    def read(self, frame: str, height: int, width: int) -> np.ndarray:
+        """The map of one frame of an image of this size, at the map's own resolution.
+
+        Returns:
+            Of label maps u16 (h, w): indices into the scene's classes, VOID for void and for
+            classes that the scene does not have. Of feature maps f32 (D, h, w).
 
         Raises:
             UserError: unreadable, of another shape, with labels outside the class list, or with
@@ -75,7 +81,7 @@ class Maps:
         path = self.files[frame]
         found = read_map(path)
         expected = 2 if self.kind == "labels" else 3
-        if found.ndim != expected:
+        if found.ndim != expected or 0 in found.shape:
             raise UserError(
                 f"{path}: found an array of shape {found.shape}, expected "
                 f"{'(h, w)' if expected == 2 else '(D, h, w)'}"
@@ -86,10 +92,10 @@ class Maps:
                 f"{path}: found a map of {columns}x{rows}, expected the aspect ratio of the "
                 f"{width}x{height} images"
             )
-        return self.shares(path, found) if self.text is None else self.checked(path, found)
+        return self.indices(path, found) if self.text is None else self.checked(path, found)
 
-    def shares(self, path: Path, labels: np.ndarray) -> Tensor:
-        """One-hot (C + 1, h, w) of a label map, classes in the scene's order, void last."""
+    def indices(self, path: Path, labels: np.ndarray) -> np.ndarray:
+        """u16 (h, w) of a label map, from the manifest's numbers to the scene's indices or VOID."""
         if not np.issubdtype(labels.dtype, np.integer):
             raise UserError(f"{path}: found labels of type {labels.dtype}, expected whole numbers")
         known = set(range(len(self.classes))) | ({self.void} if self.void is not None else set())
@@ -98,13 +104,21 @@ class Maps:
             raise UserError(
                 f"{path}: found label {unknown[0]}, expected 0 to {len(self.classes) - 1}"
                 + (f" or {self.void} for void" if self.void is not None else ""),
-                "labels index the manifest's `classes`",
+                "labels index the manifest's `classes`; its `void` names the label of no class",
             )
-        planes = [labels == position for position in self.order]
-        stacked = np.stack([*planes, ~np.logical_or.reduce(planes)])
-        return torch.from_numpy(stacked.astype(np.float32))
+        indices = np.full(labels.shape, VOID, dtype=np.uint16)
+        for index, position in enumerate(self.order):
+            indices[labels == position] = index
+        return indices
 
-    def checked(self, path: Path, features: np.ndarray) -> Tensor:
+    def features(self, found: np.ndarray) -> Tensor:
+        """f32 (D, h, w) of what `read` gave: one-hot with void last of labels, features as such."""
+        if self.text is not None:
+            return torch.from_numpy(found)
+        channel = np.minimum(found, len(self.order))
+        return torch.from_numpy(np.eye(len(self.order) + 1, dtype=np.float32)[:, channel])
+
+    def checked(self, path: Path, features: np.ndarray) -> np.ndarray:
         """A feature map as f32, of the text vectors' width and finite."""
         assert self.text is not None
         if len(features) != self.text.shape[1]:
@@ -115,7 +129,7 @@ class Maps:
             )
         if not np.isfinite(features).all():
             raise UserError(f"{path}: found values that are not finite")
-        return torch.from_numpy(features.astype(np.float32))
+        return features.astype(np.float32)
 
 
 def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
@@ -160,12 +174,20 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
         if not inside(folder, str(files[frame])).exists():
             raise UserError(f"{folder / str(files[frame])}: no such map, of frame {frame}")
     order = tuple(named.index(name) for name in classes)
+    void = read_void(content.get("void"), path)
+    if kind == "labels" and void in order:
+        raise UserError(
+            f"{path}: found void {void}, which is also the index of class {named[void]!r} in "
+            "`classes`, expected a label that is no class of the scene",
+            "`classes` are counted from 0; where the maps count them from 1, put an entry for void "
+            "in front of them",
+        )
     return Maps(
         folder=folder,
         kind=kind,
         classes=tuple(named),
         order=order,
-        void=read_void(content.get("void"), path),
+        void=void,
         text=read_text(folder, content, len(named), path)[list(order)]
         if kind == "features"
         else None,
@@ -219,18 +241,20 @@ def read_text(folder: Path, content: dict[str, Any], classes: int, path: Path) -
 
 def read_map(path: Path) -> np.ndarray:
     """An array from png, npy, npz (one array) or zarr; UserError when it cannot be read."""
-    if path.suffix == ".png":
+    suffix = path.suffix.lower()
+    if suffix == ".png":
         return read_label_ids(path)
     if not path.exists():
         raise UserError(f"{path}: no such map")
     try:
-        if path.suffix == ".npy":
+        if suffix == ".npy":
             return np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
+        if suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
-                (name,) = file.files
-                return file[name]
-        if path.suffix == ".zarr":
+                if len(file.files) != 1:
+                    raise ValueError(f"found arrays {', '.join(file.files)}, expected one")
+                return file[file.files[0]]
+        if suffix == ".zarr":
             import zarr
 
             return np.asarray(zarr.open_array(str(path), mode="r")[...])

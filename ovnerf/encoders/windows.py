@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from torch import Tensor
 from tqdm import tqdm
 
 from ovnerf.ahead import ahead
@@ -27,6 +26,7 @@ from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
 from ovnerf.provenance import digest, file_digest, result_digest, unchanged
+from ovnerf.scenes.files import resize_labels
 from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store, read, write_by_frame
 
@@ -34,7 +34,7 @@ Load = Callable[[int], Any]
 """Frame index -> what is encoded; called ahead, in a thread of its own."""
 Embed = Callable[[Sequence[int], Sequence[Any], Sequence[np.ndarray]], Sequence[np.ndarray]]
 """(frame indices, what was loaded, boxes (W, 4) of each) -> raw embeddings f16 (W, D) of each."""
-BY_FRAME = ("embedding", "box")
+BY_FRAME = ("embedding", "box", "label")
 """Arrays of the store that go on from frame to frame."""
 ALONE = 1
 """`Source.together` of encoders that take one frame at a time."""
@@ -52,6 +52,8 @@ class Source:
         inputs: digests of what they are made from, besides the frames.
         files: the files among them, by their names in `inputs`.
         together: windows that fit into one batch; frames with fewer share batches.
+        label: what was loaded -> u16 (H, W) first labels at image size, for encoders whose input
+            says them itself; stored beside the embeddings.
     """
 
     load: Load
@@ -62,6 +64,12 @@ class Source:
     inputs: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     together: int = ALONE
+    label: Callable[[Any], np.ndarray] | None = None
+
+    def arrays(self, loaded: Any, embedding: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray]:
+        """The store's arrays of one frame."""
+        arrays = {"embedding": embedding, "box": box}
+        return arrays if self.label is None else {**arrays, "label": self.label(loaded)}
 
 
 def write_windows(
@@ -95,10 +103,10 @@ def write_windows(
         with tqdm(total=len(todo), desc="cache_clip", disable=None, unit="view") as bar:
             for slots, data, boxes in ahead(loaded(todo)):
                 found = source.embed([source.frames[slot] for slot in slots], data, boxes)
-                for slot, embedding, box in zip(slots, found, boxes, strict=True):
+                for slot, *made in zip(slots, data, found, boxes, strict=True):
                     if slot - first in wanted:
                         bar.update()
-                        yield slot - first, {"embedding": embedding, "box": box}
+                        yield slot - first, source.arrays(*made)
         for name, path in source.files.items():
             unchanged(path, source.inputs[name])
 
@@ -257,7 +265,7 @@ def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
 
 
 def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
-    """Cell features and text vectors of maps made elsewhere."""
+    """Cell features and text vectors of maps made elsewhere; of label maps the labels, too."""
     from ovnerf.encoders.precomputed import map_files, read_manifest
 
     height, width = scene["rgb"].shape[1:3]
@@ -267,12 +275,27 @@ def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[in
     wanted = [names[frame] for frame in chosen]
     maps = read_manifest(Path(settings.folder), list(scene.attrs["classes"]), wanted)
 
-    def load(frame: int) -> Tensor:
-        return maps.features(names[frame], height, width)
+    def load(frame: int) -> np.ndarray:
+        return maps.read(names[frame], height, width)
 
-    def embed(frame: int, features: Tensor, box: np.ndarray) -> np.ndarray:
+    def embed(frame: int, found: np.ndarray, box: np.ndarray) -> np.ndarray:
+        features = maps.features(found)
         return cell_means(features, height, width, grid).numpy().astype(np.float16)
 
+    def label(found: np.ndarray) -> np.ndarray:
+        return resize_labels(found, (height, width))
+
+    if maps.kind == "labels":
+        for frame in chosen:
+            load(frame)  # they are small: a bad one is found before anything is written
     files = map_files(maps)
-    embed_each = one_by_one(embed)
-    return Source(load, embed_each, maps.banks(), chosen, cells, digests_of(files), files)
+    return Source(
+        load,
+        one_by_one(embed),
+        maps.banks(),
+        chosen,
+        cells,
+        digests_of(files),
+        files,
+        label=label if maps.kind == "labels" else None,
+    )

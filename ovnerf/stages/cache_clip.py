@@ -1,7 +1,8 @@
 """CLIP pyramid of each view: window embeddings, their boxes, and the text banks.
 
 The `simulated` encoder makes embeddings from ground truth and covers training views only. Encoders
-with a vector per pixel (`lseg`, `precomputed`) are kept as means of small touching windows.
+with a vector per pixel (`lseg`, `precomputed`) are kept as means of small touching windows. Label
+maps of `precomputed` are kept at pixel size beside them, for `rank_regions`.
 
 With `parts`, stores of `cache_clip_part`, the store is put together from them and nothing is
 encoded: its bytes are the same.

@@ -1,8 +1,12 @@
-"""Labels of each view: argmax of CLIP relevancy, and the same after region semantic ranking."""
+"""First labels of each view, and the same after region semantic ranking.
+
+First labels are the argmax of CLIP relevancy. Where the features come from label maps made
+elsewhere (encoder `precomputed`), they are those maps, pixel by pixel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,11 @@ from ovnerf.provenance import result_digest
 from ovnerf.regions.runlength import Regions
 from ovnerf.relabel import rank_regions
 from ovnerf.stores import VOID, open_store, read, write_by_frame
+
+FirstLabels = Callable[[int], np.ndarray]
+"""Place of a frame in the `clip` store -> its first labels, u16 (H, W)."""
+STORED = {"relevancy": "first labels", "ranked": "labels after ranking"}
+"""Arrays of the `labels` store, in the order they are made, with what a person calls them."""
 
 
 def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankRegions) -> dict:
@@ -39,16 +48,15 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
     if not chosen:
         raise UserError(f"{clip} and {regions}: no frame is in both, expected at least one")
     classes = len(features.attrs["classes"])
-    text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
+    if "label" in features:
+        first_labels = stored_labels(features, settings)
+    else:
+        first_labels = relevancy_of(features, settings)
     uncovered = classes if settings.uncovered == "void_class" else VOID
-    scale = torch.from_numpy(read(features, "scale"))
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "rank_regions", disable=None, unit="view"):
-            position = clip_frames.index(chosen[slot])
-            embedding = torch.from_numpy(read(features, "embedding", position))
-            box = torch.from_numpy(read(features, "box", position))
-            relevancy = relevancy_labels(class_scores(embedding, box, scale, text, height, width))
+            relevancy = first_labels(clip_frames.index(chosen[slot]))
             masks = store.masks(chosen[slot])
             ranked = rank_regions(relevancy, masks, classes, settings.order, uncovered)
             yield slot, {"relevancy": relevancy, "ranked": ranked}
@@ -73,8 +81,46 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
             },
         ),
     )
-    ranked = read(open_store(out, "labels"), "ranked")
-    return {"frames": len(chosen), "void_percent": round(100 * float((ranked == VOID).mean()), 2)}
+    stored = open_store(out, "labels")
+    void = {name: void_percent(stored, name) for name in STORED}
+    closing = {"frames": len(chosen), "void_percent": round(void["ranked"], 2)}
+    empty = [meaning for name, meaning in STORED.items() if void[name] == 100]
+    return {**closing, "warning": f"{empty[0]} are void everywhere"} if empty else closing
+
+
+def relevancy_of(features: zarr.Group, settings: RankRegions) -> FirstLabels:
+    """The most relevant class of each pixel of a `clip` store's frames."""
+    height, width = features.attrs["shape"]
+    text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
+    scale = torch.from_numpy(read(features, "scale"))
+
+    def labels(position: int) -> np.ndarray:
+        embedding = torch.from_numpy(read(features, "embedding", position))
+        box = torch.from_numpy(read(features, "box", position))
+        return relevancy_labels(class_scores(embedding, box, scale, text, height, width))
+
+    return labels
+
+
+def stored_labels(features: zarr.Group, settings: RankRegions) -> FirstLabels:
+    """The label maps that a `clip` store's features were made from.
+
+    With a blank prompt their void is the blank prompt's class, as it is in the features.
+    """
+    void = len(features.attrs["classes"]) if settings.blank_prompt else VOID
+
+    def labels(position: int) -> np.ndarray:
+        stored = read(features, "label", position)
+        return np.where(stored == VOID, np.uint16(void), stored)
+
+    return labels
+
+
+def void_percent(labels: zarr.Group, name: str) -> float:
+    """Percent of the pixels of a label map array that carry no class; one frame is in memory."""
+    classes, frames = len(labels.attrs["classes"]), range(len(labels.attrs["frames"]))
+    shares = [np.mean(read(labels, name, slot) >= classes) for slot in frames]
+    return 100 * float(np.mean(shares))
 
 
 def check_size(path: Path, group: zarr.Group, height: int, width: int) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from features_fixtures import CLASSES, HEIGHT, WIDTH, tiny_labels
+from features_fixtures import CLASSES, HEIGHT, WIDTH, tiny_labels, write_regions
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovnerf.config import CacheClip
+from ovnerf.config import CacheClip, RankRegions
 from ovnerf.encoders.dense import cell_means, cells_of
 from ovnerf.encoders.lseg import (
     Backbone,
@@ -28,7 +28,7 @@ from ovnerf.encoders.lseg import (
 from ovnerf.encoders.precomputed import read_manifest
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes
 from ovnerf.errors import UserError
-from ovnerf.stages import cache_clip
+from ovnerf.stages import cache_clip, cache_clip_part, rank_regions
 from ovnerf.stores import VOID, open_store, read
 
 NAMES = [f"{index:03d}" for index in range(12)]
@@ -102,6 +102,118 @@ def test_label_maps_come_back_as_the_most_relevant_class(tmp_path, tiny_scene):
         inner[1:-1, 1:-1] &= (same == wanted[1:-1, :-2]) & (same == wanted[1:-1, 2:])
         assert (found[inner] == wanted[inner]).all()
         assert (found == wanted).mean() > 0.97
+
+
+THIN = np.array([[0, 0, 1, 0, 0, 0], [0, 0, 1, 2, 2, VOID]], dtype=np.uint16)
+"""Labels with a line one pixel wide, in the order wall, table, lamp."""
+
+
+def write_thin(folder: Path, suffix: str = "png") -> Path:
+    """`THIN` in the corner of otherwise void maps of the image size, numbered as `write_labels`."""
+    write_labels(folder)
+    theirs = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    theirs[:2, :6] = np.array([3, 2, 1, 255], np.uint8)[np.minimum(THIN, 3)]
+    for name in NAMES:
+        if suffix == "png":
+            Image.fromarray(theirs).save(folder / f"{name}.png")
+        else:
+            np.save(folder / f"{name}.npy", theirs.astype(np.int32))
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"] = {name: f"{name}.{suffix}" for name in NAMES}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["png", "npy"])
+def test_labels_are_stored_pixel_by_pixel_beside_the_cells(tmp_path, tiny_scene, suffix):
+    out = run(tmp_path, tiny_scene, write_thin(tmp_path / "maps", suffix), cell=4)
+    stored = read(open_store(out, "clip"), "label")
+    assert (stored.shape, stored.dtype) == ((12, HEIGHT, WIDTH), np.uint16)
+    expected = np.full((HEIGHT, WIDTH), VOID)
+    expected[:2, :6] = THIN
+    assert (stored == expected).all()
+
+
+@pytest.mark.parametrize("blank_prompt", [False, True])
+def test_first_labels_are_the_maps_and_rsr_ranks_them(tmp_path, tiny_scene, blank_prompt):
+    clip = run(tmp_path, tiny_scene, write_thin(tmp_path / "maps"), cell=4)
+    regions, labels = tmp_path / "regions.zarr", tmp_path / "labels.zarr"
+    corner = np.zeros((1, HEIGHT, WIDTH), bool)
+    corner[:, :2, :6] = True
+    write_regions(regions, dict.fromkeys(range(12), corner))
+    settings = RankRegions(blank_prompt=blank_prompt)
+    stores = {"frames": tiny_scene[0], "clip": clip, "regions": regions}
+    closing = rank_regions.run(**stores, out=labels, settings=settings)
+    group = open_store(labels, "labels")
+    first, ranked = read(group, "relevancy"), read(group, "ranked")
+    assert first.dtype == ranked.dtype == np.uint16
+    void = 3 if blank_prompt else VOID
+    assert (first[:, :2, :6] == np.where(THIN == VOID, void, THIN)).all()
+    assert (np.delete(first, [0, 1], axis=1) == void).all()
+    # Seven of the corner's eleven labels are wall.
+    assert (ranked[:, :2, :6] == 0).all()
+    assert closing == {"frames": 12, "void_percent": round(100 * (1 - 12 / (48 * 64)), 2)}
+
+
+def test_a_smaller_map_gives_each_pixel_the_label_under_its_centre(tmp_path, tiny_scene):
+    folder = write_labels(tmp_path / "maps")
+    theirs = np.full((3, 4), 3, np.uint8)
+    theirs[1, 2] = 1
+    for name in NAMES:
+        Image.fromarray(theirs).save(folder / f"{name}.png")
+    stored = read(open_store(run(tmp_path, tiny_scene, folder), "clip"), "label", 0)
+    # 48x64 pixels of a 3x4 map: each of its labels covers 16x16.
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[16:32, 32:48] = 2
+    assert (stored == expected).all()
+
+
+def test_a_larger_map_keeps_its_labels_unmixed(tmp_path, tiny_scene):
+    folder = write_labels(tmp_path / "maps")
+    theirs = np.full((3 * HEIGHT, 3 * WIDTH), 3, np.uint8)
+    theirs[:, 1] = 1  # under the centres of the first column of pixels
+    theirs[:, 6] = 2  # under no centre: it covers a third of the pixels of column 2
+    for name in NAMES:
+        Image.fromarray(theirs).save(folder / f"{name}.png")
+    stored = read(open_store(run(tmp_path, tiny_scene, folder), "clip"), "label", 0)
+    expected = np.zeros((HEIGHT, WIDTH), int)
+    expected[:, 0] = 2
+    assert (stored == expected).all()
+
+
+def test_parts_carry_the_labels(tmp_path, tiny_scene):
+    folder = write_thin(tmp_path / "maps")
+    whole = run(tmp_path, tiny_scene, folder)
+    encoder = {"kind": "precomputed", "folder": str(folder), "cell": 2}
+    settings = CacheClip.model_validate({"encoder": encoder, "views": "all", "parts": 3})
+    parts = [tmp_path / f"{part}.zarr" for part in range(3)]
+    for part, path in enumerate(parts):
+        cache_clip_part.run(frames=tiny_scene[0], out=path, settings=settings, part=part)
+    out = tmp_path / "gathered.zarr"
+    cache_clip.run(frames=tiny_scene[0], out=out, settings=settings, parts=parts)
+    assert dict(open_store(out, "clip").attrs) == dict(open_store(whole, "clip").attrs)
+
+
+def test_feature_maps_bring_no_labels(tmp_path, tiny_scene):
+    out = run(tmp_path, tiny_scene, write_features(tmp_path / "maps"))
+    assert "label" not in open_store(out, "clip")
+
+
+def test_labels_that_are_void_everywhere_are_a_warning(tmp_path, tiny_scene):
+    folder = write_labels(tmp_path / "maps")
+    for name in NAMES:
+        Image.fromarray(np.full((24, 32), 255, np.uint8)).save(folder / f"{name}.png")
+    regions = tmp_path / "regions.zarr"
+    write_regions(regions, dict.fromkeys(range(12), np.ones((1, HEIGHT, WIDTH), bool)))
+    closing = rank_regions.run(
+        frames=tiny_scene[0],
+        clip=run(tmp_path, tiny_scene, folder),
+        regions=regions,
+        out=tmp_path / "labels.zarr",
+        settings=RankRegions(),
+    )
+    assert closing["void_percent"] == 100
+    assert closing["warning"] == "first labels are void everywhere"
 
 
 def write_features(folder: Path, channels: int = 6, suffix: str = "npy") -> Path:
@@ -226,7 +338,7 @@ def test_bad_feature_maps(tmp_path, case):
     damage, said = BAD_FEATURES[case]
     damage(folder)
     with pytest.raises(UserError, match=said):
-        read_manifest(folder, CLASSES, NAMES).features("001", HEIGHT, WIDTH)
+        read_manifest(folder, CLASSES, NAMES).read("001", HEIGHT, WIDTH)
 
 
 SMALL = Size(
