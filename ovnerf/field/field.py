@@ -2,7 +2,7 @@
 
 Density is frozen while semantics train, the CLIP head is affine and compositing is linear, so a
 ray is reduced once to u = [X; a]: X the composited 27 appearance channels, a the summed weights.
-Everything 512-dimensional happens per ray, or not at all (docs/method.md#field, #algebra).
+Everything 512-dimensional happens per ray, or not at all (docs/method.md#algebra).
 """
 
 from __future__ import annotations

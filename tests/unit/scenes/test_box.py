@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from outside_scenes import SCENES, needs
 from PIL import Image
 from scene_folders import camera_at, textured_room
 
 from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.scenes.box import (
     HALF_SIDE,
     Features,
@@ -20,7 +20,6 @@ from ovnerf.scenes.box import (
 from ovnerf.scenes.frames import native_images, read_frames
 from ovnerf.scenes.layouts import list_scene
 
-SHARED = REPOSITORY_ROOT.parent / "shared" / "data"
 CAMERA = np.array([[100.0, 0, 80], [0, 100.0, 60], [0, 0, 1]])
 
 
@@ -142,7 +141,7 @@ def surface(folder, listing, frames, pattern: str) -> np.ndarray:
     return np.concatenate(points)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared test scenes")
+@needs("icl_livingroom", "libero_room", "hololens_office")
 @pytest.mark.parametrize(
     ("name", "layout", "pattern", "frames"),
     [
@@ -151,12 +150,12 @@ def surface(folder, listing, frames, pattern: str) -> np.ndarray:
     ],
 )
 def test_real_scenes_lie_inside(name, layout, pattern, frames):
-    listing = list_scene(SHARED / name, layout, frames)
+    listing = list_scene(SCENES / name, layout, frames)
     scene = read_frames(listing, 80, 60, 10)
     train = scene.split == 0
     photos = [image for image, used in zip(native_images(listing), train, strict=True) if used]
     box = triangulated(photos, scene.native_intrinsics, scene.pose[train])
-    points = surface(SHARED / name, listing, scene, pattern)
+    points = surface(SCENES / name, listing, scene, pattern)
     inside = ((points >= box.low) & (points <= box.high)).all(1).mean()
     assert inside > 0.99
     centres = scene.pose[train][:, :3, 3]

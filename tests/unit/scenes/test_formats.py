@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scene_formats
 import torch
+from outside_scenes import SCENES, needs
 from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
 from scene_formats import FRAMES, depth, pose, poses
 
 from ovnerf.cameras import pixel_rays
-from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
 from ovnerf.scenes.frames import without_lost_frames as without_lost
 from ovnerf.scenes.layouts import list_scene
@@ -21,8 +21,7 @@ from ovnerf.scenes.sens import depth_values, read_header
 from ovnerf.scenes.sens import read_frames as read_recording
 from ovnerf.stores import VOID
 
-SHARED = REPOSITORY_ROOT.parent / "shared" / "data"
-HOLOLENS, LIVINGROOM = SHARED / "hololens_office", SHARED / "icl_livingroom"
+HOLOLENS, LIVINGROOM = SCENES / "hololens_office", SCENES / "icl_livingroom"
 
 WRITERS = {
     "scannet": ("scannet", scene_formats.write_scannet),
@@ -76,7 +75,7 @@ def real_cameras() -> np.ndarray:
     return np.stack([np.loadtxt(path) for path in files[:: len(files) // FRAMES][:FRAMES]])
 
 
-@pytest.mark.skipif(not LIVINGROOM.is_dir(), reason="../shared/data is not beside this checkout")
+@needs(LIVINGROOM.name)
 def test_real_poses_survive_every_format_and_give_the_same_rays(tmp_path, monkeypatch):
     camera = np.array([[525.0, 0, 320], [0, 525.0, 240], [0, 0, 1]])
     real, picture = real_cameras(), np.zeros((480, 640, 3), np.uint8)
@@ -289,7 +288,7 @@ def test_natural_order_and_names_without_suffix(tmp_path):
     assert listing.images[-1] == folder / "images/view_11.png"
 
 
-@pytest.mark.skipif(not HOLOLENS.is_dir(), reason="../shared/data is not beside this checkout")
+@needs(HOLOLENS.name)
 def test_real_photos_in_the_scannet_layout():
     listing = without_lost(list_scene(HOLOLENS, "scannet", 12))
     assert listing.dropped == ()

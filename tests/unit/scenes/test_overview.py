@@ -8,16 +8,15 @@ import shutil
 import numpy as np
 import pytest
 import scene_formats
+from outside_scenes import SCENES, needs
 from PIL import Image
 from scene_folders import HEIGHT, WIDTH, camera_at, intrinsics, write_replica, write_semantic_nerf
 
 from ovnerf.cli import main
 from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
 from ovnerf.scenes.layouts import LAYOUTS
 from ovnerf.scenes.overview import class_shares, look, overlaps, recognise, report, up_axis
 
-SHARED = REPOSITORY_ROOT.parent / "shared" / "data"
 WRITERS = {
     "replica": write_replica,
     "semantic_nerf": write_semantic_nerf,
@@ -106,9 +105,9 @@ def test_the_command_draws_a_sheet_and_reports_drops(tmp_path, capsys):
     assert not (tmp_path / "no.png").exists()
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not beside this checkout")
+@needs("hololens_office")
 def test_real_photos(tmp_path):
-    overview = look(SHARED / "hololens_office")
+    overview = look(SCENES / "hololens_office")
     assert overview.listing.layout == "scannet"
     assert len(overview.listing.names) == 125
     assert overview.native_size == (360, 540)
