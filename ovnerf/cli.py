@@ -204,7 +204,11 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
 
 @contextmanager
 def keeping_everything() -> Iterator[None]:
-    """What is made here stays: the search for garbage in it takes 0.1 s of a job's start."""
+    """Switch the garbage collector off, and exempt from it all objects that exist by the end.
+
+    Used around imports, whose objects live as long as the process; searching them for garbage would
+    take 0.1 s of every job's start.
+    """
     gc.disable()
     try:
         yield
@@ -215,7 +219,7 @@ def keeping_everything() -> Iterator[None]:
 
 @contextmanager
 def naming(out: Path | None) -> Iterator[None]:
-    """Errors of the disk that do not say which file they are about speak of `out`."""
+    """Add the name of `out` to an OSError that names no file (a full disk, for example)."""
     try:
         yield
     except OSError as error:
@@ -225,7 +229,11 @@ def naming(out: Path | None) -> Iterator[None]:
 
 
 def how_it_went(work: progress.Work | None) -> dict[str, Any]:
-    """Units done, where this process went on from, and units per second; nothing without a loop."""
+    """What a stage's loop did, for its closing line; empty for a stage without a loop.
+
+    Returns:
+        The unit, how many are done, at which one this process resumed, and units per second.
+    """
     if work is None:
         return {}
     rate = work.rate()

@@ -161,13 +161,13 @@ def publish_store(
     attributes: Mapping[str, Any],
     digest: str,
 ) -> None:
-    """See `write_store`."""
+    """`write_store` for arrays that come in pieces: write beside `path`, then move into place."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         fill_store(temporary, kind, arrays, attributes, digest)
     except BaseException:
-        # A full disk would otherwise stay full of what nobody reads.
+        # Half a store is of no use to anyone and may be what fills the disk.
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     shutil.rmtree(path, ignore_errors=True)
@@ -181,7 +181,10 @@ def fill_store(
     attributes: Mapping[str, Any],
     digest: str,
 ) -> None:
-    """Write arrays, then the attributes that vouch for them."""
+    """Write the arrays of a store, then its attributes with a digest of each array's content.
+
+    A store without these attributes is unfinished, and `open_store` refuses it.
+    """
     group = zarr.create_group(str(path))
     content = {}
     for name, array in sorted(arrays.items()):
@@ -208,7 +211,7 @@ def fill_store(
 
 
 def written(stored: zarr.Array, array: Pieces) -> Iterator[np.ndarray]:
-    """The pieces of an array, each after it was written."""
+    """Write the pieces of an array to `stored`; yields each piece after it was written."""
     for index, piece in array.pieces():
         if piece.size:
             stored[index] = piece
@@ -216,7 +219,7 @@ def written(stored: zarr.Array, array: Pieces) -> Iterator[np.ndarray]:
 
 
 def seal(attributes: Mapping[str, Any], group: zarr.Group) -> str:
-    """Digest of a store's attributes and of what its arrays say they are."""
+    """Digest of a store's attributes and of its arrays' types, shapes and chunks (not values)."""
     arrays = {name: group[name] for name in sorted(attributes["content"])}
     layout = {
         name: [array.dtype.str, list(array.shape), list(array.chunks)]

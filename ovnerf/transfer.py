@@ -1,8 +1,8 @@
-"""Between host and device without waiting more often than need be.
+"""Copies between host and device that make the host wait for the device as seldom as possible.
 
-A training step on CUDA stays ahead of the device as long as nothing asks for a value. Everything
-that must is `to_host`, once a step; everything that goes the other way goes through pinned memory.
-On CPU all of this is free.
+CUDA runs behind the host: a training step queues its work and the host goes on, until it reads a
+value from the device and has to wait. A step reads values in one place only, through `to_host`.
+Copies to the device go through pinned memory, which needs no waiting. On a CPU nothing is copied.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 
 def to_host(tensor: Tensor) -> NDArray[np.int64]:
-    """Integers of the device, waited for."""
+    """An i64 tensor as a NumPy array on the host; waits until the device has computed it."""
     return tensor.cpu().numpy()
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host or of the device, on the device; does not wait for the copy."""
+    """The tensor on `device`, wherever it was; returns before a copy to CUDA is complete."""
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -29,5 +29,5 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[int, ...], device: torch.device) -> Tensor:
-    """Numbers that steps need again and again, i64 on the device. Not to be written to."""
+    """Integers as an i64 tensor on `device`, made once and kept; must not be written to."""
     return torch.tensor(values, device=device)

@@ -97,10 +97,19 @@ class RadianceField(nn.Module):
     def visible(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
     ) -> tuple[Lit, Samples, Tensor]:
-        """Samples with density that light reaches: the others carry no weight and no gradient.
+        """Samples that matter to reconstruction: those with a rendering weight above 0.
+
+        All others have no density, or lie where the transmittance is below `TRANSMITTANCE_END`;
+        neither colour nor opacity depends on them.
+
+        Args:
+            origin, direction: f32 (r, 3), scene units.
+            jitter: f32 (r,) in [0, 1), as in `Rays.inside`.
 
         Returns:
-            them; those of weight above the threshold; and where these are among them, i64.
+            The s samples of weight above 0, with their weights; the b samples among them of weight
+            above `weight_threshold`, which alone have colour; and the indices of these b in the s,
+            i64 (b,).
         """
         floors = 0.0, self.shape.weight_threshold
         rays = self.sampled(origin, direction, jitter)
@@ -115,10 +124,10 @@ class RadianceField(nn.Module):
         jitter: Tensor | None = None,
         limit: int | None = None,
     ) -> tuple[Samples, Tensor]:
-        """Samples with weight above the threshold and their weights (s,); no gradient.
+        """Samples of weight above `weight_threshold`, and their weights f32 (s,); no gradient.
 
-        w <= T, so a ray ends where T is at the threshold. `limit` cuts rays short
-        (docs/method.md#short-rays).
+        A weight is at most the transmittance, so a ray ends where that is at the threshold.
+        `limit` cuts rays short (docs/method.md#short-rays).
         """
         threshold = self.shape.weight_threshold
         rays = self.sampled(origin, direction, jitter, limit)
@@ -132,16 +141,21 @@ class RadianceField(nn.Module):
         jitter: Tensor | None = None,
         limit: int | None = None,
     ) -> Rays:
-        """Rays (r, 3) and where their samples may lie: `Rays.inside` the field's box."""
+        """Rays with the part of each that lies in the field's box (`Rays.inside`)."""
         place = self.step, limit or self.limit, self.shape.near, self.shape.far
         return Rays.inside(self.box, origin, direction, jitter, *place)
 
     @torch.no_grad()
     def trace(self, rays: Rays, last_light: float, faintest: Sequence[float]) -> list[Lit]:
-        """Samples where more than `last_light` arrives, in occupied cells.
+        """March rays through the occupied cells.
+
+        Args:
+            last_light: a ray ends where its transmittance is not above this.
+            faintest: weights, the smallest first.
 
         Returns:
-            for each of `faintest`, the smallest first, the samples of greater weight.
+            For each number in `faintest`, the samples of greater weight. Compiled loops on a CPU,
+            tensor operations elsewhere; both find the same samples.
         """
         if self.density.native(rays.origin):
             return self.trace_natively(rays, last_light, faintest)

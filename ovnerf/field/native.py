@@ -402,10 +402,12 @@ def grid_gradients(
 
 
 class RenderingWeights(torch.autograd.Function):
-    """The weights (s,) that `march` found and their sums along rays (r,), as what they are of the
-    grids: gradients for planes and lines, none for points.
+    """Makes the weights that `march` found differentiable in the density's planes and lines.
 
-    `depth_per_density`: delta x distance scale (s,). `light`: what reaches the samples (s,).
+    `march` computes weights without autograd. `forward` passes them on, f32 (s,), with their sums
+    along rays, the opacities f32 (r,); `backward` computes from both the gradients of planes and
+    lines. Points get none. `depth_per_density` is delta x distance scale, f32 (s,); `light` the
+    transmittance at each sample, f32 (s,).
     """
 
     @staticmethod

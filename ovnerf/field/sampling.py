@@ -55,7 +55,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Lit:
-    """Samples with their rendering weights (s,) and the share of light that reaches them (s,)."""
+    """Samples with their rendering weights w, f32 (s,), and transmittances T, f32 (s,)."""
 
     samples: Samples
     weight: Tensor
@@ -64,21 +64,22 @@ class Lit:
 
 @dataclass
 class Room:
-    """How many blocks and samples to make place for, by number of rays.
+    """How large the buffers of a march must be, learned from earlier marches.
 
-    What a batch turns out to hold is known on the device only. Place for a quarter more than was
-    ever needed means that nobody has to ask before everything is done.
+    How many blocks and samples a batch has is known on the device only, and asking for it makes the
+    host wait. Buffers are therefore allocated before it is known, a quarter larger than any batch
+    of as many rays has needed so far; afterwards `fits` says whether they were large enough.
     """
 
     needed: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def of(self, rays: int) -> tuple[int, int]:
-        """Places for blocks and for samples of this many rays."""
+        """Buffer sizes for this many rays: blocks, samples."""
         blocks, samples = self.needed.get(rays, (4 * rays, 32 * rays))
         return blocks + blocks // 4, samples + samples // 4
 
     def fits(self, rays: int, blocks: int, samples: int) -> bool:
-        """Whether there was place for what turned out to be there; makes it for next time."""
+        """Whether the buffers held this many blocks and samples; remembers both for next time."""
         place = self.of(rays)
         known = self.needed.get(rays, (0, 0))
         self.needed[rays] = max(blocks, known[0]), max(samples, known[1])
@@ -161,11 +162,12 @@ def march(
 
     Args:
         box: (2, 3), what `occupancy` divides into cells.
-        places: for how many blocks and samples there is place; what is beyond it is lost.
+        places: buffer sizes, in blocks and in samples. What does not fit is left out, so the caller
+            must compare them with the counts that are returned.
 
     Returns:
-        ray, distance, delta and point as in `Samples`, with places that are not needed at the end,
-        of ray r and delta 0; and how many blocks and samples there are, i64 (2,).
+        ray, distance, delta and point as in `Samples`, filled up to the buffer's size with entries
+        of ray r and delta 0; and how many blocks and samples there really are, i64 (2,).
     """
     origin, direction, step, limit = rays.origin, rays.direction, rays.step, rays.limit
     device = origin.device
