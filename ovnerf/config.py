@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ovnerf.errors import UserError
+from ovnerf.paths import typed_path
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -434,7 +435,7 @@ class Scene(Strict):
     layout: Layout = "replica"
     """Folder layout."""
     path: str = ""
-    """Folder of the scene, from the working directory; empty for a toy room."""
+    """Folder of the scene, from the working directory or `~`; empty for a toy room."""
     toy_seed: int | None = None
     """Makes the scene with `make_room` instead of reading `path`."""
     frames: Positive | None = None
@@ -451,6 +452,11 @@ class Scene(Strict):
     """As in `sample_frames`."""
     view_fraction: Fraction = 0.8
     """As in `train_semantics`."""
+
+    @field_validator("path")
+    @classmethod
+    def as_typed(cls, path: str) -> str:
+        return typed_path(path)
 
     @model_validator(mode="after")
     def one_source(self) -> Scene:

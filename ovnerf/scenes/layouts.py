@@ -3,24 +3,41 @@
 A layout is one function `folder -> Listing` in `LAYOUTS`. It names the files of every frame and
 opens none but an index (`transforms.json`, the header of a `.sens` file); what is inside them is
 the business of the reader module of the same name.
-Files of a frame are matched by the number at the end of their name (`rgb_10.png` belongs to
-`pose_10.txt` and comes after `rgb_2.png`), or by their whole stem when it holds no number.
+Files of a frame are matched by the number in their name (`rgb_10.png` belongs to `pose_10.txt` and
+comes after `rgb_2.png`), or by their whole stem when it holds no number: see `pairing`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ovnerf.errors import UserError
+from ovnerf.paths import typed_path
 from ovnerf.provenance import PACKAGE_ROOT, REPOSITORY_ROOT
+from ovnerf.scenes.pairing import (
+    LAYOUT_HINT,
+    Key,
+    by_key,
+    check_partners,
+    frame_names,
+    image_stem,
+    keys_of,
+    labels_in,
+    listed_photo,
+    masks_in,
+    natural,
+    paired,
+    photos_in,
+    shown,
+    visible_files,
+    with_suffix_of,
+)
 from ovnerf.scenes.sens import read_header
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 MINIMUM_FRAMES = 10
 """Fewer frames leave no held-out view beside a useful training set."""
 CLASS_LISTS = PACKAGE_ROOT / "class_lists"
@@ -40,8 +57,6 @@ DATASETS = {
 }
 """Per layout, what a person has to get."""
 
-Key = int | str
-
 
 @dataclass(frozen=True)
 class Listing:
@@ -50,7 +65,7 @@ class Listing:
     Attributes:
         folder: the scene folder.
         layout: a key of `LAYOUTS`.
-        names: frame names (image stems), in frame order.
+        names: frame names (image stems, each once), in frame order.
         images: one image per frame, or a single file that holds all.
         numbers: the number (or stem) that ties a frame's files together; where one file holds all
             poses, the 0-based line or entry in it.
@@ -63,6 +78,9 @@ class Listing:
         partial_labels: whether frames without labels are usual in this layout.
         dropped: (name, reason) of images that are no frames.
         others: further files that the reader opens.
+        all_photos: (number, name) of every photo, sampled or not, where poses belong to photos by
+            their line or row: the reader compares the counts.
+        ignored: files beside the labels that are none.
     """
 
     folder: Path
@@ -78,6 +96,8 @@ class Listing:
     partial_labels: bool = False
     dropped: tuple[tuple[str, str], ...] = ()
     others: tuple[Path, ...] = ()
+    all_photos: tuple[tuple[Key, str], ...] = ()
+    ignored: tuple[Path, ...] = ()
 
     def image_inputs(self) -> list[Path]:
         """Every file `sample_frames` reads, each once."""
@@ -100,6 +120,12 @@ class Listing:
         files = [file for label in self.labels if label for file in label_files(label)]
         return [*files, *self.class_inputs()]
 
+    def places(self) -> list[int]:
+        """Which line, row or entry of the file of all poses each listed frame has, from 0."""
+        found = [number for number in self.numbers if isinstance(number, int)]
+        assert len(found) == len(self.numbers)
+        return found
+
     @property
     def labelled(self) -> bool:
         """Whether every sampled frame has a label image."""
@@ -118,7 +144,19 @@ class Listing:
 
 def label_files(label: Path) -> list[Path]:
     """A label image, or the masks in a folder of them."""
-    return sorted(label.glob("*.png")) if label.is_dir() else [label]
+    return masks_in(label)[0] if label.is_dir() else [label]
+
+
+def ignored_lines(listing: Listing) -> list[str]:
+    """What a person should know about files beside the labels: a line per folder."""
+    folders: dict[Path, list[str]] = {}
+    for path in listing.ignored:
+        folders.setdefault(path.parent, []).append(path.name)
+    return [
+        f"ignored: {len(names)} in {listing.name_of(folder)} ({', '.join(names[:3])}"
+        f"{' ...' if len(names) > 3 else ''}): not named as labels are (docs/datasets.md)"
+        for folder, names in folders.items()
+    ]
 
 
 def list_scene(
@@ -149,7 +187,7 @@ def list_scene(
 def find_class_list(name: str) -> Path:
     """The file of a class list: one of the package by its name, else a path."""
     shipped = CLASS_LISTS / f"{name}.txt"
-    for path in (shipped, Path(name), REPOSITORY_ROOT / name):
+    for path in (shipped, Path(typed_path(name)), REPOSITORY_ROOT / name):
         if path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in CLASS_LISTS.glob("*.txt")))
@@ -210,94 +248,55 @@ def sample(listing: Listing, positions: list[int]) -> Listing:
     )
 
 
-def key_of(path: Path) -> Key:
-    """What ties a frame's files together: the last number in the stem, else the stem itself."""
-    numbers = re.findall(r"\d+", path.stem)
-    return int(numbers[-1]) if numbers else path.stem
-
-
-def by_key(paths: Iterable[Path]) -> dict[Key, Path]:
-    """Files by key in numeric order (plain stems last); UserError when two share a key."""
-    found: dict[Key, Path] = {}
-    for path in sorted(paths):
-        key = key_of(path)
-        if key in found:
-            raise UserError(
-                f"{path}: same frame number {key} as {found[key].name}, expected one file a frame",
-                "remove or rename one of the two",
-            )
-        found[key] = path
-    return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
-
-
-def files_in(folder: Path, suffixes: frozenset[str], prefix: str = "") -> dict[Key, Path]:
-    """Files of a folder with one of the suffixes, by key; UserError when there is no folder."""
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder", "docs/datasets.md draws the layouts: is `layout` right?"
-        )
-    return by_key(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes
-        and path.name.startswith(prefix)
-        and not path.name.startswith(".")
-    )
-
-
-def optional_files_in(folder: Path, suffixes: frozenset[str]) -> dict[Key, Path]:
-    """Like `files_in`, empty when the folder does not exist."""
-    return files_in(folder, suffixes) if folder.is_dir() else {}
-
-
 def need_file(path: Path, what: str) -> Path:
     """`path`, or a UserError saying which file is missing."""
     if not path.is_file():
         raise UserError(
             f"{path}: no such file, expected {what}",
-            "docs/datasets.md draws the layouts: is `layout` right?",
+            LAYOUT_HINT,
         )
     return path
 
 
+def called(photos: dict[Key, Path]) -> dict[Key, str]:
+    """What messages call each photo."""
+    return {key: path.name for key, path in photos.items()}
+
+
 def replica(folder: Path) -> Listing:
     """`rgb_300/ semantic_300/ pose_300/ intrinsics.txt classes.txt`."""
-    images = files_in(folder / "rgb_300", IMAGE_SUFFIXES)
-    poses = files_in(folder / "pose_300", frozenset({".txt"}))
-    labels = optional_files_in(folder / "semantic_300", frozenset({".png"}))
+    found = photos_in(folder / "rgb_300")
+    pose_files = with_suffix_of(visible_files(folder / "pose_300"), frozenset({".txt"}))
+    label_files, ignored = labels_in(folder / "semantic_300", "semantic_class_")
+    images, poses, labels = paired(found, pose_files, label_files)
     for key, image in images.items():
         if key not in poses:
             raise UserError(
                 f"{folder / 'pose_300'}: no pose for {image.name}, expected a .txt file "
-                f"with frame number {key}",
+                f"with frame number {shown(key)}",
                 "every image needs a 4x4 camera-to-world matrix",
             )
+    check_partners(called(images), labels, folder / "semantic_300", "label")
     return Listing(
         folder=folder,
         layout="replica",
-        names=tuple(image.stem for image in images.values()),
+        names=frame_names(Path(image.name) for image in images.values()),
         images=tuple(images.values()),
         numbers=tuple(images),
         poses=tuple(poses[key] for key in images),
         labels=tuple(labels.get(key) for key in images),
         intrinsics=need_file(folder / "intrinsics.txt", "a 3x3 or 4x4 camera matrix"),
         classes=need_file(folder / "classes.txt", "one class name per line, line 0 void"),
+        ignored=ignored,
     )
 
 
 def semantic_nerf(folder: Path) -> Listing:
     """`rgb/ semantic_class/ traj_w_c.txt info_semantic.json`, `intrinsics.txt` optional."""
-    images = files_in(folder / "rgb", IMAGE_SUFFIXES)
-    labels = optional_files_in(folder / "semantic_class", frozenset({".png"}))
     camera = folder / "intrinsics.txt"
-    return Listing(
-        folder=folder,
-        layout="semantic_nerf",
-        names=tuple(image.stem for image in images.values()),
-        images=tuple(images.values()),
-        numbers=tuple(images),
-        poses=(need_file(folder / "traj_w_c.txt", "one camera-to-world matrix per line"),),
-        labels=tuple(labels.get(key) for key in images),
+    trajectory = need_file(folder / "traj_w_c.txt", "one camera-to-world matrix per line")
+    return replace(
+        by_line(folder, "semantic_nerf", photos_in(folder / "rgb"), trajectory),
         intrinsics=camera if camera.is_file() else None,
         classes=need_file(folder / "info_semantic.json", "a `classes` list of ids and names"),
     )
@@ -305,19 +304,33 @@ def semantic_nerf(folder: Path) -> Listing:
 
 def nice_slam(folder: Path) -> Listing:
     """`results/frame*.jpg traj.txt`; `cam_params.json` beside or above; labels may exist."""
-    frames = files_in(folder / "results", IMAGE_SUFFIXES, "frame")
-    labels = optional_files_in(folder / "semantic_class", frozenset({".png"}))
     cameras = ("intrinsics.txt", "cam_params.json", "../cam_params.json")
-    return Listing(
-        folder=folder,
-        layout="nice_slam",
-        names=tuple(image.stem for image in frames.values()),
-        images=tuple(frames.values()),
-        numbers=tuple(frames),
-        poses=(need_file(folder / "traj.txt", "one camera-to-world matrix per line"),),
-        labels=tuple(labels.get(key) for key in frames),
+    trajectory = need_file(folder / "traj.txt", "one camera-to-world matrix per line")
+    return replace(
+        by_line(folder, "nice_slam", photos_in(folder / "results", "frame"), trajectory),
         intrinsics=first_file(folder, cameras),
         classes=first_file(folder, ("info_semantic.json",)),
+    )
+
+
+def by_line(folder: Path, layout: str, found: Sequence[Path], trajectory: Path) -> Listing:
+    """Photos whose poses are lines of one file, and `semantic_class/`; camera and classes open."""
+    label_files, ignored = labels_in(folder / "semantic_class", "semantic_class_")
+    images, labels = paired(found, label_files)
+    check_partners(called(images), labels, folder / "semantic_class", "label")
+    names = frame_names(Path(image.name) for image in images.values())
+    return Listing(
+        folder=folder,
+        layout=layout,
+        names=names,
+        images=tuple(images.values()),
+        numbers=tuple(images),
+        poses=(trajectory,),
+        labels=tuple(labels.get(key) for key in images),
+        intrinsics=None,
+        classes=None,
+        all_photos=tuple(zip(images, names, strict=True)),
+        ignored=ignored,
     )
 
 
@@ -327,58 +340,64 @@ def scannet(folder: Path) -> Listing:
     Classes are the 20 of the benchmark unless others are asked for. The label table may also lie
     one or two folders above, where the dataset has it.
     """
-    recordings = sorted(folder.glob("*.sens"))
+    recordings = with_suffix_of(visible_files(folder), frozenset({".sens"}))
     if not (folder / "color").is_dir() and len(recordings) != 1:
         raise UserError(
             f"{folder}: found no folder color and {len(recordings)} .sens files, expected one of "
             "the two",
             "docs/datasets.md says how to get ScanNet scenes",
         )
-    labels = optional_files_in(folder / "label-filt", frozenset({".png"}))
     tables = (SCANNET_TABLE, f"../{SCANNET_TABLE}", f"../../{SCANNET_TABLE}")
     scene = exported(folder) if (folder / "color").is_dir() else recorded(folder, recordings[0])
     return replace(
         scene,
-        labels=tuple(labels.get(key) for key in scene.numbers),
-        classes=first_file(folder, tables) if labels else None,
+        classes=first_file(folder, tables) if any(scene.labels) else None,
         class_list=CLASS_LISTS / "scannet_20.txt",
     )
 
 
 def exported(folder: Path) -> Listing:
     """A ScanNet scene exported by the dataset's own tool; images without a pose are dropped."""
-    images = files_in(folder / "color", IMAGE_SUFFIXES)
-    poses = files_in(folder / "pose", frozenset({".txt"}))
+    pose_files = with_suffix_of(visible_files(folder / "pose"), frozenset({".txt"}))
+    label_files, ignored = labels_in(folder / "label-filt", "")
+    images, poses, labels = paired(photos_in(folder / "color"), pose_files, label_files)
+    check_partners(called(images), poses, folder / "pose", "pose")
+    check_partners(called(images), labels, folder / "label-filt", "label")
     frames = {key: path for key, path in images.items() if key in poses}
+    names = dict(zip(images, frame_names(Path(path.name) for path in images.values()), strict=True))
     return Listing(
         folder=folder,
         layout="scannet",
-        names=tuple(path.stem for path in frames.values()),
+        names=tuple(names[key] for key in frames),
         images=tuple(frames.values()),
         numbers=tuple(frames),
         poses=tuple(poses[key] for key in frames),
-        labels=(None,) * len(frames),
+        labels=tuple(labels.get(key) for key in frames),
         intrinsics=need_file(folder / "intrinsic/intrinsic_color.txt", "a 4x4 camera matrix"),
         classes=None,
-        dropped=tuple(
-            (path.stem, "no pose file") for key, path in images.items() if key not in poses
-        ),
+        dropped=tuple((names[key], "no pose file") for key in images if key not in poses),
+        ignored=ignored,
     )
 
 
 def recorded(folder: Path, recording: Path) -> Listing:
     """A ScanNet scene as it is downloaded: images, poses and camera in one `.sens` file."""
-    count = read_header(recording).frames
+    names = tuple(map(str, range(read_header(recording).frames)))
+    label_files, ignored = labels_in(folder / "label-filt", "")
+    keys = keys_of(names, [path.stem for path in label_files])[1]
+    labels = by_key(label_files, keys)
+    check_partners(dict(enumerate(names)), labels, folder / "label-filt", "label")
     return Listing(
         folder=folder,
         layout="scannet",
-        names=tuple(map(str, range(count))),
+        names=names,
         images=(recording,),
-        numbers=tuple(range(count)),
+        numbers=tuple(range(len(names))),
         poses=(recording,),
-        labels=(None,) * count,
+        labels=tuple(labels.get(number) for number in range(len(names))),
         intrinsics=recording,
         classes=None,
+        ignored=ignored,
     )
 
 
@@ -388,23 +407,13 @@ def llff(folder: Path) -> Listing:
     Row N of the poses belongs to the N-th image by name; a view is such an N.
     """
     poses = need_file(folder / "poses_bounds.npy", "LLFF poses, (n, 17)")
-    images = images_by_name(folder / "images")
-    masks = folder / "segmentations"
-    views = {
-        int(path.name): path
-        for path in (sorted(masks.iterdir()) if masks.is_dir() else ())
-        if path.is_dir() and path.name.isdecimal()
-    }
-    for view, path in views.items():
-        if view >= len(images):
-            raise UserError(
-                f"{path}: found masks of view {view}, expected views 0 to {len(images) - 1}",
-                "a view is the position of its image by name, from 0",
-            )
+    images = photos_in(folder / "images")
+    views, ignored = mask_folders(folder / "segmentations", images)
+    names = frame_names(Path(image.name) for image in images)
     return Listing(
         folder=folder,
         layout="llff",
-        names=tuple(image.stem for image in images),
+        names=names,
         images=tuple(images),
         numbers=tuple(range(len(images))),
         poses=(poses,),
@@ -412,7 +421,60 @@ def llff(folder: Path) -> Listing:
         intrinsics=None,
         classes=first_file(folder, ("segmentations/classes.txt", "classes.txt")),
         partial_labels=True,
+        all_photos=tuple(enumerate(names)),
+        ignored=ignored,
     )
+
+
+def mask_folders(masks: Path, images: Sequence[Path]) -> tuple[dict[int, Path], tuple[Path, ...]]:
+    """The folder of masks of each view that has one, by the view's position, and what is ignored.
+
+    Raises:
+        UserError: a folder belongs to no view, or positions and numbers in the photos' names
+            say different things.
+    """
+    inside = sorted(masks.iterdir()) if masks.is_dir() else []
+    folders = [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+    numbered = [path for path in folders if path.name.isdecimal()]
+    if folders and not numbered:
+        raise UserError(
+            f"{folders[0]}: found masks of view {folders[0].name!r}, expected a number",
+            "a view is the position of its image by name, from 0",
+        )
+    views: dict[int, Path] = {}
+    for path in numbered:
+        view = int(path.name)
+        if view >= len(images):
+            raise UserError(
+                f"{path}: found masks of view {view}, expected views 0 to {len(images) - 1}",
+                "a view is the position of its image by name, from 0",
+            )
+        if view in views:
+            raise UserError(
+                f"{path}: found masks of view {view}, as in folder {views[view].name}, "
+                "expected one folder for each view",
+                "keep one of the two",
+            )
+        views[view] = path
+    check_views(views, images)
+    others = [path for path in folders if path not in numbered]
+    beside = [file for path in numbered for file in masks_in(path)[1]]
+    return views, (*others, *beside)
+
+
+def check_views(views: dict[int, Path], images: Sequence[Path]) -> None:
+    """UserError when views may as well be the numbers in the photos' names as their positions."""
+    (keys,) = keys_of([image_stem(image) for image in images])
+    position = {key: index for index, key in enumerate(keys)}
+    if not all(view in position for view in views):
+        return
+    for view, path in views.items():
+        if position[view] != view:
+            raise UserError(
+                f"{path}: found masks of view {view}, which is {images[view].name} by position and "
+                f"{images[position[view]].name} by name",
+                "number the photos from 0 without gaps, in the order of their names",
+            )
 
 
 def colmap(folder: Path) -> Listing:
@@ -423,15 +485,16 @@ def colmap(folder: Path) -> Listing:
             f"{folder}: no COLMAP model, looked in {', '.join(MODEL_FOLDERS)}",
             "expected cameras, images and points3D, all .bin or all .txt",
         )
-    images = images_by_name(folder / "images")
+    images = photos_in(folder / "images", below=True)
     images.sort(key=lambda path: natural(str(path)))
     cameras, poses, *others = model_files(model)
+    inside = [path.relative_to(folder / "images") for path in images]
     return Listing(
         folder=folder,
         layout="colmap",
-        names=flat_names(path.relative_to(folder / "images") for path in images),
+        names=frame_names(inside),
         images=tuple(images),
-        numbers=tuple(str(path.relative_to(folder / "images").as_posix()) for path in images),
+        numbers=tuple(path.as_posix() for path in inside),
         poses=(poses,),
         labels=(None,) * len(images),
         intrinsics=cameras,
@@ -463,17 +526,20 @@ def nerfstudio(folder: Path) -> Listing:
             f"{index}: not a list of frames ({type(error).__name__}: {error})",
             'expected {"frames": [{"file_path": "images/1.png", "transform_matrix": ...}]}',
         ) from None
-    for _, name, _ in named:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+    paths = [listed_photo(folder, name, index) for _, name, _ in named]
+    first: dict[Path, int] = {}
+    for place, path in enumerate(paths):
+        before = first.setdefault(path.resolve(), place)
+        if before != place:
             raise UserError(
-                f"{index}: frame {name!r} lies outside the scene folder",
-                "write file_path relative to transforms.json, without `..`",
+                f"{index}: found {path.name} in two frames ({named[before][1]!r} and "
+                f"{named[place][1]!r}), expected each photo once",
+                "remove one of the two: a held-out photo must not be trained on",
             )
-    paths = [with_suffix(folder / name) for _, name, _ in named]
     return Listing(
         folder=folder,
         layout="nerfstudio",
-        names=flat_names(Path(name) for _, name, _ in named),
+        names=frame_names(path.relative_to(folder) for path in paths),
         images=tuple(paths),
         numbers=tuple(entry for _, _, entry in named),
         poses=(index,),
@@ -481,38 +547,6 @@ def nerfstudio(folder: Path) -> Listing:
         intrinsics=index,
         classes=first_file(folder, ("classes.txt",)),
     )
-
-
-def with_suffix(path: Path) -> Path:
-    """The image a `file_path` means: some writers leave `.png` out."""
-    return path if path.suffix else path.with_suffix(".png")
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts `view_2` before `view_10`."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
-
-
-def images_by_name(folder: Path) -> list[Path]:
-    """Images of a folder and those below it, sorted by name; UserError when there is no folder."""
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder}: no such folder", "docs/datasets.md draws the layouts: is `layout` right?"
-        )
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-
-
-def flat_names(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Frame names: file stems, with the folders where stems alone would repeat."""
-    paths = list(paths)
-    stems = [path.stem for path in paths]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    return tuple("_".join(path.with_suffix("").parts) for path in paths)
 
 
 def first_file(folder: Path, names: Iterable[str]) -> Path | None:

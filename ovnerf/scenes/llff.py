@@ -27,7 +27,7 @@ INSIDE = 255
 
 
 def table(listing: Listing) -> np.ndarray:
-    """f64 (all images, 17); UserError unless there is one row per image."""
+    """f64 (all images, 17); UserError unless there is one row per image of the folder."""
     path = listing.poses[0]
     try:
         rows = np.load(path, allow_pickle=False)
@@ -35,10 +35,13 @@ def table(listing: Listing) -> np.ndarray:
         raise UserError(f"{path}: not a readable array ({error})") from None
     if rows.ndim != 2 or rows.shape[1] != 17:
         raise UserError(f"{path}: found shape {rows.shape}, expected (images, 17)")
-    if len(rows) <= max(int(number) for number in listing.numbers):
+    count = len(listing.all_photos)
+    if len(rows) != count:
         raise UserError(
-            f"{path}: found {len(rows)} poses, expected one for each image",
-            "rows belong to the images in order of their names; is an image too many?",
+            f"{path}: found {len(rows)} poses for {count} photos in {listing.folder / 'images'}, "
+            "expected one for each",
+            "rows belong to the photos in order of their names: bring back the photo that is "
+            "missing, or move the one that is too many elsewhere",
         )
     return rows.astype(np.float64)
 
@@ -56,15 +59,15 @@ def poses(listing: Listing) -> np.ndarray:
         down, right, back = row[:, 0], row[:, 1], row[:, 2]
         pose[:3] = np.stack([right, down, -back, row[:, 3]], axis=1)
         found.append(pose_matrix(pose.ravel(), f"{listing.poses[0]}, row {number}"))
-    return np.stack([found[int(number)] for number in listing.numbers])
+    return np.stack([found[place] for place in listing.places()])
 
 
 def bounds(listing: Listing) -> np.ndarray:
     """f64 (n, 2): distances of the nearest and the farthest thing each view sees."""
-    found = table(listing)[[int(number) for number in listing.numbers], 15:]
+    found = table(listing)[listing.places(), 15:]
     good = np.isfinite(found).all(1) & (found[:, 0] > 0) & (found[:, 0] < found[:, 1])
     if not good.all():
-        row = int(listing.numbers[int(good.argmin())])
+        row = listing.places()[int(good.argmin())]
         raise UserError(
             f"{listing.poses[0]}, row {row}: found bounds {table(listing)[row, 15:].tolist()}, "
             "expected 0 < near < far"

@@ -35,7 +35,7 @@ BENT = ("k1", "k2", "p1", "p2", "k3")
 def entries(listing: Listing) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The whole file and the listed frames' entries."""
     content = read_json(listing.poses[0])
-    return content, [content["frames"][int(number)] for number in listing.numbers]
+    return content, [content["frames"][place] for place in listing.places()]
 
 
 def poses(listing: Listing) -> np.ndarray:

@@ -17,7 +17,13 @@ from ovnerf.scenes.box import REPROJECTION_PIXELS, find_features, points_by_view
 from ovnerf.scenes.files import resize_rgb, scale_camera
 from ovnerf.scenes.frames import READERS, class_names, native_images, read_labels
 from ovnerf.scenes.frames import without_lost_frames as without_lost
-from ovnerf.scenes.layouts import LAYOUTS, Listing, check_count, find_class_list
+from ovnerf.scenes.layouts import (
+    LAYOUTS,
+    Listing,
+    check_count,
+    find_class_list,
+    ignored_lines,
+)
 from ovnerf.stores import VOID
 
 PHOTOS = 24
@@ -245,6 +251,7 @@ def report(overview: Overview) -> list[str]:
         else "classes: none; name a class list (`classes`) before running the workflow"
     )
     lines += [f"warning: {text}" for text in warnings_of(overview)]
+    lines += ignored_lines(listing)
     reasons = Counter(reason for _, reason in listing.dropped)
     for reason, number in reasons.items():
         first = [name for name, why in listing.dropped if why == reason][:5]

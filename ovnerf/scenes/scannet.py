@@ -45,16 +45,11 @@ def is_recording(listing: Listing) -> bool:
     return listing.poses[0].suffix == ".sens"
 
 
-def frame_numbers(listing: Listing) -> list[int]:
-    """Positions of the listed frames in their recording."""
-    return [int(number) for number in listing.numbers]
-
-
 def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres; NaN where the tracker was lost."""
     if is_recording(listing):
         path = listing.poses[0]
-        wanted = frame_numbers(listing)
+        wanted = listing.places()
         found = {
             frame.number: (frame.pose, f"{path}, frame {frame.number}")
             for frame in read_frames(path, set(wanted), images=False)
@@ -92,7 +87,7 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
     kind = read_header(path).colour_format
     if kind not in ("jpeg", "png"):
         raise UserError(f"{path}: found {kind} colour images, expected jpeg or png")
-    for frame in read_frames(path, set(frame_numbers(listing))):
+    for frame in read_frames(path, set(listing.places())):
         yield read_rgb(io.BytesIO(frame.colour), f"{path}, frame {frame.number}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ovnerf.errors import UserError
 from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
 from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.pairing import shown
 
 VOID_IDS = (0,)
 DEFAULT_SIZE = (640, 480)
@@ -19,16 +20,41 @@ def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres: line N (from 0) belongs to image N."""
     path = listing.poses[0]
     rows = read_numbers(path)
-    found = []
-    for name, number in zip(listing.names, listing.numbers, strict=True):
-        if not isinstance(number, int) or number >= len(rows):
+    check_lines(listing, len(rows))
+    return np.stack(
+        [pose_matrix(rows[number], f"{path}, line {number + 1}") for number in listing.places()]
+    )
+
+
+def check_lines(listing: Listing, lines: int) -> None:
+    """UserError unless it is certain which line of the trajectory each photo of the folder has.
+
+    Photos whose numbers leave some out (0, 10, 20 ...) point at their lines. Numbers without a gap
+    and another count of lines can mean the first lines, or photos that were numbered anew.
+    """
+    path = listing.poses[0]
+    blank = [not line.strip() for line in read_text(path).strip().splitlines()]
+    if any(blank):
+        raise UserError(
+            f"{path}, line {blank.index(True) + 1}: found an empty line between poses",
+            "lines are counted: remove it, or write the pose that is missing",
+        )
+    for number, name in listing.all_photos:
+        if not isinstance(number, int) or number >= lines:
             raise UserError(
-                f"{path}: no pose for image {name}, found {len(rows)} lines, "
-                f"expected line {number} (counted from 0)",
+                f"{path}: no pose for image {name}, found {lines} lines, "
+                f"expected line {shown(number)} (counted from 0)",
                 "image N needs line N of the trajectory",
             )
-        found.append(pose_matrix(rows[number], f"{path}, line {number + 1}"))
-    return np.stack(found)
+    count = len(listing.all_photos)
+    numbers = [number for number, _ in listing.all_photos]
+    if lines != count and numbers in ([*range(count)], [*range(1, count + 1)]):
+        raise UserError(
+            f"{path}: found {lines} lines for {count} photos numbered {numbers[0]} to "
+            f"{numbers[-1]}, expected one line for each photo",
+            "line N (counted from 0) belongs to photo N: remove the lines of photos that are not "
+            "there, or name each photo by its line",
+        )
 
 
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ovnerf import progress
 from ovnerf.config import ReadTruth
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.scenes.frames import read_labels, read_masks
-from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.layouts import ignored_lines, list_scene
 from ovnerf.stores import VOID, open_store, write_store
 
 
@@ -28,6 +29,8 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
             f"{folder}: the frames differ from those in {frames}",
             "the folder or `layout` changed since; rerun sample_frames",
         )
+    for line in ignored_lines(listing):
+        progress.say(f"read_truth: {line}")
     height, width = store["rgb"].shape[1:3]
     native = tuple(store.attrs["native_size"])
     label, found = read_labels(listing, native, (height, width))

@@ -9,6 +9,8 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ovnerf.config import SampleFrames
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
@@ -36,6 +38,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         frames, box = forward_facing(listing, frames)
     else:
         box = find_box(listing, frames, settings)
+    check_finite(folder, frames, box)
     write_store(
         out,
         "frames",
@@ -59,6 +62,24 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         **({} if box.warped else {"box_metres": (box.high - box.low).round(3).tolist()}),
         **({"warning": box.warning} if box.warning else {}),
     }
+
+
+def check_finite(folder: Path, frames: Frames, box: Box) -> None:
+    """UserError unless every pose, the camera, the box and its similarity are finite numbers."""
+    posed = np.isfinite(frames.pose).all((1, 2))
+    if not posed.all():
+        raise UserError(
+            f"{folder}: the pose of frame {frames.names[int(posed.argmin())]} is not finite",
+            "remove its photo, or write a pose for it",
+        )
+    numbers = [*np.ravel(box.in_scene()), box.similarity.scale, *box.similarity.centre]
+    if not np.isfinite([*numbers, *frames.intrinsics.ravel()]).all():
+        raise UserError(
+            f"{folder}: the scene box by rule {box.rule} or the camera is not finite: box "
+            f"{box.in_scene()}, scale {box.similarity.scale}, centre {box.similarity.centre}, "
+            f"camera {frames.intrinsics.tolist()}",
+            "look at the poses: do the cameras move, in units near one?",
+        )
 
 
 def find_box(listing: Listing, frames: Frames, settings: SampleFrames) -> Box:

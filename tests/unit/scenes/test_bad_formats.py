@@ -156,7 +156,7 @@ FRAMES: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         LLFF,
         "llff",
         lambda f: save_poses(f, lambda rows: rows[:-1]),
-        "{folder}/poses_bounds.npy: found 11 poses, expected one for each image",
+        "{folder}/poses_bounds.npy: found 11 poses for 12 photos in {folder}/images",
     ),
     "LLFF rows of 15": (
         LLFF,

@@ -226,6 +226,7 @@ TRUTH: dict[str, tuple[Break, str]] = {
 def write_more(folder: Path) -> None:
     for index in range(20, 23):
         Image.fromarray(photo(index)).save(folder / f"rgb_300/rgb_{index:03d}.png")
+        Image.fromarray(label(index)).save(folder / f"semantic_300/semantic_class_{index:03d}.png")
         (folder / f"pose_300/pose_{index:03d}.txt").write_text(matrix_text(np.eye(4)))
 
 
