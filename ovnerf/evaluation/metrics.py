@@ -46,6 +46,13 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
     return counts.reshape(classes, classes + 1)
 
 
+def covered(matrix: np.ndarray) -> np.ndarray:
+    """A confusion matrix without the labelled pixels whose prediction is void."""
+    kept = matrix.copy()
+    kept[:, -1] = 0
+    return kept
+
+
 def class_iou(matrix: np.ndarray) -> np.ndarray:
     """f64 (C,) intersection over union per class; NaN for a class neither present nor predicted."""
     hits = np.diagonal(matrix).astype(np.float64)

@@ -20,11 +20,13 @@ METHODS = {
     "LERF": "lerf",
     "3DOVS": "3dovs",
     "DFF": "dff",
-    "FC-CLIP": "fcclip",
+    "FC-CLIP": "baseline",
     "w/o CSE": "rsr",
     "w CSE (no RSR on pseudo maps)": "cse_unranked",
 }
-"""The paper's method -> our variant name (config/variants)."""
+"""The paper's method -> our variant name. FC-CLIP's own labels, learned by the field, are variant
+`baseline` with encoder `fcclip`. Names without a file in config/variants (`lerf`, `3dovs`, `dff`,
+`cse_unranked`) wait for a run whose variant has that name."""
 
 ABLATIONS = {
     "T=8000": "t8k",
@@ -34,6 +36,9 @@ ABLATIONS = {
     "N=5000": "n5000",
 }
 """Settings of tables VII and VIII that differ from the full model (T=10000, N=1000)."""
+
+AVERAGE = "Average"
+"""Scene of the published means over the scenes of one table."""
 
 METRICS = {"mIoU": "mIoU", "mAcc": "accuracy"}
 """The paper's mAcc is pixel accuracy averaged over images (docs/method.md#per-image)."""

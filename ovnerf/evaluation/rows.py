@@ -13,6 +13,7 @@ import numpy as np
 from ovnerf.evaluation.metrics import (
     class_iou,
     confusion_matrix,
+    covered,
     image_scores,
     mean_scores,
     multi_label_scores,
@@ -37,6 +38,8 @@ COLUMNS = (
 )
 SPLIT_NAMES = ("train", "test", "seen")
 """By value of `split`: trained on, held out, and scored although trained on."""
+COVERED = "_covered"
+"""Ends the name of a source that is scored only where it has a label."""
 
 Row = dict[str, Any]
 
@@ -65,6 +68,35 @@ def label_rows(
         Percent. Frames without a labelled pixel have no row; no frame with one: no row at all.
     """
     matrices = [confusion_matrix(t, p, len(classes)) for t, p in zip(truth, predicted, strict=True)]
+    return matrix_rows(identity, names, matrices, classes)
+
+
+def label_map_rows(
+    identity: Mapping[str, Any],
+    names: Sequence[str],
+    truth: Iterable[np.ndarray],
+    predicted: Iterable[np.ndarray],
+    classes: Sequence[str],
+) -> list[Row]:
+    """`label_rows` of label maps that training reads, twice.
+
+    Rows of the source itself: void in a map is wrong, as in every score. Rows of
+    `<source>_covered`: only pixels that carry a label count, as in the loss, which ignores void.
+    """
+    matrices = [confusion_matrix(t, p, len(classes)) for t, p in zip(truth, predicted, strict=True)]
+    of_covered = {**identity, "source": f"{identity['source']}{COVERED}"}
+    return matrix_rows(identity, names, matrices, classes) + matrix_rows(
+        of_covered, names, [covered(matrix) for matrix in matrices], classes
+    )
+
+
+def matrix_rows(
+    identity: Mapping[str, Any],
+    names: Sequence[str],
+    matrices: Sequence[np.ndarray],
+    classes: Sequence[str],
+) -> list[Row]:
+    """The rows of `label_rows` from each frame's confusion matrix."""
     scores = [image_scores(matrix) for matrix in matrices]
     rows: list[Row] = []
     for name, score in zip(names, scores, strict=True):

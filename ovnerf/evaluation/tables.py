@@ -8,16 +8,20 @@ from pathlib import Path
 import pandas as pd
 
 from ovnerf.errors import UserError
-from ovnerf.evaluation.paper import published
-from ovnerf.evaluation.rows import COLUMNS
+from ovnerf.evaluation.paper import AVERAGE, published
+from ovnerf.evaluation.rows import COLUMNS, COVERED
 
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
-SOURCE_ORDER = {"radiance": 0, "clip_labels": 1, "rsr_labels": 2, "rsr_truth": 3, "field": 4}
+LABEL_MAPS = ("clip_labels", "rsr_labels", "rsr_truth")
+SOURCES = ("radiance", *(name + part for name in LABEL_MAPS for part in ("", COVERED)), "field")
+SOURCE_ORDER = {name: rank for rank, name in enumerate(SOURCES)}
 VARIANT_ORDER = {"baseline": 0, "rsr": 1, "cse": 2, "ovnerf": 3}
 """From nothing to both components; other variants follow by name."""
 PRINTED = {"3dovs": "multi_label"}
 """Protocol of the paper's numbers, by dataset, where it is not `per_image`."""
+PUBLISHED_RUN = ["dataset", "encoder", "variant", "metric"]
+"""What a published number and ours share besides the scene."""
 SAME = 0.01
 """Two jobs may render the shared reconstruction and differ in the last digits."""
 
@@ -113,16 +117,41 @@ def beside_paper(long: pd.DataFrame) -> pd.DataFrame:
     """Published numbers that have a run of ours: same dataset, scene, encoder and variant.
 
     Our numbers: protocol `per_image`, held-out views (what the paper says it prints); protocol
-    `multi_label` for 3DOVS scenes (Table V; docs/method.md#multi-label).
+    `multi_label` for 3DOVS scenes (Table V). Beside a published average over scenes stands the
+    average of ours when every scene that it covers is there; with some of them its cells are empty.
     """
     rows = aggregates(long)
     printed = rows["dataset"].str.lower().map(PRINTED).fillna("per_image")
     rows = rows[(rows["protocol"] == printed) & (rows["source"] == "field")]
-    keys = ["dataset", "scene", "encoder", "variant", "metric"]
-    ours = over_seeds(rows.assign(dataset=rows["dataset"].str.lower()), keys)
+    rows = rows.assign(dataset=rows["dataset"].str.lower())
+    paper = published()
+    scores = pd.concat([rows, scene_averages(rows, paper)])
+    ours = over_seeds(scores, [*PUBLISHED_RUN, "scene"])
     ours = ours.rename(columns={"mean": "ours_mean", "std": "ours_std"})
-    joined = published().merge(ours, on=keys, how="inner")
+    joined = paper.merge(ours, on=[*PUBLISHED_RUN, "scene"], how="left")
+    scenes_there = joined.groupby(["table", *PUBLISHED_RUN])["ours_mean"].transform("count")
+    kept = joined["ours_mean"].notna() | ((joined["scene"] == AVERAGE) & (scenes_there > 0))
+    joined = joined[kept].astype({"seeds": "Int64"})
     return joined.assign(difference=joined["ours_mean"] - joined["paper"])
+
+
+def scene_averages(rows: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """The mean over scenes of every run and seed that has all scenes with a published number.
+
+    Args:
+        rows: scores of whole splits, datasets in lower case.
+        paper: the published numbers.
+
+    Returns:
+        Rows of scene `Average`: columns PUBLISHED_RUN, scene, seed, value.
+    """
+    single = paper[paper["scene"] != AVERAGE].drop_duplicates([*PUBLISHED_RUN, "scene"])
+    wanted = single.groupby(PUBLISHED_RUN).size().rename("wanted").reset_index()
+    found = single.merge(rows, on=[*PUBLISHED_RUN, "scene"])
+    means = found.groupby([*PUBLISHED_RUN, "seed"])["value"].agg(value="mean", there="size")
+    means = means.reset_index().merge(wanted, on=PUBLISHED_RUN)
+    complete = means[means["there"] == means["wanted"]]
+    return complete.assign(scene=AVERAGE)[[*PUBLISHED_RUN, "scene", "seed", "value"]]
 
 
 def markdown(table: pd.DataFrame, digits: int = 2) -> str:
@@ -130,7 +159,7 @@ def markdown(table: pd.DataFrame, digits: int = 2) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
     for _, row in table.iterrows():
         cells = [
-            ("" if pd.isna(value) else f"{value:.{digits}f}") if isinstance(value, float) else value
+            "" if pd.isna(value) else f"{value:.{digits}f}" if isinstance(value, float) else value
             for value in row
         ]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
@@ -145,14 +174,16 @@ def summary(tables: dict[str, pd.DataFrame]) -> str:
         "prediction, as the paper prints it. `pooled`: one confusion matrix over the split, "
         "classes absent from ground truth and prediction dropped. `multi_label`: as 3D-OVS scores "
         "overlapping masks, absent classes count as 0. Split `seen`: views that were trained on. "
-        "Sources: `clip_labels` argmax "
-        "of CLIP relevancy, `rsr_labels` the same after region semantic ranking, `rsr_truth` the "
-        "true labels after it (the most that these regions allow), `field` the trained field.",
+        "Sources: `clip_labels` the first labels (argmax of CLIP relevancy, or label maps made "
+        "elsewhere), `rsr_labels` the same after region semantic ranking, `rsr_truth` the true "
+        "labels after it, `field` the trained field. A pixel without a label is wrong; "
+        "`..._covered` leaves such pixels out, as training does.",
         "image_quality": "## Image quality\n\nHeld-out views; PSNR in dB. Source `radiance`: the "
         "reconstruction before semantics, shared by all variants.",
         "paper": "## Beside the published numbers\n\n"
         "Protocol `per_image`, held-out views, percent. 3DOVS: protocol `multi_label`, on the "
-        "views that have ground truth.",
+        "views that have ground truth. `Average`: of the scenes above it, empty until all of the "
+        "dataset are there.",
     }
     parts = ["# Scores"]
     for name, words in head.items():

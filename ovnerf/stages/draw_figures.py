@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from ovnerf.errors import UserError
 from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
+from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.stores import open_store, read
 
@@ -119,9 +120,10 @@ def view_panels(
 def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
     """Columns method, class, value: pooled IoU on scored views, mean over seeds.
 
-    A method is a variant of the field, or the source of label maps.
+    A method is a variant of the field, or the source of label maps, scored on all pixels.
     """
     rows = long[(long["metric"] == "IoU") & long["split"].isin(("test", "seen"))]
+    rows = rows[~rows["source"].str.endswith(COVERED)]
     method = rows["variant"].where(rows["source"] == "field", rows["source"])
     rows = in_order(rows.assign(method=method))
     return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()

@@ -1,9 +1,10 @@
 """Score the label maps that training starts from: CLIP argmax, and the same after RSR.
 
 Rows of source `clip_labels` and `rsr_labels`, and of `rsr_truth`, the true labels after RSR by the
-same regions: what ranking costs where a region mixes classes or misses pixels, whatever the
-encoder. Written once per scene and encoder, on training views, and on test views where the label
-store covers them.
+same regions: what ranking costs where a region mixes classes, whatever the encoder. In these rows a
+pixel without a label is wrong. Training ignores such pixels; rows of `clip_labels_covered`,
+`rsr_labels_covered` and `rsr_truth_covered` leave them out. Written once per scene and encoder, on
+training views, and on test views where the label store covers them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ovnerf.config import RankRegions
-from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_rows, write_rows
+from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_map_rows, write_rows
 from ovnerf.regions.runlength import Regions
 from ovnerf.relabel import rank_regions
 from ovnerf.stores import open_store, read
@@ -56,7 +57,7 @@ def run(
     for part, split_name in enumerate(SPLIT_NAMES):
         chosen = [slot for slot, frame in enumerate(covered) if split[frame] == part]
         for source, label in sources.items():
-            rows += label_rows(
+            rows += label_map_rows(
                 {**identity, "split": split_name, "source": source},
                 [names[covered[slot]] for slot in chosen],
                 map(true_label, chosen),

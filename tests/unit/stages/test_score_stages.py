@@ -12,7 +12,7 @@ from scene_folders import CLASSES, label, photo, write_replica
 
 from ovnerf.config import ReadTruth, SampleFrames
 from ovnerf.errors import UserError
-from ovnerf.evaluation.rows import COLUMNS
+from ovnerf.evaluation.rows import COLUMNS, row
 from ovnerf.stages import draw_figures, evaluate, read_truth, sample_frames, score_labels
 from ovnerf.stores import VOID, open_store, read, verify, write_store
 
@@ -100,11 +100,36 @@ def test_score_labels(tiny_scene, tmp_path):
     # Of 2880 labelled pixels 1440 are in the region; the lamp's 192 there become wall.
     ceiling = {"source": "rsr_truth", "metric": "accuracy", "split": "train"}
     assert value(table, **ceiling, protocol="pooled") == pytest.approx(100 * 1248 / 2880)
+    # Training sees the region alone: the lamp's 192 of its 1440 pixels are wrong.
+    covered = {"source": "rsr_truth_covered", "split": "train"}
+    for protocol in ("pooled", "per_image"):
+        accuracy = value(table, **covered, metric="accuracy", protocol=protocol)
+        assert accuracy == pytest.approx(100 * 1248 / 1440)
+    # There wall is 1248 of the 1440 pixels that it or the ranking calls wall, the lamp is lost.
+    miou = value(table, **covered, metric="mIoU", protocol="pooled")
+    assert miou == pytest.approx(100 * (1248 / 1440 + 0) / 2)
     # 6 of 60 labelled columns are predicted void, whatever the row.
     wrong = {"source": "clip_labels", "metric": "accuracy"}
     assert value(table, **wrong, split="test", protocol="per_image") == pytest.approx(90)
     assert value(table, **wrong, split="train", protocol="pooled") == pytest.approx(90)
+    right = {"source": "clip_labels_covered", "metric": "accuracy"}
+    assert value(table, **right, split="test", protocol="per_image") == 100
     assert (table[["variant", "seed"]] == "").all(axis=None)
+
+
+def test_labels_of_no_pixel_have_no_covered_score(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
+    empty = np.full((2, *tiny_labels().shape[1:]), VOID, np.uint16)
+    about = {"frames": [1, 2], "settings": {}}
+    write_store(labels, "labels", {"relevancy": empty, "ranked": empty}, about, "x")
+    write_regions(regions, dict.fromkeys([1, 2], np.zeros((0, *empty.shape[1:]), bool)))
+    stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
+    score_labels.run(**stores, out=tmp_path / "scores.csv", **PLACE)
+    table = read_table(tmp_path / "scores.csv")
+    assert set(table["source"]) == {"clip_labels", "rsr_labels", "rsr_truth"}
+    accuracy = table[table["metric"] == "accuracy"]
+    assert (accuracy["value"] == 0).all()
 
 
 def test_evaluate(tiny_scene, tmp_path):
@@ -226,6 +251,16 @@ def test_a_figure_is_named_by_its_frame_whatever_stands_in_the_name():
         *("left=2F5", "left_5", "left=3D2F5", "training", "a=7Bb=7D", "..=2Fup", "é 1"),
         "a=3Ab=2A=3F",
     ]
+
+
+def test_bars_show_a_label_map_once():
+    cells = {"split": "test", "dataset": "d", "scene": "s", "encoder": "e", "variant": ""}
+    rows = [
+        row({**cells, "source": source}, "IoU", value, **{"class": "wall"})
+        for source, value in (("rsr_labels", 40.0), ("rsr_labels_covered", 50.0))
+    ]
+    bars = draw_figures.iou_by_method(pd.DataFrame(rows))
+    assert bars.values.tolist() == [["rsr_labels", "wall", 40.0]]
 
 
 def test_draw_figures_counts_names(tiny_scene, tmp_path):
