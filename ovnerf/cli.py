@@ -268,7 +268,13 @@ def set_up_torch(threads: int) -> None:
 
 
 def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Config -> its scenes; UserError for a bad key, sheet, folder or list of files."""
+    """Config -> its scenes; UserError for a bad key, sheet, folder or camera.
+
+    What is rare but possible is a warning on standard error.
+    """
+    # It brings OpenCV, which other commands need not wait for.
+    from ovnerf.scenes.frames import scene_warnings
+
     found = {}
     for path in paths:
         config = read_config(read_yaml(path), path)
@@ -276,7 +282,9 @@ def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
         for scene in scenes:
             wanted = scene_settings(config.sample_frames, scene)
             if scene.path:
-                list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
+                listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
+                for text in scene_warnings(listing):
+                    print(f"warning: {scene.path}: {text}", file=sys.stderr)
         found[path] = [f"{scene.dataset}/{scene.scene}" for scene in scenes]
     return found
 

@@ -2,7 +2,8 @@
 
     scene/
       images/      photos, folders allowed; names as in the model
-      sparse/0/    cameras images points3D (rigs frames), all .bin or all .txt
+      sparse/0/    cameras images points3D (rigs frames), all .bin or all .txt; of several models
+                   (sparse/1 ...) the one with the most photos
       classes.txt  optional, one class name per line, no void
 
 Photos that the model does not hold are dropped. Distorted cameras are undistorted when read. The
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, checked_camera, pose_matrix, read_names, read_rgb
+from ovnerf.scenes.files import check_classes, pose_matrix, read_names, read_rgb
 from ovnerf.scenes.layouts import Listing
-from ovnerf.scenes.lens import Lens
+from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.pinhole import check_camera_size
+from ovnerf.scenes.sparse import text_names
 
 VOID_IDS: tuple[int, ...] = ()
 NO_POSE = "not in the COLMAP model"
@@ -49,14 +52,23 @@ def model(listing: Listing) -> Any:
         ) from None
 
 
-def registered(listing: Listing) -> dict[str, Any]:
-    """Images of the model that have a pose, by name."""
-    return {image.name: image for image in model(listing).images.values() if image.has_pose}
+def registered(listing: Listing) -> tuple[dict[str, Any], dict[int, Any]]:
+    """Images of the model that have a pose, by name, and the cameras by id."""
+    scene = model(listing)
+    # pycolmap ends the names of a text model at their first space.
+    path = listing.poses[0]
+    names = dict(text_names(path)) if path.suffix == ".txt" else {}
+    images = {
+        names.get(image.image_id, image.name): image
+        for image in scene.images.values()
+        if image.has_pose
+    }
+    return images, scene.cameras
 
 
 def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes; NaN for photos that the model does not hold."""
-    images = registered(listing)
+    images, _ = registered(listing)
     found = np.full((len(listing.numbers), 4, 4), np.nan)
     for index, name in enumerate(listing.numbers):
         if name in images:
@@ -66,62 +78,49 @@ def poses(listing: Listing) -> np.ndarray:
     return found
 
 
-def lens(listing: Listing) -> tuple[Lens, int, int]:
-    """The one camera of the listed photos, its width and height."""
-    scene = model(listing)
-    used = [image for image in scene.images.values() if image.name in set(listing.numbers)]
-    cameras = {image.camera_id: scene.cameras[image.camera_id] for image in used}
-    if not cameras:
+def lens(listing: Listing, width: int, height: int) -> Lens:
+    """The one camera of the listed photos, whose size this is."""
+    images, cameras = registered(listing)
+    used = {images[name].camera_id: name for name in listing.numbers if name in images}
+    if not used:
         raise UserError(f"{listing.poses[0]}: found none of the photos of {listing.folder}/images")
-    first, *rest = (parameters(listing, camera) for camera in cameras.values())
-    if any(other != first for other in rest):
-        raise UserError(
-            f"{listing.intrinsics}: found {len(cameras)} different cameras, expected one",
-            "reconstruct with one shared camera (--ImageReader.single_camera 1)",
-        )
-    named, width, height = first
-    values = dict(named)
-    fx, fy = values.get("fx", values.get("f")), values.get("fy", values.get("f"))
-    matrix = np.array([[fx, 0, values["cx"]], [0, fy, values["cy"]], [0, 0, 1]])
-    bent = tuple(values.get(key, 0.0) for key in ("k1", "k2", "p1", "p2"))
-    return Lens(matrix, bent), width, height
+    where = str(listing.intrinsics)
+    named = [(f"photo {used[key]}", lens_of(where, cameras[key])) for key in sorted(used)]
+    found = one_lens(
+        where, named, "reconstruct with one shared camera (--ImageReader.single_camera 1)"
+    )
+    for key in sorted(used):
+        check_camera_size(where, (cameras[key].width, cameras[key].height), (width, height))
+    return checked_lens(found, where, width, height)
 
 
-def parameters(listing: Listing, camera: Any) -> tuple[tuple[tuple[str, float], ...], int, int]:
-    """A camera's named parameters, its width and height; UserError for other models."""
+def lens_of(where: str, camera: Any) -> Lens:
+    """A camera of the model, whose pixel centres are ours, at +0.5; UserError for other kinds."""
     name = camera.model.name
     if name not in PARAMETERS:
         raise UserError(
-            f"{listing.intrinsics}: found camera model {name}, expected one of "
-            f"{', '.join(PARAMETERS)}",
+            f"{where}: found camera model {name}, expected one of {', '.join(PARAMETERS)}",
             "undistort the photos with COLMAP's image_undistorter first",
         )
-    values = map(float, camera.params)
-    return tuple(zip(PARAMETERS[name], values, strict=True)), camera.width, camera.height
+    values = dict(zip(PARAMETERS[name], map(float, camera.params), strict=True))
+    fx, fy = values.get("fx", values.get("f")), values.get("fy", values.get("f"))
+    matrix = np.array([[fx, 0, values["cx"]], [0, fy, values["cy"]], [0, 0, 1]])
+    k1, k2, p1, p2, k3 = (values.get(key, 0.0) for key in COEFFICIENTS)
+    return Lens(matrix, (k1, k2, p1, p2, k3))
 
 
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
-    """f64 (3, 3) of the undistorted photos; COLMAP's pixel centres are ours, at +0.5."""
-    camera, model_width, model_height = lens(listing)
-    if (model_width, model_height) != (width, height):
-        raise UserError(
-            f"{listing.intrinsics}: found a camera of {model_width}x{model_height}, expected "
-            f"{width}x{height} as the photos",
-            "use the photos that COLMAP saw; `width` and `height` make them smaller",
-        )
-    where = str(listing.intrinsics)
-    return (
-        camera.pinhole(width, height)
-        if camera.bent
-        else checked_camera(camera.matrix, where, width, height)
-    )
+    """f64 (3, 3) of the undistorted photos."""
+    return lens(listing, width, height).pinhole(width, height)
 
 
 def photos(listing: Listing) -> Iterator[np.ndarray]:
     """u8 (H, W, 3) of each photo, undistorted."""
-    camera, _, _ = lens(listing)
+    camera = None
     for path in listing.images:
-        yield camera.undistort(read_rgb(path))
+        photo = read_rgb(path)
+        camera = camera or lens(listing, photo.shape[1], photo.shape[0])
+        yield camera.undistort(photo)
 
 
 def classes(listing: Listing) -> dict[int, str]:

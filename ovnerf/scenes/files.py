@@ -14,7 +14,6 @@ from PIL import Image
 from ovnerf.errors import UserError
 
 ROTATION_TOLERANCE = 1e-2
-PRINCIPAL_POINT_TOLERANCE = 1e-3
 
 
 def open_image(path: Path | BinaryIO, where: str = "") -> Image.Image:
@@ -117,52 +116,6 @@ def pose_matrix(values: Iterable[float], where: str) -> np.ndarray:
     if np.abs(pose[3] - (0, 0, 0, 1)).max() > ROTATION_TOLERANCE:
         raise UserError(f"{where}: found last row {pose[3].tolist()}, expected 0 0 0 1")
     return pose
-
-
-def camera_matrix(path: Path, width: int, height: int) -> np.ndarray:
-    """f64 (3, 3) pinhole intrinsics in our convention (pixel centres at +0.5).
-
-    Datasets whose principal point is exactly ((W-1)/2, (H-1)/2) count pixel centres at integers
-    (319.5 for 640 columns): half a pixel is added (docs/method.md#pixel-centres). Any other value
-    is kept.
-    """
-    rows = read_numbers(path)
-    shape = (len(rows), len(rows[0]) if rows else 0)
-    if shape not in ((3, 3), (4, 4), (3, 4)) or len({len(row) for row in rows}) != 1:
-        raise UserError(
-            f"{path}: found a matrix of shape {shape[0]}x{shape[1]}, expected 3x3 or 4x4",
-            "rows are fx 0 cx / 0 fy cy / 0 0 1",
-        )
-    matrix = np.array(rows, dtype=np.float64)[:3, :3]
-    return half_pixel_centres(checked_camera(matrix, str(path), width, height), width, height)
-
-
-def checked_camera(matrix: np.ndarray, where: str, width: int, height: int) -> np.ndarray:
-    """A camera matrix (3, 3) as given; UserError unless it can belong to images of this size."""
-    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-        raise UserError(
-            f"{where}: found focal lengths {matrix[0, 0]} and {matrix[1, 1]}, "
-            "expected positive finite numbers"
-        )
-    if matrix[0, 1] != 0:
-        raise UserError(f"{where}: found skew {matrix[0, 1]}, expected 0", "undistort the images")
-    if not (0 < matrix[0, 2] < width and 0 < matrix[1, 2] < height):
-        raise UserError(
-            f"{where}: principal point ({matrix[0, 2]}, {matrix[1, 2]}) lies outside the "
-            f"{width}x{height} images",
-            "intrinsics belong to the native image size",
-        )
-    return matrix
-
-
-def half_pixel_centres(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The camera matrix with pixel centres at +0.5, whatever convention it came in."""
-    integer_centre = ((width - 1) / 2, (height - 1) / 2)
-    matrix = matrix.copy()
-    if np.allclose(matrix[:2, 2], integer_centre, rtol=0, atol=PRINCIPAL_POINT_TOLERANCE):
-        matrix[:2, 2] += 0.5
-    matrix[2] = (0, 0, 1)
-    return matrix
 
 
 def scale_camera(matrix: np.ndarray, native: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

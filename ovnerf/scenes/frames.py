@@ -23,6 +23,7 @@ from ovnerf.scenes.files import (
     target_size,
 )
 from ovnerf.scenes.layouts import Listing, check_count
+from ovnerf.scenes.pinhole import camera_warnings, checked_camera
 from ovnerf.splits import BOTH, TEST, TRAIN
 from ovnerf.stores import VOID
 
@@ -81,11 +82,9 @@ def read_frames(
 
     Every listed frame must have a pose: see `without_lost_frames`.
     """
-    reader = READERS[listing.layout]
     names = class_names(listing)
-    pose = reader.poses(listing)
-    native = next(native_images(listing)).shape[:2]
-    camera = reader.intrinsics(listing, native[1], native[0])
+    pose = READERS[listing.layout].poses(listing)
+    native, camera = native_camera(listing)
     size = target_size(native, width, height)
     rgb = np.empty((len(listing.names), *size, 3), dtype=np.uint8)
     for index, image in enumerate(native_images(listing)):
@@ -100,6 +99,28 @@ def read_frames(
         split=split_frames(listing, test_every, held_out),
         classes=tuple(names),
     )
+
+
+def native_camera(listing: Listing) -> tuple[tuple[int, int], np.ndarray]:
+    """(height, width) of the listed photos and f64 (3, 3) of them, undistorted and checked.
+
+    Opens the first photo only.
+    """
+    first = listing.only(listing.names[:1])
+    height, width = next(native_images(first)).shape[:2]
+    camera = READERS[listing.layout].intrinsics(listing, width, height)
+    where = str(listing.intrinsics or listing.poses[0])
+    return (height, width), checked_camera(camera, where, width, height)
+
+
+def scene_warnings(listing: Listing) -> list[str]:
+    """What a person should know about the files and the camera of a scene; opens one photo.
+
+    Raises:
+        UserError: the camera cannot be that of the photos.
+    """
+    (height, width), camera = native_camera(without_lost_frames(listing))
+    return [*listing.notes, *camera_warnings(camera, width, height)]
 
 
 def without_lost_frames(listing: Listing) -> Listing:

@@ -37,14 +37,16 @@ from ovnerf.scenes.pairing import (
     with_suffix_of,
 )
 from ovnerf.scenes.sens import read_header
+from ovnerf.scenes.sparse import largest_model
+from ovnerf.scenes.transforms import key_notes
 
 MINIMUM_FRAMES = 10
 """Fewer frames leave no held-out view beside a useful training set."""
 CLASS_LISTS = PACKAGE_ROOT / "class_lists"
 """Class lists of the package: one name a line, void left out."""
 SCANNET_TABLE = "scannetv2-labels.combined.tsv"
-MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
-MODEL_PARTS = ("cameras", "images", "points3D", "rigs", "frames")
+MASK_FOLDERS = ("mask", "masks")
+"""Other tools leave the pixels out that masks in these folders cover."""
 
 DATASETS = {
     "replica": "a Replica scene (github.com/facebookresearch/Replica-Dataset), rendered",
@@ -81,6 +83,7 @@ class Listing:
         all_photos: (number, name) of every photo, sampled or not, where poses belong to photos by
             their line or row: the reader compares the counts.
         ignored: files beside the labels that are none.
+        notes: what a person should know about the choice of files: one line each.
     """
 
     folder: Path
@@ -98,6 +101,7 @@ class Listing:
     others: tuple[Path, ...] = ()
     all_photos: tuple[tuple[Key, str], ...] = ()
     ignored: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def image_inputs(self) -> list[Path]:
         """Every file `sample_frames` reads, each once."""
@@ -423,6 +427,7 @@ def llff(folder: Path) -> Listing:
         partial_labels=True,
         all_photos=tuple(enumerate(names)),
         ignored=ignored,
+        notes=tuple(mask_notes(folder)),
     )
 
 
@@ -478,17 +483,16 @@ def check_views(views: dict[int, Path], images: Sequence[Path]) -> None:
 
 
 def colmap(folder: Path) -> Listing:
-    """`images/` and a sparse model (`sparse/0/` or so), binary or text; `classes.txt` optional."""
-    model = next((folder / name for name in MODEL_FOLDERS if model_files(folder / name)), None)
-    if model is None:
-        raise UserError(
-            f"{folder}: no COLMAP model, looked in {', '.join(MODEL_FOLDERS)}",
-            "expected cameras, images and points3D, all .bin or all .txt",
-        )
+    """`images/` and a sparse model (`sparse/0/` or so), binary or text; `classes.txt` optional.
+
+    Of several models the one with the most photos is read.
+    """
+    model, smaller = largest_model(folder)
     images = photos_in(folder / "images", below=True)
     images.sort(key=lambda path: natural(str(path)))
-    cameras, poses, *others = model_files(model)
+    cameras, poses, *others = model.files
     inside = [path.relative_to(folder / "images") for path in images]
+    notes = [f"COLMAP model {model} is read, not {', '.join(map(str, smaller))}"] if smaller else []
     return Listing(
         folder=folder,
         layout="colmap",
@@ -500,23 +504,25 @@ def colmap(folder: Path) -> Listing:
         intrinsics=cameras,
         classes=first_file(folder, ("classes.txt",)),
         others=tuple(others),
+        notes=(*notes, *mask_notes(folder)),
     )
 
 
-def model_files(model: Path) -> list[Path]:
-    """The files of a COLMAP model, cameras and images first; empty when it is not one."""
-    for suffix in (".bin", ".txt"):
-        files = [model / f"{part}{suffix}" for part in MODEL_PARTS]
-        if all(path.is_file() for path in files[:3]):
-            return [path for path in files if path.is_file()]
-    return []
+def mask_notes(folder: Path) -> list[str]:
+    """A line for each folder of masks that other tools would apply to the photos."""
+    return [
+        f"folder {name} is not read: every pixel of the photos is used"
+        for name in MASK_FOLDERS
+        if (folder / name).is_dir()
+    ]
 
 
 def nerfstudio(folder: Path) -> Listing:
     """`transforms.json` naming the images and their poses; `classes.txt` optional."""
     index = need_file(folder / "transforms.json", "a list of frames")
     try:
-        frames = json.loads(index.read_text(encoding="utf-8"))["frames"]
+        content = json.loads(index.read_text(encoding="utf-8"))
+        frames = content["frames"]
         named = sorted(
             (natural(str(frame["file_path"])), str(frame["file_path"]), entry)
             for entry, frame in enumerate(frames)
@@ -546,6 +552,7 @@ def nerfstudio(folder: Path) -> Listing:
         labels=(None,) * len(paths),
         intrinsics=index,
         classes=first_file(folder, ("classes.txt",)),
+        notes=(*key_notes(index, content), *mask_notes(folder)),
     )
 
 

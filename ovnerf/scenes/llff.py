@@ -24,6 +24,8 @@ from ovnerf.scenes.layouts import Listing, label_files
 VOID_IDS = (0,)
 LABELS_OF_ANY_SIZE = True
 INSIDE = 255
+SAME_CAMERA = 1e-6
+"""Relative tolerance of numbers that are one: a thousandth of a pixel."""
 
 
 def table(listing: Listing) -> np.ndarray:
@@ -76,13 +78,25 @@ def bounds(listing: Listing) -> np.ndarray:
 
 
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
-    """f64 (3, 3) of the images: the focal length of the first row, the centre in the middle."""
-    native_height, native_width, focal = matrices(listing)[0, :, 4]
-    if min(native_height, native_width, focal) <= 0 or not np.isfinite(focal):
-        raise UserError(
-            f"{listing.poses[0]}: found height, width, focal {native_height}, {native_width}, "
-            f"{focal}, expected positive numbers"
-        )
+    """f64 (3, 3) of the images: the focal length of the rows, the centre in the middle.
+
+    The rows of all listed images must agree, and may be of another size than the images.
+    """
+    places = listing.places()
+    rows = matrices(listing)[places, :, 4]
+    for place, row in zip(places, rows, strict=True):
+        if not np.isfinite(row).all() or row.min() <= 0:
+            raise UserError(
+                f"{listing.poses[0]}, row {place}: found height, width, focal {list_of(row)}, "
+                "expected positive numbers"
+            )
+        if not np.allclose(row, rows[0], rtol=SAME_CAMERA, atol=0):
+            raise UserError(
+                f"{listing.poses[0]}: found height, width, focal {list_of(rows[0])} in row "
+                f"{places[0]} and {list_of(row)} in row {place}, expected one camera",
+                "keep the photos of one camera and one zoom",
+            )
+    native_height, native_width, focal = rows[0]
     if abs(native_width / native_height - width / height) > 0.01:
         raise UserError(
             f"{listing.poses[0]}: found cameras of {native_width:.0f}x{native_height:.0f}, "
@@ -90,6 +104,11 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
         )
     focal_here = focal * width / native_width
     return np.array([[focal_here, 0, width / 2], [0, focal_here, height / 2], [0, 0, 1]])
+
+
+def list_of(row: np.ndarray) -> str:
+    """Numbers of a row, for messages."""
+    return ", ".join(f"{value:g}" for value in row)
 
 
 def classes(listing: Listing) -> dict[int, str]:

@@ -8,7 +8,8 @@
 
 Poses are camera-to-world with OpenGL camera axes (x right, y up, z back) and are flipped to
 OpenCV's. Camera values may stand in each frame instead; they must agree. Distorted photos are
-undistorted when read. The file's units are kept.
+undistorted when read. The file's units are kept. `transforms.py` lists which keys are ignored and
+which are refused.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ import numpy as np
 
 from ovnerf.errors import UserError
 from ovnerf.scenes.colmap import VOID_IDS, classes
-from ovnerf.scenes.files import checked_camera, pose_matrix, read_json, read_rgb
+from ovnerf.scenes.files import pose_matrix, read_json, read_rgb
 from ovnerf.scenes.layouts import Listing
-from ovnerf.scenes.lens import Lens
+from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.pinhole import check_camera_size
+from ovnerf.scenes.transforms import MODELS
 
 __all__ = ["VOID_IDS", "classes", "intrinsics", "photos", "poses"]
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0, 1.0)
 """Signs of a pose's columns: OpenGL's camera axes are x right, y up, z back."""
-MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
-BENT = ("k1", "k2", "p1", "p2", "k3")
+NUMBERS = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle_y", *COEFFICIENTS)
+SAME_FOCAL = 0.01
+"""Relative difference of a focal length and the angle beside it that rounding explains."""
 
 
 def entries(listing: Listing) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -53,45 +57,59 @@ def poses(listing: Listing) -> np.ndarray:
 
 def lens(listing: Listing, width: int, height: int) -> Lens:
     """The one camera of the listed frames."""
-    path = listing.poses[0]
+    path = str(listing.poses[0])
     content, frames = entries(listing)
-    first, *rest = (camera_values({**content, **frame}, str(path), width) for frame in frames)
-    if any(other != first for other in rest):
-        raise UserError(
-            f"{path}: found frames with different cameras, expected one camera",
-            "keep the frames of one camera and one zoom",
-        )
-    size = (int(first.get("w", width)), int(first.get("h", height)))
-    if size != (width, height):
-        raise UserError(
-            f"{path}: found a camera of {size[0]}x{size[1]}, expected {width}x{height} (photos)"
-        )
-    fx = first["fl_x"]
-    centre = (first.get("cx", width / 2), first.get("cy", height / 2))
-    matrix = np.array([[fx, 0, centre[0]], [0, first.get("fl_y", fx), centre[1]], [0, 0, 1]])
-    bent = tuple(first.get(key, 0.0) for key in BENT)
-    return Lens(checked_camera(matrix, str(path), width, height), bent)
+    named = [
+        (f"frame {name}", frame_lens({**content, **frame}, path, (width, height)))
+        for name, frame in zip(listing.names, frames, strict=True)
+    ]
+    found = one_lens(path, named, "keep the frames of one camera and one zoom")
+    return checked_lens(found, path, width, height)
 
 
-def camera_values(values: dict[str, Any], where: str, width: int) -> dict[str, float]:
-    """The camera's numbers of one frame; `fl_x` from `camera_angle_x` where it is missing."""
-    kind = str(values.get("camera_model", "OPENCV"))
-    if kind not in MODELS:
-        raise UserError(
-            f"{where}: found camera_model {kind}, expected one of {', '.join(MODELS)}",
-            "undistort the photos first",
-        )
-    if values.get("k4"):
-        raise UserError(f"{where}: found k4, expected at most k3", "undistort the photos first")
-    keys = ("fl_x", "fl_y", "cx", "cy", "w", "h", *BENT)
+def frame_lens(values: dict[str, Any], where: str, size: tuple[int, int]) -> Lens:
+    """The camera of one frame, whose photo has this (width, height).
+
+    The centre is the middle of the photo, and the other focal length the same, where they are
+    missing; the focal lengths may be given as angles.
+    """
+    numbers = camera_values(values, where)
+    check_camera_size(where, (numbers.get("w", size[0]), numbers.get("h", size[1])), size)
+    of_angles = {
+        f"fl_{axis}": float(side / 2 / np.tan(numbers[f"camera_angle_{axis}"] / 2))
+        for axis, side in zip("xy", size, strict=True)
+        if numbers.get(f"camera_angle_{axis}")
+    }
+    for key, meant in of_angles.items():
+        if abs(numbers.get(key, meant) / meant - 1) > SAME_FOCAL:
+            raise UserError(
+                f"{where}: found {key} {numbers[key]:g} and an angle that means {meant:g}, "
+                "expected one focal length",
+                f"remove {key.replace('fl_', 'camera_angle_')} or {key}, whichever is wrong",
+            )
+    focal = {**of_angles, **numbers}
+    if "fl_x" not in focal:
+        raise UserError(f"{where}: found neither fl_x nor camera_angle_x, expected one")
+    fx, cx, cy = focal["fl_x"], numbers.get("cx", size[0] / 2), numbers.get("cy", size[1] / 2)
+    matrix = np.array([[fx, 0, cx], [0, focal.get("fl_y", fx), cy], [0, 0, 1]])
+    k1, k2, p1, p2, k3 = (numbers.get(key, 0.0) for key in COEFFICIENTS)
+    return Lens(matrix, (k1, k2, p1, p2, k3))
+
+
+def camera_values(values: dict[str, Any], where: str) -> dict[str, float]:
+    """The camera's numbers of one frame; UserError for distortion that its model does not have."""
     try:
-        found = {key: float(values[key]) for key in keys if key in values}
-        if "fl_x" not in found:
-            found["fl_x"] = width / 2 / np.tan(float(values["camera_angle_x"]) / 2)
-    except KeyError:
-        raise UserError(f"{where}: found neither fl_x nor camera_angle_x, expected one") from None
+        found = {key: float(values[key]) for key in NUMBERS if values.get(key) is not None}
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: a camera value is not a number ({error})") from None
+    model = str(values.get("camera_model") or "OPENCV")
+    for key in COEFFICIENTS:
+        if found.get(key) and key not in MODELS[model]:
+            raise UserError(
+                f"{where}: found camera_model {model} with {key} {found[key]:g}, expected "
+                f"{', '.join(MODELS[model]) or 'no distortion'}",
+                "OPENCV has them all; remove those that the photos do not have",
+            )
     return found
 
 

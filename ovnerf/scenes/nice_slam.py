@@ -12,15 +12,20 @@ from __future__ import annotations
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import camera_matrix, checked_camera, half_pixel_centres, read_json
+from ovnerf.scenes.files import read_json
 from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
 from ovnerf.scenes.semantic_nerf import VOID_IDS, classes, poses
+from ovnerf.scenes.transforms import DISTORTION, is_set
 
 __all__ = ["VOID_IDS", "classes", "intrinsics", "poses"]
 
 DEFAULT_SIZE = (1200, 680)
 DEFAULT_FOCAL = 600.0
 """Of the public renderings; their centre is the middle of the image."""
+REFUSED = ("crop_edge", "crop_size", "distortion", *DISTORTION, "k4", "k5", "k6")
+"""Keys of the camera in SLAM configs that would change the photos. Others (`scale` and
+`png_depth_scale` of the depth images) may be ignored."""
 
 
 def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
@@ -38,16 +43,19 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
         return camera_matrix(path, width, height)
     camera = read_json(path).get("camera", {})
     try:
-        size = (int(camera["w"]), int(camera["h"]))
+        size = (float(camera["w"]), float(camera["h"]))
         fx, fy, cx, cy = (float(camera[key]) for key in ("fx", "fy", "cx", "cy"))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not a camera ({type(error).__name__}: {error})",
             'expected {"camera": {"w", "h", "fx", "fy", "cx", "cy"}}',
         ) from None
-    if size != (width, height):
-        raise UserError(
-            f"{path}: found a camera of {size[0]}x{size[1]}, expected {width}x{height} (images)"
-        )
-    matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
-    return half_pixel_centres(checked_camera(matrix, str(path), width, height), width, height)
+    for key in REFUSED:
+        if is_set(camera.get(key)):
+            raise UserError(
+                f"{path}: found {key} {camera[key]}, which would change the photos and is not "
+                "read, expected none",
+                "undistort, crop or resize the photos first, then remove the key",
+            )
+    check_camera_size(str(path), size, (width, height))
+    return half_pixel_centres(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), width, height)

@@ -15,7 +15,13 @@ import numpy as np
 from ovnerf.errors import UserError
 from ovnerf.scenes.box import REPROJECTION_PIXELS, find_features, points_by_view, project, spread
 from ovnerf.scenes.files import resize_rgb, scale_camera
-from ovnerf.scenes.frames import READERS, class_names, native_images, read_labels
+from ovnerf.scenes.frames import (
+    READERS,
+    class_names,
+    native_camera,
+    native_images,
+    read_labels,
+)
 from ovnerf.scenes.frames import without_lost_frames as without_lost
 from ovnerf.scenes.layouts import (
     LAYOUTS,
@@ -24,6 +30,7 @@ from ovnerf.scenes.layouts import (
     find_class_list,
     ignored_lines,
 )
+from ovnerf.scenes.pinhole import camera_warnings
 from ovnerf.stores import VOID
 
 PHOTOS = 24
@@ -113,17 +120,14 @@ def look(folder: Path, layout: str = "", classes: str = "") -> Overview:
         listing = replace(listing, class_list=find_class_list(classes))
     check_count(folder, len(listing.names), None)
     listing = without_lost(listing)
-    reader = READERS[listing.layout]
-    pose = reader.poses(listing)
+    pose = READERS[listing.layout].poses(listing)
+    native, camera = native_camera(listing)
     shown = spread(len(listing.names), PHOTOS)
     few = listing.only(listing.names[position] for position in shown)
-    native: tuple[int, int] = (0, 0)
     photos = []
     for image in native_images(few):
-        native = image.shape[:2]
         size = (max(1, round(native[0] * PHOTO_WIDTH / native[1])), PHOTO_WIDTH)
         photos.append(resize_rgb(image, size) if native[1] > PHOTO_WIDTH else image)
-    camera = reader.intrinsics(listing, native[1], native[0])
     small = scale_camera(camera, native, photos[0].shape[:2])
     depth = typical_depth(photos, small, pose[shown])
     names: list[str] = []
@@ -250,6 +254,7 @@ def report(overview: Overview) -> list[str]:
         if overview.classes
         else "classes: none; name a class list (`classes`) before running the workflow"
     )
+    lines += [f"note: {text}" for text in listing.notes]
     lines += [f"warning: {text}" for text in warnings_of(overview)]
     lines += ignored_lines(listing)
     reasons = Counter(reason for _, reason in listing.dropped)
@@ -263,7 +268,8 @@ def report(overview: Overview) -> list[str]:
 
 def warnings_of(overview: Overview) -> list[str]:
     """What is likely to go wrong with this scene."""
-    found = []
+    height, width = overview.native_size
+    found = camera_warnings(overview.intrinsics, width, height)
     centre = overview.pose[:, :3, 3]
     if float((centre.max(0) - centre.min(0)).max()) < 0.02 * overview.depth[0]:
         found.append("the cameras hardly move: nothing can be triangulated")

@@ -6,8 +6,9 @@ from itertools import chain
 
 import numpy as np
 
-from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers, read_text
 from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.pinhole import camera_matrix
 
 VOID_IDS = (0,)
 """Label ids that mean "no class": line 0 of classes.txt is a placeholder."""

@@ -21,9 +21,6 @@ import numpy as np
 
 from ovnerf.errors import UserError
 from ovnerf.scenes.files import (
-    camera_matrix,
-    checked_camera,
-    half_pixel_centres,
     pose_matrix,
     read_names,
     read_numbers,
@@ -31,6 +28,7 @@ from ovnerf.scenes.files import (
     read_text,
 )
 from ovnerf.scenes.layouts import CLASS_LISTS, SCANNET_TABLE, Listing
+from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
 from ovnerf.scenes.sens import read_frames, read_header
 
 VOID_IDS = (0,)
@@ -74,8 +72,8 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
         return camera_matrix(listing.intrinsics, width, height)
     header = read_header(listing.intrinsics)
     matrix = np.array(header.colour_camera).reshape(4, 4)[:3, :3]
-    where = str(listing.intrinsics)
-    return half_pixel_centres(checked_camera(matrix, where, width, height), width, height)
+    check_camera_size(str(listing.intrinsics), header.colour_size, (width, height))
+    return half_pixel_centres(matrix, width, height)
 
 
 def photos(listing: Listing) -> Iterator[np.ndarray]:

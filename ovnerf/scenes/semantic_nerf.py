@@ -7,9 +7,10 @@ import json
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import camera_matrix, check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers, read_text
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pairing import shown
+from ovnerf.scenes.pinhole import camera_matrix
 
 VOID_IDS = (0,)
 DEFAULT_SIZE = (640, 480)

@@ -13,17 +13,19 @@ import numpy as np
 
 from ovnerf.config import SampleFrames
 from ovnerf.errors import UserError
+from ovnerf.progress import say
 from ovnerf.provenance import file_digest, result_digest
 from ovnerf.scenes.box import Box, as_shipped, triangulated
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
 from ovnerf.scenes.layouts import Listing, list_scene
+from ovnerf.scenes.pinhole import camera_warnings
 from ovnerf.splits import TRAIN, in_split
 from ovnerf.stores import write_store
 
 
 def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
-    """Read `folder`, write the frames store `out`; returns counts, the box rule and a warning."""
+    """Read `folder`, write the frames store `out`; returns counts, the box rule and warnings."""
     sampled = list_scene(folder, settings.layout, settings.frames, settings.classes)
     listing = without_lost_frames(sampled)
     frames = read_frames(
@@ -39,6 +41,11 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     else:
         box = find_box(listing, frames, settings)
     check_finite(folder, frames, box)
+    height, width = frames.native_size
+    warnings = camera_warnings(frames.native_intrinsics, width, height)
+    warnings += [box.warning] if box.warning else []
+    for text in (*listing.notes, *warnings):
+        say(f"sample_frames: {text}")
     write_store(
         out,
         "frames",
@@ -60,7 +67,8 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         "box": box.rule,
         "box_points": box.points,
         **({} if box.warped else {"box_metres": (box.high - box.low).round(3).tolist()}),
-        **({"warning": box.warning} if box.warning else {}),
+        **({"notes": list(listing.notes)} if listing.notes else {}),
+        **({"warning": "; ".join(warnings)} if warnings else {}),
     }
 
 

@@ -144,7 +144,8 @@ FRAMES: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         lambda f: (f / "intrinsic/intrinsic_color.txt").write_text(
             "1170 0 648 0\n0 1170 484 0\n0 0 1 0\n0 0 0 1\n"
         ),
-        "{folder}/intrinsic/intrinsic_color.txt: principal point (648.0, 484.0) lies outside",
+        "{folder}/intrinsic/intrinsic_color.txt: found focal lengths 1170 and 1170 and "
+        "principal point (648, 484), which belong to photos of about 1296x968, expected",
     ),
     "mirrored ScanNet pose": (
         SCANNET,
@@ -192,7 +193,7 @@ FRAMES: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         COLMAP,
         "colmap",
         lambda f: (f / "sparse/0/points3D.bin").unlink(),
-        "{folder}: no COLMAP model, looked in sparse/0",
+        "{folder}: no COLMAP model, looked in sparse, sparse/0, ",
     ),
     "cut COLMAP model": (
         COLMAP,
@@ -210,7 +211,8 @@ FRAMES: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         lambda f: COLMAP(f, text=True),
         "colmap",
         another_camera,
-        "{folder}/sparse/0/cameras.txt: found 2 different cameras, expected one",
+        "{folder}/sparse/0/cameras.txt: found different cameras, fx 30 fy 30 cx 16 cy 12 (photo "
+        "view_11.png) and fx 40 fy 40 cx 16 cy 12 (photo view_3.png), expected one camera",
     ),
     "photos of another size than COLMAP saw": (
         COLMAP,
@@ -248,7 +250,8 @@ FRAMES: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         NERFSTUDIO,
         "nerfstudio",
         lambda f: edit_json(f, lambda c: c["frames"][0].update(fl_x=99.0)),
-        "{folder}/transforms.json: found frames with different cameras",
+        "{folder}/transforms.json: found different cameras, fx 30 fy 30 cx 16 cy 12 (frame view_0) "
+        "and fx 99 fy 30 cx 16 cy 12 (frame view_11), expected one camera",
     ),
     "transforms of another size": (
         NERFSTUDIO,

@@ -20,8 +20,6 @@ from scene_folders import (
 
 from ovnerf.errors import UserError
 from ovnerf.scenes.files import (
-    camera_matrix,
-    half_pixel_centres,
     pixel_under_centre,
     read_rgb,
     resize_labels,
@@ -31,6 +29,7 @@ from ovnerf.scenes.files import (
 )
 from ovnerf.scenes.frames import read_frames, read_labels, split_frames
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.pinhole import camera_matrix, half_pixel_centres
 from ovnerf.stores import VOID
 
 

@@ -87,7 +87,8 @@ FRAMES: dict[str, tuple[Break, str]] = {
     ),
     "intrinsics of another size": (
         rewrite("intrinsics.txt", "300 0 160\n0 300 120\n0 0 1\n"),
-        "{folder}/intrinsics.txt: principal point (160.0, 120.0) lies outside the 32x24 images",
+        "{folder}/intrinsics.txt: found focal lengths 300 and 300 and principal point (160, 120), "
+        "which belong to photos of about 320x240, expected those of the photos, 32x24 pixels",
     ),
     "fewer than 10 frames": (few_frames, "{folder}: found 9 frames, expected at least 10"),
 }
