@@ -6,12 +6,14 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import Annotated, get_args
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ovnerf.config import Config
+from ovnerf import config
+from ovnerf.config import Config, Layout
 from ovnerf.provenance import REPOSITORY_ROOT
 
 OUTSIDE = {
@@ -29,6 +31,13 @@ WRITTEN_BY_RUNS = {"summary.md", "bench.md"}
 LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)|<img[^>]*\bsrc=\"([^\"]+)\"")
 MENTION = re.compile(r"[\w./-]+\.md\b(?:#[\w-]+)?")
 SETTING = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?:: ([^`]+))?`")
+SHORT_SETTING = re.compile(r"`([a-z_]+): ([^`\n]+)`")
+OTHER_KEYS = {"fix", "gpu", "gres", "measured"}
+"""What stands before a colon and is no setting of ours: of commits, Snakemake, Slurm and tables."""
+MODELS = [item for item in vars(config).values() if isinstance(item, type(Config))]
+INNER = {"cse", "dino"}
+"""Sections within `train_semantics`."""
+LAYOUT_DOCS = ("conventions.md", "datasets.md")
 PATH = re.compile(r"`((?:ovnerf|workflow|config|benchmarks|docs|tests|profiles)/[\w./-]+)`")
 
 
@@ -166,6 +175,14 @@ def test_files_that_documents_name_exist() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def setting_texts() -> Iterator[tuple[str, str]]:
+    """Every text that tells people of settings: documents, captions, configs, code, messages."""
+    for name, text in texts():
+        told = name.endswith((".md", ".rst", ".yaml", ".py", ".smk"))
+        if told and name != "CHANGELOG.md" and not name.startswith("tests/"):
+            yield name, text
+
+
 def nested(keys: list[str], value: object) -> object:
     """`{a: {b: value}}` of keys a, b."""
     return {keys[0]: nested(keys[1:], value)} if keys else value
@@ -179,21 +196,84 @@ def default_of(model: BaseModel, keys: list[str]) -> object:
     return value
 
 
-def test_settings_that_documents_name_exist_and_take_these_values() -> None:
-    defaults = Config(scenes="sheet.tsv")
-    count = 0
-    for name, text in documents():
-        for setting, value in SETTING.findall(text):
-            keys = setting.split(".")
-            if keys[0] not in Config.model_fields:
-                continue
-            count += 1
-            try:
-                default_of(defaults, keys)
-            except AttributeError:
-                pytest.fail(f"{name}: there is no setting {setting}")
-            if value:
-                changes = nested(keys, yaml.safe_load(value))
-                assert isinstance(changes, dict)
-                Config.model_validate({"scenes": "sheet.tsv", **changes})
-    assert count > 50
+def wrong_setting(setting: str, value: str) -> str:
+    """What is wrong with `section.key` or `section.key: value`; empty for nothing."""
+    keys = setting.split(".")
+    if keys[0] in INNER:
+        keys.insert(0, "train_semantics")
+    if keys[0] not in Config.model_fields or keys[-1] == "zarr":
+        return ""  # a file, or a name in the code
+    try:
+        default_of(Config(scenes="sheet.tsv"), keys)
+    except AttributeError:
+        return f"there is no setting {setting}"
+    changes = nested(keys, yaml.safe_load(value)) if value else {}
+    assert isinstance(changes, dict)
+    try:
+        Config.model_validate({"scenes": "sheet.tsv", **changes})
+    except ValidationError as error:
+        return f"{setting}: {value} is refused ({error})"
+    return ""
+
+
+def wrong_short_setting(key: str, value: str) -> str:
+    """What is wrong with `key: value`, whose section the text around it says; empty for nothing."""
+    if key in OTHER_KEYS or re.fullmatch(r"\{\w+\}", value):
+        return ""
+    fields = [model.model_fields[key] for model in MODELS if key in model.model_fields]
+    content = yaml.safe_load(re.sub(r"\bN\b", "1", value))
+    for field in fields:
+        try:
+            TypeAdapter(Annotated[field.annotation, field]).validate_python(content)
+        except ValidationError:
+            continue
+        return ""
+    return f"{key}: {value} is taken nowhere" if fields else f"there is no setting {key}"
+
+
+def test_settings_that_are_named_exist_and_take_these_values() -> None:
+    found = [
+        (name, setting, value)
+        for name, text in setting_texts()
+        for setting, value in SETTING.findall(text)
+    ]
+    wrong = [f"{name}: {said}" for name, *named in found if (said := wrong_setting(*named))]
+    assert not wrong, "\n".join(wrong)
+    assert sum(setting.split(".")[0] in Config.model_fields for _, setting, _ in found) > 50
+
+
+def test_settings_that_are_named_without_their_section_exist() -> None:
+    wrong = [
+        f"{name}: {said}"
+        for name, text in setting_texts()
+        for key, value in SHORT_SETTING.findall(text)
+        if (said := wrong_short_setting(key, value))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (wrong_setting("train_semantics.cse.refreshed_views", "all"), "no setting"),
+        (wrong_setting("cse.refreshed_views", ""), "no setting"),
+        (wrong_setting("train_semantics.logits", "sine"), "is refused"),
+        (wrong_setting("dino.mode", "online"), ""),
+        (wrong_setting("dino.zarr", ""), ""),
+        (wrong_short_setting("held_out", "none"), ""),
+        (wrong_short_setting("cache_clip", "{parts: N}"), ""),
+        (wrong_short_setting("held_out", "some"), "taken nowhere"),
+        (wrong_short_setting("cache_clip", "{part: 1}"), "taken nowhere"),
+        (wrong_short_setting("refreshed", "all"), "no setting"),
+    ],
+)
+def test_what_is_wrong_with_a_setting(said: str, what: str) -> None:
+    assert what in said and bool(said) == bool(what)
+
+
+def test_every_layout_is_drawn() -> None:
+    """Each has a heading or a line that begins with its name, and a drawing of a folder below."""
+    text = "\n".join((REPOSITORY_ROOT / "docs" / name).read_text("utf-8") for name in LAYOUT_DOCS)
+    for layout in get_args(Layout):
+        drawing = rf"^(?:### )?`{layout}`[^#]*?^```\n\w+/\n  "
+        assert re.search(drawing, text, flags=re.MULTILINE), layout

@@ -124,7 +124,7 @@ def multi_label_rows(
     """mIoU and accuracy by the 3D-OVS protocol (`multi_label`), per frame and in all, in percent.
 
     Args:
-        masks: per frame u8 (H, W, ceil(C / 8)), bits packed as `scenes.frames.read_masks` does.
+        masks: per frame u8 (H, W, ceil(C / 8)), bits packed as `read_masks` (scenes) does.
             Frames without a mask have no row. Others as in `label_rows`.
     """
     rows: list[Row] = []
