@@ -258,6 +258,22 @@ def open_store(path: Path | str, kind: str) -> zarr.Group:
     return group
 
 
+def open_truth(path: Path | str, frames: zarr.Group) -> zarr.Group:
+    """The `truth` store of an open `frames` store, whose frames it must hold in the same order.
+
+    Raises:
+        UserError: as `open_store`, or the two stores hold other frames.
+    """
+    truth = open_store(path, "truth")
+    found, expected = truth.attrs.get("names"), frames.attrs["names"]
+    if found != expected:
+        raise UserError(
+            f"{path}: its frames differ from those in {path_of(frames)}",
+            rebuild_hint(path, "truth"),
+        )
+    return truth
+
+
 def check_whole(path: Path, group: zarr.Group, attributes: dict[str, Any], rebuild: str) -> None:
     """UserError when attributes or array headers were altered, or a chunk is not there."""
     stated = attributes.pop("seal", None)

@@ -168,11 +168,19 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
     if without:
         raise UserError(
             f"{path}: found no map of frame {without[0]} ({len(without)} of {len(frames)} missing)",
-            "names are those of `frames.zarr`: the images without their suffix",
+            "names are those of `frames.zarr`: the photos' stems (docs/conventions.md). The file "
+            f"names {next(iter(files))!r}",
         )
+    owner: dict[Path, str] = {}
     for frame in frames:
-        if not inside(folder, str(files[frame])).exists():
-            raise UserError(f"{folder / str(files[frame])}: no such map, of frame {frame}")
+        file = inside(folder, str(files[frame]))
+        if not file.exists():
+            raise UserError(f"{file}: no such map, of frame {frame}")
+        if owner.setdefault(file.resolve(), frame) != frame:
+            raise UserError(
+                f"{path}: found {file.name} for frames {owner[file.resolve()]} and {frame}, "
+                "expected a map for each frame"
+            )
     order = tuple(named.index(name) for name in classes)
     void = read_void(content.get("void"), path)
     if kind == "labels" and void in order:

@@ -28,7 +28,7 @@ from ovnerf.errors import UserError
 from ovnerf.provenance import digest, file_digest, result_digest, unchanged
 from ovnerf.scenes.files import resize_labels
 from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store, read, write_by_frame
+from ovnerf.stores import open_store, open_truth, read, write_by_frame
 
 Load = Callable[[int], Any]
 """Frame index -> what is encoded; called ahead, in a thread of its own."""
@@ -179,7 +179,7 @@ def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> S
         raise no_truth("cache_clip.truth")
     assert isinstance(encoder, Simulated)
     chosen = frame_indices(scene, "train")
-    labels = open_store(truth, "truth")
+    labels = open_truth(truth, scene)
     check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
     embed, banks = simulated_embed(scene, encoder)
     return Source(

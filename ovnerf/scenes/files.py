@@ -184,11 +184,20 @@ def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; UserError when it is anything else."""
     try:
-        found = json.loads(read_text(path))
+        found = json.loads(read_text(path), object_pairs_hook=without_repeats)
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(found, dict):
         raise UserError(f"{path}: found a {type(found).__name__}, expected a JSON object")
+    return found
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The keys and values of a JSON object; ValueError for a key that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} twice")
     return found
 
 

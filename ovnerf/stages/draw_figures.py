@@ -21,7 +21,7 @@ from ovnerf.errors import UserError
 from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
-from ovnerf.stores import open_store, read
+from ovnerf.stores import open_store, open_truth, read
 
 DOTS_PER_INCH = 120
 
@@ -58,7 +58,7 @@ def run(
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    known = open_store(truth, "truth") if truth else None
+    known = open_truth(truth, photos) if truth else None
     initial = open_store(labels, "labels") if labels else None
     drawn = shared_frames(stores)
     for frame in drawn:

@@ -23,7 +23,7 @@ from ovnerf.evaluation.rows import (
     write_rows,
 )
 from ovnerf.splits import TEST, in_split
-from ovnerf.stores import open_store, read
+from ovnerf.stores import open_store, open_truth, read
 
 
 def run(
@@ -53,7 +53,7 @@ def run(
     field = {**place, "encoder": encoder, "variant": variant, "seed": seed, "source": "field"}
     rows = []
     if truth is not None:
-        labelled = open_store(truth, "truth")
+        labelled = open_truth(truth, photos)
         for array, rows_of in (("label", label_rows), ("masks", multi_label_rows)):
             if array in labelled:
                 rows += rows_of(

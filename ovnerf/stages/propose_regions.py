@@ -17,7 +17,7 @@ from ovnerf.regions.runlength import encode_all
 from ovnerf.regions.sam import Proposals, RegionProposer
 from ovnerf.regions.truth import true_regions
 from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store, read, write_by_frame
+from ovnerf.stores import open_store, open_truth, read, write_by_frame
 
 
 def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None = None) -> dict:
@@ -66,7 +66,7 @@ def region_source(
                 "propose_regions.architecture: `truth` needs --truth, found none",
                 "name the scene's truth.zarr",
             )
-        labels = open_store(truth, "truth")
+        labels = open_truth(truth, scene)
         return (
             lambda slot: true_regions(read(labels, "label", chosen[slot])),
             {"truth": labels.attrs["digest"]},

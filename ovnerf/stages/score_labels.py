@@ -19,7 +19,7 @@ from ovnerf.config import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_map_rows, write_rows
 from ovnerf.regions.runlength import Regions
 from ovnerf.relabel import rank_regions
-from ovnerf.stores import open_store, read
+from ovnerf.stores import open_store, open_truth, read
 
 
 def run(
@@ -34,7 +34,8 @@ def run(
     encoder: str,
 ) -> dict[str, Any]:
     """Write the rows to the CSV `out`; returns the pooled scores."""
-    photos, labelled = open_store(frames, "frames"), open_store(truth, "truth")
+    photos = open_store(frames, "frames")
+    labelled = open_truth(truth, photos)
     store = open_store(labels, "labels")
     split = read(photos, "split")
     names, classes = photos.attrs["names"], list(photos.attrs["classes"])

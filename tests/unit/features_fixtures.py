@@ -11,6 +11,7 @@ from ovnerf.stores import VOID, write_store
 
 FRAMES, HEIGHT, WIDTH = 12, 48, 64
 CLASSES = ["wall", "table", "lamp"]
+NAMES = [f"{index:03d}" for index in range(FRAMES)]
 
 
 def tiny_labels() -> np.ndarray:
@@ -40,7 +41,7 @@ def write_tiny_scene(folder: Path) -> tuple[Path, Path]:
             "split": (np.arange(FRAMES) % 10 == 0).astype(np.uint8),
         },
         {
-            "names": [f"{index:03d}" for index in range(FRAMES)],
+            "names": NAMES,
             "classes": CLASSES,
             "similarity": {"scale": 1.0, "centre": [0.0, 0.0, 0.0]},
             "box": [[-1.5, -1.5, -1.5], [1.5, 1.5, 1.5]],
@@ -48,7 +49,7 @@ def write_tiny_scene(folder: Path) -> tuple[Path, Path]:
         },
         "tiny",
     )
-    write_store(truth, "truth", {"label": label}, {}, "tiny-truth")
+    write_store(truth, "truth", {"label": label}, {"names": NAMES}, "tiny-truth")
     return frames, truth
 
 

@@ -304,11 +304,31 @@ def test_bad_label_maps(tmp_path, tiny_scene, case):
         ({"files": {"000": "000.png"}}, r"found no map of frame 001 \(11 of 12 missing\)"),
         ({"void": "none"}, "found void 'none', expected a whole number"),
         ({"files": dict.fromkeys(NAMES, "maps.tif")}, "maps.tif: no such map"),
+        (
+            {"files": {name: f"{name}.png" for name in NAMES} | {"007": "../maps/003.png"}},
+            "lies outside the folder of the maps",
+        ),
+        (
+            {"files": {name: f"{name}.png" for name in NAMES} | {"007": "./003.png"}},
+            r"found 003\.png for frames 003 and 007, expected a map for each frame",
+        ),
+        (
+            {"files": {f"{name}.png": f"{name}.png" for name in NAMES}},
+            r"found no map of frame 000 \(12 of 12 missing\)(.|\n)*The file names '000\.png'",
+        ),
     ],
 )
 def test_bad_manifests(tmp_path, tiny_scene, changes, said):
     folder = write_labels(tmp_path / "maps", **changes)
     with pytest.raises(UserError, match=said):
+        run(tmp_path, tiny_scene, folder)
+
+
+def test_a_frame_that_a_manifest_names_twice(tmp_path, tiny_scene):
+    folder = write_labels(tmp_path / "maps")
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"004"', '"003"'))
+    with pytest.raises(UserError, match=r"not valid JSON \(key '003' twice\)"):
         run(tmp_path, tiny_scene, folder)
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from features_fixtures import CLASSES, FRAMES, HEIGHT, WIDTH, tiny_labels, write_regions
+from features_fixtures import CLASSES, FRAMES, HEIGHT, NAMES, WIDTH, tiny_labels, write_regions
 
 from ovnerf import stores
 from ovnerf.cli import main
@@ -102,9 +102,25 @@ def test_the_simulated_encoder_refuses_scenes_without_labels(tiny_scene, tmp_pat
     with pytest.raises(UserError, match="no labelled pixel"):
         cache_clip.run(frames=frames, out=out, settings=CLIP)
     empty = np.full((FRAMES, HEIGHT, WIDTH), VOID, dtype=np.uint16)
-    write_store(truth, "truth", {"label": empty}, {}, "empty")
+    write_store(truth, "truth", {"label": empty}, {"names": NAMES}, "empty")
     with pytest.raises(UserError, match="no labelled pixel"):
         cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+    assert not out.exists()
+
+
+def test_truth_of_other_frames_is_refused(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    others = {"names": [*NAMES[1:], "012"]}
+    write_store(truth, "truth", {"label": tiny_labels()}, others, "shifted")
+    out, said = (
+        tmp_path / "out.zarr",
+        r"truth\.zarr: its frames differ from those in .*frames\.zarr",
+    )
+    with pytest.raises(UserError, match=said):
+        cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+    settings = ProposeRegions(architecture="truth", weights="absent")
+    with pytest.raises(UserError, match=said):
+        propose_regions.run(frames=frames, out=out, settings=settings, truth=truth)
     assert not out.exists()
 
 
