@@ -277,3 +277,15 @@ def test_every_layout_is_drawn() -> None:
     for layout in get_args(Layout):
         drawing = rf"^(?:### )?`{layout}`[^#]*?^```\n\w+/\n  "
         assert re.search(drawing, text, flags=re.MULTILINE), layout
+
+
+def test_commands_that_documents_name_exist() -> None:
+    stages = {path.stem for path in (REPOSITORY_ROOT / "ovnerf" / "stages").glob("*.py")}
+    found = [
+        (name, command)
+        for name, text in texts()
+        if name.endswith(".md")
+        for command in re.findall(r"python -m ovnerf (\w+)", text)
+    ]
+    assert len(found) > 5
+    assert not [pair for pair in found if pair[1] not in {*stages, "check"}]
