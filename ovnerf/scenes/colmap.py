@@ -21,6 +21,7 @@ from ovnerf.errors import UserError
 from ovnerf.scenes.files import check_classes, pose_matrix, read_names, read_rgb
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.pairing import photos_by_name
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.sparse import text_names
 
@@ -53,7 +54,7 @@ def model(listing: Listing) -> Any:
 
 
 def registered(listing: Listing) -> tuple[dict[str, Any], dict[int, Any]]:
-    """Images of the model that have a pose, by name, and the cameras by id."""
+    """Images of the model that have a pose, by their photo's number, and the cameras by id."""
     scene = model(listing)
     # pycolmap ends the names of a text model at their first space.
     path = listing.poses[0]
@@ -63,7 +64,15 @@ def registered(listing: Listing) -> tuple[dict[str, Any], dict[int, Any]]:
         for image in scene.images.values()
         if image.has_pose
     }
-    return images, scene.cameras
+    photos = [str(number) for number, _ in listing.all_photos]
+    numbers = photos_by_name(photos, images, path)
+    if images and not numbers:
+        raise UserError(
+            f"{path}: found none of the photos of {listing.folder / 'images'}: the model names "
+            f"{min(images)!r}, the folder holds {photos[0]!r}",
+            "put the photos there under the names that COLMAP saw",
+        )
+    return {number: images[name] for name, number in numbers.items()}, scene.cameras
 
 
 def poses(listing: Listing) -> np.ndarray:

@@ -80,8 +80,8 @@ class Listing:
         partial_labels: whether frames without labels are usual in this layout.
         dropped: (name, reason) of images that are no frames.
         others: further files that the reader opens.
-        all_photos: (number, name) of every photo, sampled or not, where poses belong to photos by
-            their line or row: the reader compares the counts.
+        all_photos: (number, name) of every photo, sampled or not, where one file holds all poses
+            and its reader says which belongs to which photo.
         ignored: files beside the labels that are none.
         notes: what a person should know about the choice of files: one line each.
     """
@@ -492,14 +492,16 @@ def colmap(folder: Path) -> Listing:
     images.sort(key=lambda path: natural(str(path)))
     cameras, poses, *others = model.files
     inside = [path.relative_to(folder / "images") for path in images]
+    names = frame_names(inside)
     notes = [f"COLMAP model {model} is read, not {', '.join(map(str, smaller))}"] if smaller else []
     return Listing(
         folder=folder,
         layout="colmap",
-        names=frame_names(inside),
+        names=names,
         images=tuple(images),
         numbers=tuple(path.as_posix() for path in inside),
         poses=(poses,),
+        all_photos=tuple((path.as_posix(), name) for path, name in zip(inside, names, strict=True)),
         labels=(None,) * len(images),
         intrinsics=cameras,
         classes=first_file(folder, ("classes.txt",)),

@@ -327,6 +327,53 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
     return meant[0]
 
 
+def photos_by_name(photos: Sequence[str], names: Iterable[str], index: Path) -> dict[str, str]:
+    """Name in a list of frames -> photo, for the names that are a photo's.
+
+    A name is its photo's path, else that path with another image suffix, or without one; on
+    Windows with `\\` between folders.
+
+    Args:
+        photos: paths of all photos, with `/`.
+        names: as in the list.
+        index: the list, for messages.
+
+    Raises:
+        UserError: a photo, or a name, has two partners.
+    """
+    there = set(photos)
+    paths = {name: name if name in there else name.replace("\\", "/") for name in names}
+    found = {name: path for name, path in paths.items() if path in there}
+    left: dict[str, list[str]] = {}
+    for photo in sorted(there - {*found.values()}):
+        left.setdefault(without_suffix(photo), []).append(photo)
+    for name, path in paths.items():
+        if name in found:
+            continue
+        meant = left.get(without_suffix(path), [])
+        if len(meant) > 1:
+            raise UserError(
+                f"{index}: photo {name!r} can be {meant[0]} and {meant[1]}",
+                "keep one of the two, or give it the name that the list has",
+            )
+        if meant:
+            found[name] = meant[0]
+    owner: dict[str, str] = {}
+    for name, photo in found.items():
+        if owner.setdefault(photo, name) != name:
+            raise UserError(
+                f"{index}: found {photo} for two of its photos, {owner[photo]!r} and {name!r}",
+                "bring back the photo that is missing",
+            )
+    return found
+
+
+def without_suffix(path: str) -> str:
+    """A photo's path without its image suffix."""
+    suffix = Path(path).suffix
+    return path.removesuffix(suffix) if suffix.lower() in IMAGE_SUFFIXES else path
+
+
 def leads_home(path: Path, inside: Path) -> bool:
     """Whether a path begins with `~` or a drive (`C:`) and no such folder lies in the scene."""
     return bool(re.match(r"~|[A-Za-z]:", inside.parts[0])) and not path.exists()

@@ -214,6 +214,17 @@ def scattered_jpegs(scene: Path) -> None:
     Image.fromarray(photo(9)).save(scene / "images/view_5.jpg")
 
 
+def webp_photos(scene: Path) -> None:
+    for path in (scene / "images").glob("*.png"):
+        Image.open(path).save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
+
+
+def in_model(scene: Path, change: Callable[[str], str]) -> None:
+    path = scene / "sparse/0/images.txt"
+    path.write_text(change(path.read_text()))
+
+
 def sheet(path: str) -> Callable[[Path], table.Arguments]:
     """Arguments of `check` for a sheet whose scene lies at `path`."""
 
@@ -628,10 +639,7 @@ LISTS: list[table.Case] = [
         sampling(
             nerfstudio,
             "nerfstudio",
-            lambda f: [
-                Image.open(path).save(path.with_suffix(".webp"), lossless=True) or path.unlink()
-                for path in (f / "images").glob("*.png")
-            ],
+            webp_photos,
         ),
         holds(VIEWS, range(12), scene_formats.pose),
     ),
@@ -682,6 +690,41 @@ LISTS: list[table.Case] = [
         "a photo beside one of the same stem that the model holds",
         sampling(colmap, "colmap", scattered_jpegs),
         holds([*VIEWS[:5], "view_5.png", *VIEWS[6:]], range(12), scene_formats.pose),
+    ),
+    table.Read(
+        "a model of the PNGs that the photos were made from",
+        sampling(lambda folder: colmap(folder, text=True), "colmap", webp_photos),
+        holds(VIEWS, range(12), scene_formats.pose),
+    ),
+    table.Read(
+        "a model whose names lack the suffix",
+        sampling(
+            lambda folder: colmap(folder, text=True),
+            "colmap",
+            lambda f: in_model(f, lambda text: text.replace(".png", "")),
+        ),
+        holds(VIEWS, range(12), scene_formats.pose),
+    ),
+    table.Refused(
+        "a photo of the model that two files can be",
+        sampling(
+            lambda folder: colmap(folder, text=True),
+            "colmap",
+            lambda f: [
+                scattered_jpegs(f),
+                in_model(f, lambda text: text.replace("view_5.png", "view_5")),
+            ],
+        ),
+        ("{folder}/scene/sparse/0/images.txt: photo 'view_5' can be view_5.jpg and view_5.png",),
+    ),
+    table.Refused(
+        "a model of other photos",
+        sampling(
+            lambda folder: colmap(folder, text=True),
+            "colmap",
+            lambda f: in_model(f, lambda text: text.replace("view_", "IMG_")),
+        ),
+        ("found none of the photos", "the model names 'IMG_0.png', the folder holds 'view_0.png'"),
     ),
     table.Read("a sheet with backslashes", sheet("{folder}\\data\\room"), lambda folder: None),
     table.Refused(
