@@ -45,6 +45,10 @@ MINIMUM_FRAMES = 10
 CLASS_LISTS = PACKAGE_ROOT / "class_lists"
 """Class lists of the package: one name a line, void left out."""
 SCANNET_TABLE = "scannetv2-labels.combined.tsv"
+IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
+"""4x4, row by row."""
+EXTRINSIC_TOLERANCE = 1e-3
+"""A millimetre, or a thousandth of a radian."""
 MASK_FOLDERS = ("mask", "masks")
 """Other tools leave the pixels out that masks in these folders cover."""
 
@@ -360,8 +364,36 @@ def scannet(folder: Path) -> Listing:
     )
 
 
+def extrinsic_notes(name: str, extrinsic: Sequence[float]) -> list[str]:
+    """A line when the colour camera (4x4, row by row) is not where the poses of ScanNet are."""
+    pairs = zip(extrinsic, IDENTITY, strict=True)
+    if all(abs(found - expected) <= EXTRINSIC_TOLERANCE for found, expected in pairs):
+        return []
+    return [
+        f"{name}: the colour camera has an extrinsic matrix of its own, which is not applied: "
+        "poses are taken as those of the colour camera"
+    ]
+
+
+def exported_extrinsic(path: Path) -> Sequence[float]:
+    """16 numbers of `extrinsic_color.txt`, the identity where there is no such file."""
+    if not path.is_file():
+        return IDENTITY
+    try:
+        found = [float(part) for part in path.read_text(encoding="utf-8").split()]
+    except ValueError:
+        found = []
+    if len(found) != 16:
+        raise UserError(
+            f"{path}: found no matrix, expected 16 numbers",
+            "export the scene again, or remove the file",
+        )
+    return found
+
+
 def exported(folder: Path) -> Listing:
     """A ScanNet scene exported by the dataset's own tool; images without a pose are dropped."""
+    extrinsic = folder / "intrinsic/extrinsic_color.txt"
     pose_files = with_suffix_of(visible_files(folder / "pose"), frozenset({".txt"}))
     label_files, ignored = labels_in(folder / "label-filt", "")
     images, poses, labels = paired(photos_in(folder / "color"), pose_files, label_files)
@@ -381,12 +413,16 @@ def exported(folder: Path) -> Listing:
         classes=None,
         dropped=tuple((names[key], "no pose file") for key in images if key not in poses),
         ignored=ignored,
+        notes=tuple(
+            extrinsic_notes("intrinsic/extrinsic_color.txt", exported_extrinsic(extrinsic))
+        ),
     )
 
 
 def recorded(folder: Path, recording: Path) -> Listing:
     """A ScanNet scene as it is downloaded: images, poses and camera in one `.sens` file."""
-    names = tuple(map(str, range(read_header(recording).frames)))
+    header = read_header(recording)
+    names = tuple(map(str, range(header.frames)))
     label_files, ignored = labels_in(folder / "label-filt", "")
     keys = keys_of(names, [path.stem for path in label_files])[1]
     labels = by_key(label_files, keys)
@@ -402,6 +438,7 @@ def recorded(folder: Path, recording: Path) -> Listing:
         intrinsics=recording,
         classes=None,
         ignored=ignored,
+        notes=tuple(extrinsic_notes(recording.name, header.colour_extrinsic)),
     )
 
 

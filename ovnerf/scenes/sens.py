@@ -37,6 +37,7 @@ class Header:
     Attributes:
         sensor: name of the recording device.
         colour_camera, depth_camera: 4x4 intrinsics.
+        colour_extrinsic: 4x4, where the colour camera is in the frame that poses are of.
         colour_format, depth_format: how the images are compressed.
         colour_size, depth_size: (width, height).
         depth_unit: stored depth values per metre.
@@ -47,6 +48,7 @@ class Header:
     sensor: str
     colour_camera: Matrix
     depth_camera: Matrix
+    colour_extrinsic: Matrix
     colour_format: str
     depth_format: str
     colour_size: tuple[int, int]
@@ -90,6 +92,7 @@ def read_header(path: Path) -> Header:
             sensor=sensor,
             colour_camera=matrices[0],
             depth_camera=matrices[2],
+            colour_extrinsic=matrices[1],
             colour_format=COLOUR_FORMATS.get(colour, f"unknown ({colour})"),
             depth_format=DEPTH_FORMATS.get(depth, f"unknown ({depth})"),
             colour_size=(sizes[0], sizes[1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +178,26 @@ def sens_of_smaller_photos(folder: Path) -> table.Arguments:
     finally:
         scene_formats.photo = original
     return sample(folder, "scannet")
+
+
+def moved_colour_camera(folder: Path) -> table.Arguments:
+    """A recording whose colour camera is 4 cm beside the place that poses are of."""
+    path = scene_formats.write_sens(folder / "scene") / "scene.sens"
+    content = bytearray(path.read_bytes())
+    # Version, length of the name, name, colour intrinsics; then the fourth number.
+    start = 4 + 8 + len("StructureSensor") + 64 + 3 * 4
+    content[start : start + 4] = struct.pack("<f", -0.04)
+    path.write_bytes(content)
+    return sample(folder, "scannet")
+
+
+def extrinsic_file(text: str) -> Callable[[Path], table.Arguments]:
+    def make(folder: Path) -> table.Arguments:
+        scene = scene_formats.write_scannet(folder / "scene", labels=False)
+        (scene / "intrinsic/extrinsic_color.txt").write_text(text)
+        return sample(folder, "scannet")
+
+    return make
 
 
 def portrait_photos(folder: Path) -> table.Arguments:
@@ -448,6 +469,23 @@ CASES: list[table.Case] = [
         masks_beside_photos,
         same_scene,
         ("folder masks is not read: every pixel of the photos is used",),
+    ),
+    table.Read(
+        "a recording whose colour camera is beside its poses",
+        moved_colour_camera,
+        same_scene,
+        ("scene.sens: the colour camera has an extrinsic matrix of its own, which is not applied",),
+    ),
+    table.Read(
+        "an exported colour camera beside its poses",
+        extrinsic_file("1 0 0 -0.04\n0 1 0 0\n0 0 1 0\n0 0 0 1\n"),
+        same_scene,
+        ("intrinsic/extrinsic_color.txt: the colour camera has an extrinsic matrix of its own",),
+    ),
+    table.Refused(
+        "an extrinsic file that is none",
+        extrinsic_file("identity\n"),
+        ("scene/intrinsic/extrinsic_color.txt: found no matrix, expected 16 numbers",),
     ),
     table.Read(
         "harmless and unknown keys",
