@@ -60,8 +60,8 @@ def main() -> None:
         gc.collect()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = [result.as_dict() for result in results]
-    (arguments.out / "bench.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (arguments.out / "bench.md").write_text(f"{header}\n\n{table(results)}\n")
+    (arguments.out / "bench.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "bench.md").write_text(f"{header}\n\n{table(results)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

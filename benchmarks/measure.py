@@ -45,7 +45,7 @@ class Result:
 
 def resident_mb() -> float:
     """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_MB
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * PAGE_MB
 
 
 def peak_mb(work: Callable[[], Any]) -> float:

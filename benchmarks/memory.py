@@ -174,7 +174,9 @@ def main() -> None:
         if builder.exitcode:
             raise SystemExit("building the stores failed")
     found = train(arguments.folder, arguments.iterations)
-    (arguments.folder / "memory.json").write_text(json.dumps(found, indent=1) + "\n")
+    (arguments.folder / "memory.json").write_text(
+        json.dumps(found, indent=1) + "\n", encoding="utf-8"
+    )
     print(json.dumps(found))
 
 

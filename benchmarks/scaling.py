@@ -97,7 +97,7 @@ def main() -> None:
         shown = ", ".join(f"{value:.3g}" for value in times)
         print(f"| {name} | {timed} | {sizes} | {shown} | {exponent:.2f} |", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "scaling.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (arguments.out / "scaling.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 The options of a stage are the keyword parameters of its `run` function (others are given without a
 name, like the folder of `inspect`): `Path` parameters become `--name PATH`, `settings` becomes
 `--settings` (JSON text, or a JSON/YAML file), validated by the stage's pydantic model. A stage
-prints one JSON line when it ends: what it made, a digest of it, how fast, and its peak memory. Exit
-codes: 0 done; 2 bad input; 74 the disk is full, read-only or broken; 75 stopped by SIGTERM with its
-work kept, run it again to go on. Each comes with one message and no traceback; anything else is a
-bug and shows its traceback.
+prints one JSON line when it ends: what it made, a digest of it, how fast, its peak memory, and what
+a person should look at (`warning`). Exit codes: 0 done; 2 bad input; 74 the disk is full,
+read-only or broken; 75 stopped by SIGTERM with its work kept, run it again to go on. Each comes
+with one message and no traceback; anything else is a bug and shows its traceback.
 
     python -m ovnerf make_room --out room/room.json --settings '{"seed": 3, "frames": 12}'
     python -m ovnerf sample_frames --folder room --out frames.zarr
@@ -77,7 +77,7 @@ def read_settings(model: type[BaseModel], text: str | None, option: str) -> Base
         return parse(model, read_yaml(text), text)
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{option}: not valid JSON: {error}") from None
     return parse(model, data, option)
 
@@ -197,8 +197,13 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
             "peak_memory_mb": round(peak_memory_mb()),
             "expected_memory_mb": expected,
         }
+        if state.warnings:
+            told = [closing["warning"]] if "warning" in closing else []
+            closing["warning"] = "; ".join([*told, *progress.warnings()])
         if out:
             closing |= {"out": str(out), "digest": path_digest(out)}
+    for text in progress.warnings():
+        progress.say(f"warning: {text}")
     print(json.dumps(closing), flush=True)
 
 
@@ -294,7 +299,9 @@ def overview(names: Sequence[str]) -> str:
     lines = [(__doc__ or "").rstrip(), "", "stages:"]
     for name in names:
         # Read, not imported: importing all of them takes seconds.
-        about = ast.get_docstring(ast.parse((STAGES / f"{name}.py").read_text())) or ""
+        about = (
+            ast.get_docstring(ast.parse((STAGES / f"{name}.py").read_text(encoding="utf-8"))) or ""
+        )
         lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
     lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
     lines += ["`python -m ovnerf check CONFIG ...` checks configs and the scene folders they name."]

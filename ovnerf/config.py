@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ovnerf.errors import UserError
 from ovnerf.paths import typed_path
+from ovnerf.text import read_lines, read_text
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -490,8 +491,8 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file", "check the name in your config")
     try:
-        data = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(read_text(path)) or {}
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping, found {type(data).__name__}")
@@ -503,8 +504,7 @@ def read_scenes(path: Path | str) -> list[Scene]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such scene sheet", "set `scenes:` in your config")
-    with path.open(newline="") as file:
-        lines = [line for line in file if line.strip() and not line.startswith("#")]
+    lines = [line for line in read_lines(path) if line.strip() and not line.startswith("#")]
     scenes: list[Scene] = []
     for number, row in enumerate(csv.DictReader(lines, delimiter="\t"), start=2):
         if None in row:

@@ -64,7 +64,7 @@ class Frames:
 
 def array_shape(store: Path, name: str) -> tuple[int, ...]:
     """Shape of an array of a store, from its JSON; OSError, ValueError or KeyError without one."""
-    return tuple(json.loads((store / name / "zarr.json").read_text())["shape"])
+    return tuple(json.loads((store / name / "zarr.json").read_text(encoding="utf-8"))["shape"])
 
 
 def frames_of(options: Mapping[str, Any]) -> Frames:
@@ -210,7 +210,7 @@ def machine_mb() -> float:
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MB]
     for path in CGROUP_LIMITS:
         try:
-            limits.append(int(path.read_text()) / MB)
+            limits.append(int(path.read_text(encoding="utf-8")) / MB)
         except (OSError, ValueError):  # not there, or `max`
             continue
     return min(limits)

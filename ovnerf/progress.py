@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 SAY_SECONDS = 60.0
@@ -41,10 +41,18 @@ class Work:
 
 @dataclass
 class State:
-    """The running stage: its latest loop, and whether it was asked to end."""
+    """The running stage.
+
+    Attributes:
+        work: its latest loop.
+        stop: whether it was asked to end.
+        warnings: what a person should look at -> the files (or other places) it is about, each
+            once.
+    """
 
     work: Work | None = None
     stop: bool = False
+    warnings: dict[str, list[str]] = field(default_factory=dict)
 
 
 STATE = State()
@@ -82,6 +90,26 @@ def kept(label: str, done: int) -> None:
     say(f"{label}: kept {done}")
 
 
+def warn(text: str, about: str = "") -> None:
+    """Note what a person should look at; the stage says it in its closing line, each text once.
+
+    Args:
+        about: the file it is about; files with the same text are counted together.
+    """
+    places = STATE.warnings.setdefault(text, [])
+    if about and about not in places:
+        places.append(about)
+
+
+def warnings() -> list[str]:
+    """The warnings so far, each with its first place and the number of places."""
+    said = []
+    for text, places in STATE.warnings.items():
+        count = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        said.append(f"{places[0]}{count}: {text}" if places else text)
+    return said
+
+
 def stop_wanted() -> bool:
     """Whether the stage was asked to end; its loop then keeps its state and raises `Stopped`."""
     return STATE.stop
@@ -90,7 +118,7 @@ def stop_wanted() -> bool:
 @contextmanager
 def watched() -> Iterator[State]:
     """Fresh progress for one stage; SIGTERM asks it to end while the block runs."""
-    STATE.work, STATE.stop = None, False
+    STATE.work, STATE.stop, STATE.warnings = None, False, {}
 
     def ask(number: int, frame: FrameType | None) -> None:
         STATE.stop = True

@@ -87,7 +87,7 @@ def import_closure(module: str) -> tuple[Path, ...]:
             continue
         found[name] = path
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += imported_modules(path.read_text(), package)
+        waiting += imported_modules(path.read_text(encoding="utf-8"), package)
         waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
     return tuple(sorted(set(found.values())))
 
@@ -100,7 +100,7 @@ def code_digest(stage: str) -> str:
     """
     parts = {}
     for path in import_closure(f"ovnerf.stages.{stage}"):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         parts[str(path.relative_to(REPOSITORY_ROOT))] = ast.dump(without_docstrings(tree))
     return digest(parts)
 

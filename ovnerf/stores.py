@@ -376,11 +376,11 @@ def write_by_frame(
 def begin_partial(partial: Path, digest: str) -> None:
     """Keep `partial` when it was begun for the same digest, else start it empty."""
     note = partial / "digest.json"
-    if note.exists() and note.read_text() == json.dumps(digest):
+    if note.exists() and note.read_text(encoding="utf-8") == json.dumps(digest):
         return
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    note.write_text(json.dumps(digest))
+    note.write_text(json.dumps(digest), encoding="utf-8")
 
 
 def part_path(partial: Path, index: int) -> Path:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from ovnerf.text import read_lines
+
 Bank = Literal["ensemble", "bare"]
 
 CLASS_LISTS = Path(__file__).with_name("class_lists")
@@ -37,4 +39,4 @@ def prompts(name: str, bank: Bank) -> list[str]:
 
 def class_list(name: Literal["replica_51", "scannet_20"]) -> list[str]:
     """A benchmark's class names without void: one per line of the file of that name."""
-    return (CLASS_LISTS / f"{name}.txt").read_text().splitlines()
+    return read_lines(CLASS_LISTS / f"{name}.txt")

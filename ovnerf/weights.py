@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovnerf.errors import UserError
+from ovnerf.text import read_lines
 
 COLUMNS = ("file", "architecture", "url", "sha256", "licence", "source")
 SAFE_PATH = r"[A-Za-z0-9._/][A-Za-z0-9._/-]*"
@@ -54,7 +55,7 @@ def read_table(path: Path) -> dict[str, Weight]:
     """The table by file; UserError for missing columns, short sums and repeated files."""
     if not path.is_file():
         raise UserError(f"{path}: no such table of weights", "check `weights_table`")
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [line for line in read_lines(path) if line and not line.startswith("#")]
     found: dict[str, Weight] = {}
     for row in csv.DictReader(lines, delimiter="\t"):
         if set(row) != set(COLUMNS) or None in row.values():

@@ -26,7 +26,7 @@ BAR_INCHES = 0.3
 
 def closing_line(log: Path) -> dict[str, Any] | None:
     """The JSON object that ends a log; None for a job that did not end well."""
-    lines = log.read_text(errors="replace").rstrip().splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
     try:
         found = json.loads(lines[-1]) if lines else None
     except ValueError:
@@ -57,7 +57,7 @@ def job_seconds(benchmark: Path) -> float | None:
     """Wall seconds of a job with its process start, from Snakemake's benchmark file."""
     if not benchmark.is_file():
         return None
-    with benchmark.open(newline="") as file:
+    with benchmark.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return float(rows[0]["s"]) if rows else None
 

@@ -39,6 +39,7 @@ from ovnerf.scenes.pairing import (
 from ovnerf.scenes.sens import read_header
 from ovnerf.scenes.sparse import largest_model
 from ovnerf.scenes.transforms import key_notes
+from ovnerf.text import read_text
 
 MINIMUM_FRAMES = 10
 """Fewer frames leave no held-out view beside a useful training set."""
@@ -560,7 +561,7 @@ def nerfstudio(folder: Path) -> Listing:
     """`transforms.json` naming the images and their poses; `classes.txt` optional."""
     index = need_file(folder / "transforms.json", "a list of frames")
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
+        content = json.loads(read_text(index))
         frames = content["frames"]
         named = sorted(
             (natural(str(frame["file_path"])), str(frame["file_path"]), entry)

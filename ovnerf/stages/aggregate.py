@@ -37,7 +37,7 @@ def run(*, metrics: list[Path], out: Path) -> dict[str, Any]:
         table.to_csv(
             temporary / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
         )
-    (temporary / "summary.md").write_text(summary(tables))
+    (temporary / "summary.md").write_text(summary(tables), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(temporary, out)
     return {"rows": len(long), **{name: len(table) for name, table in tables.items()}}

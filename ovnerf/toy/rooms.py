@@ -502,8 +502,8 @@ def write_frames(folder: Path, settings: MakeRoom) -> None:
     intrinsics = default_intrinsics(settings.width, settings.height)
     for name in ("rgb_300", "semantic_300", "instance_300", "pose_300"):
         (folder / name).mkdir(parents=True)
-    (folder / "intrinsics.txt").write_text(matrix_text(intrinsics))
-    (folder / "classes.txt").write_text("\n".join(("void", *CLASSES)) + "\n")
+    (folder / "intrinsics.txt").write_text(matrix_text(intrinsics), encoding="utf-8")
+    (folder / "classes.txt").write_text("\n".join(("void", *CLASSES)) + "\n", encoding="utf-8")
     for number, pose in enumerate(camera_path(room, settings.frames)):
         view = render(
             room, pose, intrinsics, settings.height, settings.width, settings.supersampling
@@ -511,7 +511,7 @@ def write_frames(folder: Path, settings: MakeRoom) -> None:
         write_png(folder / f"rgb_300/rgb_{number:03d}.png", view.rgb)
         write_png(folder / f"semantic_300/semantic_{number:03d}.png", view.label)
         write_png(folder / f"instance_300/instance_{number:03d}.png", view.instance)
-        (folder / f"pose_300/pose_{number:03d}.txt").write_text(matrix_text(pose))
+        (folder / f"pose_300/pose_{number:03d}.txt").write_text(matrix_text(pose), encoding="utf-8")
 
 
 def manifest(folder: Path, settings: MakeRoom) -> dict[str, object]:
@@ -539,7 +539,9 @@ def write_room(folder: Path, settings: MakeRoom) -> dict[str, object]:
     try:
         write_frames(temporary, settings)
         summary = manifest(temporary, settings)
-        (temporary / "room.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+        (temporary / "room.json").write_text(
+            json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:

@@ -24,6 +24,16 @@ def test_lines_say_where_a_loop_begins_and_goes_on(capsys: pytest.CaptureFixture
     ]
 
 
+def test_warnings_with_one_text_are_counted_together() -> None:
+    with progress.watched():
+        for place in ("b.png", "a.png", "b.png", "c.png"):
+            progress.warn("it is dark", place)
+        progress.warn("the box is a guess")
+        assert progress.warnings() == ["b.png and 2 more: it is dark", "the box is a guess"]
+    with progress.watched():
+        assert progress.warnings() == []
+
+
 def test_the_rate_counts_this_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 104.0, 104.0, 104.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))

@@ -101,9 +101,9 @@ def reference() -> str:
 
 def readme() -> str:
     """config/README.md with its generated half renewed."""
-    return README.read_text().partition(MARKER)[0] + MARKER + "\n" + reference()
+    return README.read_text(encoding="utf-8").partition(MARKER)[0] + MARKER + "\n" + reference()
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(schema())
-    README.write_text(readme())
+    SCHEMA.write_text(schema(), encoding="utf-8")
+    README.write_text(readme(), encoding="utf-8")

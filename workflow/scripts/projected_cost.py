@@ -314,7 +314,7 @@ def measured_seconds(folder: Path, job: Job) -> float | None:
     path = folder / job.rule / f"{name_of(job)}.tsv"
     if not path.is_file():
         return None
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return float(next(csv.DictReader(file, delimiter="\t"))["s"])
 
 

@@ -10,7 +10,10 @@ def seconds_per_rule(folder: Path) -> dict[str, tuple[int, float]]:
     found = {}
     for rule in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = sorted(rule.glob("*.tsv"))
-        rows = [next(csv.DictReader(file.open(), delimiter="\t")) for file in files]
+        rows = [
+            next(csv.DictReader(file.open(encoding="utf-8", newline=""), delimiter="\t"))
+            for file in files
+        ]
         found[rule.name] = (len(rows), sum(float(row["s"]) for row in rows))
     return found
 

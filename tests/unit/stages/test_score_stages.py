@@ -1,5 +1,6 @@
 """sample_frames to draw_figures on tiny stores whose scores can be counted by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from features_fixtures import tiny_labels, write_regions
 from PIL import Image
 from scene_folders import CLASSES, label, photo, write_replica
 
+from ovnerf.cli import main
 from ovnerf.config import ReadTruth, SampleFrames
 from ovnerf.errors import UserError
 from ovnerf.evaluation.rows import COLUMNS, row
@@ -267,3 +269,21 @@ def test_draw_figures_counts_names(tiny_scene, tmp_path):
     frames, _ = tiny_scene
     with pytest.raises(UserError, match="found 1 paths for 2 names"):
         draw_figures.run(frames=frames, views=[frames], names="a,b", out=tmp_path / "figures")
+
+
+def test_the_closing_line_holds_the_warnings_of_what_was_read(tmp_path, capsys):
+    folder = write_replica(tmp_path / "scene")
+    for number in (4, 7):
+        path = folder / f"rgb_300/rgb_{number:03d}.png"
+        tags = Image.Exif()
+        tags[0x0112] = 6
+        Image.open(path).save(path, exif=tags)
+    command = ["sample_frames", "--folder", str(folder), "--out", str(tmp_path / "frames.zarr")]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    warning = json.loads(captured.out)["warning"]
+    said = f"{folder}/rgb_300/rgb_004.png and 1 more: photos with an EXIF orientation (6)"
+    assert "box is a guess" in warning and said in warning
+    assert f"warning: {said}" in captured.err
+    store = open_store(tmp_path / "frames.zarr", "frames")
+    assert (read(store, "rgb", 4) == photo(4)).all()
