@@ -27,7 +27,8 @@ from torch import Tensor
 
 from ovnerf.encoders.text import TextBanks
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import read_json, read_label_ids
+from ovnerf.scenes.files import read_json
+from ovnerf.scenes.images import read_label_ids
 from ovnerf.stores import VOID
 
 MANIFEST = "manifest.json"

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, pose_matrix, read_names, read_rgb
+from ovnerf.scenes.files import check_classes, pose_matrix, read_names
+from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
 from ovnerf.scenes.pairing import photos_by_name

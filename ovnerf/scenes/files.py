@@ -1,60 +1,19 @@
-"""Single files of a scene -> arrays, each checked where it is read: images, matrices, names."""
+"""Single files of a scene -> arrays, each checked where it is read: matrices, sizes, names."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from ovnerf.errors import UserError
+from ovnerf.text import clean_name, read_lines, read_text
 
 ROTATION_TOLERANCE = 1e-2
-
-
-def open_image(path: Path | BinaryIO, where: str = "") -> Image.Image:
-    """A decoded image; UserError when missing, truncated or not an image.
-
-    Args:
-        where: names the image in messages where `path` is an open file.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such image") from None
-    except Exception as error:  # Pillow raises many kinds for damaged bytes
-        raise UserError(
-            f"{where or path}: not a readable image ({error})",
-            "replace the file; PNG and JPEG are read",
-        ) from None
-
-
-def read_rgb(path: Path | BinaryIO, where: str = "") -> np.ndarray:
-    """u8 (H, W, 3); transparency is blended over white. Arguments as `open_image`."""
-    image = open_image(path, where)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return np.asarray(image.convert("RGB"))
-
-
-def read_label_ids(path: Path) -> np.ndarray:
-    """i64 (H, W) ids as they are in the file; UserError unless it has one channel."""
-    image = open_image(path)
-    ids = np.asarray(image)
-    if ids.ndim != 2:
-        raise UserError(
-            f"{path}: found a label image with mode {image.mode}, expected one channel of ids",
-            "colour-coded label images cannot be read; write class ids",
-        )
-    return ids.astype(np.int64)
 
 
 def check_size(path: Path, found: tuple[int, ...], expected: tuple[int, int], like: Path) -> None:
@@ -70,7 +29,7 @@ def check_size(path: Path, found: tuple[int, ...], expected: tuple[int, int], li
 def read_numbers(path: Path) -> list[list[float]]:
     """Rows of whitespace- or comma-separated numbers; UserError naming a line that is not."""
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             row = [float(part) for part in line.replace(",", " ").split()]
         except ValueError:
@@ -80,16 +39,6 @@ def read_numbers(path: Path) -> list[list[float]]:
         if row:
             rows.append(row)
     return rows
-
-
-def read_text(path: Path) -> str:
-    """A text file; UserError when missing or not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file") from None
 
 
 def pose_matrix(values: Iterable[float], where: str) -> np.ndarray:
@@ -162,7 +111,15 @@ def target_size(native: tuple[int, int], width: int | None, height: int | None) 
 
 
 def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
-    """File id -> class name, as given; UserError when empty or when a name occurs twice."""
+    """File id -> class name, in the form they are compared in (`clean_name`).
+
+    Raises:
+        UserError: there is none, one has no name or a name with unseen characters, or two have the
+            same name.
+    """
+    names = {
+        identity: clean_name(name, f"{path}, class {identity}") for identity, name in names.items()
+    }
     if not names:
         raise UserError(
             f"{path}: the class list is empty, expected at least one class besides void"
@@ -203,6 +160,6 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_names(path: Path) -> list[str]:
     """Class names, one per line; UserError when there is none or one is there twice."""
-    lines = [line.strip() for line in read_text(path).splitlines()]
-    names = {number: line for number, line in enumerate(lines, start=1) if line}
+    lines = read_lines(path)
+    names = {number: line for number, line in enumerate(lines, start=1) if line.strip()}
     return list(check_classes(names, path).values())

@@ -11,17 +11,17 @@ from typing import Literal
 import numpy as np
 
 from ovnerf.errors import UserError
+from ovnerf.progress import warn
 from ovnerf.scenes import colmap, llff, nerfstudio, nice_slam, replica, scannet, semantic_nerf
 from ovnerf.scenes.files import (
     check_size,
-    read_label_ids,
     read_names,
-    read_rgb,
     resize_labels,
     resize_rgb,
     scale_camera,
     target_size,
 )
+from ovnerf.scenes.images import read_label_ids, read_rgb
 from ovnerf.scenes.layouts import Listing, check_count
 from ovnerf.scenes.pinhole import camera_warnings, checked_camera
 from ovnerf.splits import BOTH, TEST, TRAIN
@@ -40,8 +40,8 @@ READERS: dict[str, ModuleType] = {
 }
 """Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`; where the layout needs
 them also `photos` and `label_ids` (files that are not plain images), `label_masks` (one mask per
-class), `bounds` (how near and far a view sees), `NO_POSE` (why a pose may be NaN) and
-`LABELS_OF_ANY_SIZE`."""
+class), `unusable_ids` (ids whose row in a table is bad), `bounds` (how near and far a view sees),
+`NO_POSE` (why a pose may be NaN) and `LABELS_OF_ANY_SIZE`."""
 ASPECT_TOLERANCE = 0.01
 """Label images of another size must have the photos' aspect ratio within this."""
 
@@ -209,6 +209,7 @@ def read_labels(
     names = class_names(listing)
     position = {name: index for index, name in enumerate(names)}
     ids = {identity: position.get(name, VOID) for identity, name in reader.classes(listing).items()}
+    unusable = reader.unusable_ids(listing) if hasattr(reader, "unusable_ids") else {}
     labels = np.full((len(listing.names), *size), VOID, dtype=np.uint16)
     for index, path in enumerate(listing.labels):
         if path is None:
@@ -219,6 +220,7 @@ def read_labels(
             else read_label_ids(path)
         )
         check_label_size(listing, path, found.shape, native)
+        refuse_unusable(path, found, unusable)
         table = index_table(found, ids, reader.VOID_IDS, f"{path}", str(listing.classes))
         labels[index] = resize_labels(table[found], size)
     return labels, names
@@ -270,11 +272,49 @@ def index_table(
     """
     unknown = sorted(set(np.unique(found).tolist()) - set(ids) - set(void))
     if unknown:
+        span = f"{min(ids)} to {max(ids)}" if ids else "it has none"
         raise UserError(
             f"{where}: found label id {unknown[0]}, expected ids of {classes} "
-            f"({min(ids)} to {max(ids)}) or {', '.join(map(str, void))} for void",
+            f"({span}) or {', '.join(map(str, void))} for void",
             "add the class to the list or mend the label image",
         )
-    table = np.full(max([*ids, *void]) + 1, VOID, dtype=np.uint16)
-    table[list(ids)] = list(ids.values())
+    highest = int(found.max())
+    table = np.full(highest + 1, VOID, dtype=np.uint16)
+    for identity, index in ids.items():
+        # A list may name ids that no image holds, of any size.
+        if 0 <= identity <= highest:
+            table[identity] = index
     return table
+
+
+def refuse_unusable(path: Path, found: np.ndarray, unusable: dict[int, str]) -> None:
+    """UserError where a label image holds an id whose row in the table of ids is bad."""
+    bad = sorted(set(np.unique(found).tolist()) & set(unusable))
+    if bad:
+        raise UserError(
+            f"{path}: found label id {bad[0]}, which the table of ids does not explain: "
+            f"{unusable[bad[0]]}",
+            "mend that row of the table",
+        )
+
+
+def warn_of_void(label: np.ndarray, labelled: Sequence[bool]) -> None:
+    """Warnings where label files leave every pixel void, in all frames or in some.
+
+    Args:
+        label: u16 (n, H, W), VOID where unlabelled.
+        labelled: which of the n frames have a label file.
+    """
+    known = label[np.asarray(labelled, dtype=bool)] != VOID
+    if not known.any():
+        warn("every labelled pixel is void: nothing of the class list occurs in the label files")
+        return
+    empty = int((~known.any((1, 2))).sum())
+    if empty:
+        warn(f"the label files of {empty} of {len(known)} frames are void all over")
+
+
+def absent_classes(label: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Names of the classes that no pixel of the labels has."""
+    count = np.bincount(label[label != VOID], minlength=len(classes))
+    return [name for name, pixels in zip(classes, count.tolist(), strict=True) if not pixels]

@@ -5,7 +5,7 @@
       poses_bounds.npy    (n, 17): 3x5 matrix [rotation | centre | height, width, focal], two bounds
       segmentations/      optional
         classes.txt       one class per line, no void; used in alphabetical order
-        00/banana.png     masks of view 0: white (255) is inside; they may overlap
+        00/banana.png     masks of view 0: white is inside; they may overlap
 
 LLFF camera axes are down, right, back; they become right, down, forward. Poses are used as they
 are: the usual recentring by an average pose whose frame is left-handed mirrors the world
@@ -18,12 +18,13 @@ from __future__ import annotations
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, check_size, open_image, pose_matrix, read_names
+from ovnerf.scenes.files import check_classes, check_size, pose_matrix, read_names
+from ovnerf.scenes.images import read_mask
 from ovnerf.scenes.layouts import Listing, label_files
+from ovnerf.text import clean_name, same_form
 
 VOID_IDS = (0,)
 LABELS_OF_ANY_SIZE = True
-INSIDE = 255
 SAME_CAMERA = 1e-6
 """Relative tolerance of numbers that are one: a thousandth of a pixel."""
 
@@ -127,15 +128,18 @@ def label_masks(listing: Listing, index: int) -> dict[str, np.ndarray]:
     if not files:
         raise UserError(f"{folder}: found no masks, expected <class>.png")
     found: dict[str, np.ndarray] = {}
-    for path in sorted(files, key=lambda path: path.stem):
-        if path.stem not in names:
+    for path in sorted(files, key=lambda path: same_form(path.stem)):
+        name = clean_name(path.stem, str(path))
+        if name not in names:
             raise UserError(
-                f"{path}: found a mask of {path.stem!r}, expected a class of {listing.classes}"
+                f"{path}: found a mask of {name!r}, expected a class of {listing.classes}"
             )
-        mask = np.asarray(open_image(path).convert("L")) == INSIDE
+        if name in found:
+            raise UserError(f"{path}: found a second mask of {name!r} in one view, expected one")
+        mask = read_mask(path)
         first = next(iter(found.values()), mask)
         check_size(path, mask.shape, (first.shape[0], first.shape[1]), files[0])
-        found[path.stem] = mask
+        found[name] = mask
     return found
 
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from ovnerf.errors import UserError
 from ovnerf.scenes.colmap import VOID_IDS, classes
-from ovnerf.scenes.files import pose_matrix, read_json, read_rgb
+from ovnerf.scenes.files import pose_matrix, read_json
+from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
 from ovnerf.scenes.pinhole import check_camera_size

@@ -6,9 +6,10 @@ from itertools import chain
 
 import numpy as np
 
-from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pinhole import camera_matrix
+from ovnerf.text import read_lines
 
 VOID_IDS = (0,)
 """Label ids that mean "no class": line 0 of classes.txt is a placeholder."""
@@ -28,5 +29,7 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 def classes(listing: Listing) -> dict[int, str]:
     """Label id -> name. Id = line number; line 0 is the void placeholder whatever it says."""
     assert listing.classes is not None
-    lines = [line.strip() for line in read_text(listing.classes).rstrip().splitlines()]
+    lines = read_lines(listing.classes)
+    while lines and not lines[-1].strip():
+        lines.pop()
     return check_classes(dict(enumerate(lines[1:], start=1)), listing.classes)

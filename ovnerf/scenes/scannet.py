@@ -24,16 +24,19 @@ from ovnerf.scenes.files import (
     pose_matrix,
     read_names,
     read_numbers,
-    read_rgb,
-    read_text,
 )
+from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import CLASS_LISTS, SCANNET_TABLE, Listing
 from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
 from ovnerf.scenes.sens import read_frames, read_header
+from ovnerf.text import clean_name, read_lines
 
 VOID_IDS = (0,)
 NO_POSE = "the tracker lost this frame (pose is not finite)"
 LABELS_OF_ANY_SIZE = True
+TABLE_COLUMNS = ("id", "raw_category", "nyu40id")
+UNLABELLED = ""
+"""Name of ids whose NYU40 id is 0: they belong to no class."""
 NYU_LISTS = ("scannet_20", "nyu_40")
 """Lists whose names stand for NYU40 ids; any other list is matched with raw categories."""
 
@@ -90,23 +93,74 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
 
 
 def classes(listing: Listing) -> dict[int, str]:
-    """Raw label id -> class name in the terms of the class list; several ids share a name."""
-    if listing.classes is None:
+    """Raw label id -> class name in the terms of the class list; several ids share a name.
+
+    Rows that cannot be used are left out: see `unusable_ids`.
+    """
+    return read_table(listing)[0]
+
+
+def unusable_ids(listing: Listing) -> dict[int, str]:
+    """Raw label id -> what is wrong with its row. It matters only where the id occurs."""
+    return read_table(listing)[1]
+
+
+def read_table(listing: Listing) -> tuple[dict[int, str], dict[int, str]]:
+    """Names of the raw label ids, and what is wrong with the rows of others.
+
+    Raises:
+        UserError: no table, or one without the columns that are read.
+    """
+    path = listing.classes
+    if path is None:
         raise UserError(
             f"{listing.folder}: no {SCANNET_TABLE}, which explains the label ids",
             "it comes with ScanNet; put it in the scene folder or up to two folders above",
         )
+    # Raw categories are typed by hand: a quotation mark (inches) is a plain character.
+    rows = csv.DictReader(read_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE)
+    found = rows.fieldnames or []
+    if not set(TABLE_COLUMNS) <= set(found):
+        raise UserError(
+            f"{path}, line 1: found the columns {', '.join(found)}, expected among them "
+            f"{', '.join(TABLE_COLUMNS)}, one tab between"
+        )
     nyu = listing.class_list is not None and listing.class_list.stem in NYU_LISTS
-    nyu_names = read_names(CLASS_LISTS / "nyu_40.txt")
-    found = {}
-    lines = read_text(listing.classes).splitlines()
-    for number, row in enumerate(csv.DictReader(lines, delimiter="\t"), start=2):
+    nyu_names = [UNLABELLED, *read_names(CLASS_LISTS / "nyu_40.txt")] if nyu else None
+    names: dict[int, str] = {}
+    unusable: dict[int, str] = {}
+    for row in rows:
+        identity = whole_number(row["id"])
+        if identity is None:
+            continue  # no label image can hold it
         try:
-            identity, raw, of_nyu = int(row["id"]), row["raw_category"], int(row["nyu40id"])
-            found[identity] = nyu_names[of_nyu - 1] if nyu else raw
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise UserError(
-                f"{listing.classes}, line {number}: not a label ({type(error).__name__}: {error})",
-                "expected the columns id, raw_category and nyu40id",
-            ) from None
-    return found
+            name = row_name(row, nyu_names, f"{path}, line {rows.line_num}")
+            if names.setdefault(identity, name) != name:
+                raise UserError(
+                    f"{path}, line {rows.line_num}: found id {identity} for {name!r}, "
+                    f"which an earlier line gives to {names[identity]!r}"
+                )
+        except UserError as error:
+            unusable[identity] = error.message
+    return {key: name for key, name in names.items() if key not in unusable}, unusable
+
+
+def row_name(row: dict[str, str | None], nyu_names: list[str] | None, where: str) -> str:
+    """The class name of one row of the table: by its NYU40 id, else its raw category."""
+    if nyu_names is None:
+        name = clean_name(row["raw_category"] or "", where)
+        if not name:
+            raise UserError(f"{where}: found no raw_category, expected a name")
+        return name
+    of_nyu = whole_number(row["nyu40id"])
+    if of_nyu is None or of_nyu >= len(nyu_names):
+        raise UserError(
+            f"{where}: found nyu40id {row['nyu40id']!r}, expected 0 to {len(nyu_names) - 1}"
+        )
+    return nyu_names[of_nyu]
+
+
+def whole_number(cell: str | None) -> int | None:
+    """The number in a cell; None where there is anything but digits."""
+    text = (cell or "").strip()
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -7,10 +7,11 @@ import json
 import numpy as np
 
 from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers, read_text
+from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pairing import shown
 from ovnerf.scenes.pinhole import camera_matrix
+from ovnerf.text import read_text
 
 VOID_IDS = (0,)
 DEFAULT_SIZE = (640, 480)
@@ -80,7 +81,7 @@ def classes(listing: Listing) -> dict[int, str]:
     assert path is not None
     try:
         rows = json.loads(read_text(path))["classes"]
-        pairs = sorted((int(row["id"]), str(row["name"]).strip()) for row in rows)
+        pairs = sorted((class_id(row["id"]), class_name(row["name"])) for row in rows)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not a class list ({type(error).__name__}: {error})",
@@ -93,3 +94,18 @@ def classes(listing: Listing) -> dict[int, str]:
         if identity not in VOID_IDS:
             names[identity] = name
     return check_classes(names, path)
+
+
+def class_id(value: object) -> int:
+    """An id of `classes`; ValueError where it is no whole number from 0."""
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        raise ValueError(f"id {value!r} is no whole number from 0")
+    return int(text)
+
+
+def class_name(value: object) -> str:
+    """A name of `classes`; ValueError where it is no text."""
+    if not isinstance(value, str):
+        raise ValueError(f"name {value!r} is no text")
+    return value

@@ -12,7 +12,7 @@ from ovnerf import progress
 from ovnerf.config import ReadTruth
 from ovnerf.errors import UserError
 from ovnerf.provenance import file_digest, result_digest
-from ovnerf.scenes.frames import read_labels, read_masks
+from ovnerf.scenes.frames import absent_classes, read_labels, read_masks, warn_of_void
 from ovnerf.scenes.layouts import ignored_lines, list_scene
 from ovnerf.stores import VOID, open_store, write_store
 
@@ -40,6 +40,7 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
             "the list changed since; rerun sample_frames",
         )
     masks = read_masks(listing, native, (height, width))
+    warn_of_void(label, [path is not None for path in listing.labels])
     write_store(
         out,
         "truth",
@@ -57,5 +58,6 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
     return {
         "frames": len(names),
         "classes": len(found),
+        "absent_classes": len(absent_classes(label, found)),
         "void_percent": round(100 * float((label == VOID).mean()), 2),
     }

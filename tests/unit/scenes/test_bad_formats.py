@@ -298,7 +298,7 @@ TRUTH: dict[str, tuple[Callable[[Path], Path], str, Break, str]] = {
         SCANNET,
         "scannet",
         lambda f: (f.parent / "scannetv2-labels.combined.tsv").write_text("id\tname\n1\twall\n"),
-        "{folder}/../scannetv2-labels.combined.tsv, line 2: not a label (KeyError",
+        "{folder}/../scannetv2-labels.combined.tsv, line 1: found the columns id, name, expected",
     ),
     "label outside the table": (
         SCANNET,

@@ -21,13 +21,13 @@ from scene_folders import (
 from ovnerf.errors import UserError
 from ovnerf.scenes.files import (
     pixel_under_centre,
-    read_rgb,
     resize_labels,
     resize_rgb,
     scale_camera,
     target_size,
 )
 from ovnerf.scenes.frames import read_frames, read_labels, split_frames
+from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.pinhole import camera_matrix, half_pixel_centres
 from ovnerf.stores import VOID
