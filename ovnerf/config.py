@@ -505,8 +505,16 @@ def read_scenes(path: Path | str) -> list[Scene]:
     if not path.is_file():
         raise UserError(f"{path}: no such scene sheet", "set `scenes:` in your config")
     lines = [line for line in read_lines(path) if line.strip() and not line.startswith("#")]
+    reader = csv.DictReader(lines, delimiter="\t")
+    columns = reader.fieldnames or []
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise UserError(
+            f"{path}: found the column {twice[0]!r} twice, expected each once",
+            "rename or remove one of the two",
+        )
     scenes: list[Scene] = []
-    for number, row in enumerate(csv.DictReader(lines, delimiter="\t"), start=2):
+    for number, row in enumerate(reader, start=2):
         if None in row:
             raise UserError(
                 f"{path}, row {number}: found {len(row) - 1 + len(row[None])} cells, "

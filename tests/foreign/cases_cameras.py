@@ -248,6 +248,15 @@ def checked(make: Callable[[Path], table.Arguments]) -> Callable[[Path], table.A
     return make_config
 
 
+def column_twice(folder: Path) -> table.Arguments:
+    """A scene sheet that names two layouts."""
+    arguments = checked(replica(30, 30, 16, 12))(folder)
+    sheet = folder / "scenes.tsv"
+    header, row = sheet.read_text().splitlines()
+    sheet.write_text(f"{header}\tlayout\n{row}\tcolmap\n")
+    return arguments
+
+
 def inspected(make: Callable[[Path], table.Arguments]) -> Callable[[Path], table.Arguments]:
     """The same scene through `python -m ovnerf inspect`."""
 
@@ -440,6 +449,11 @@ CASES: list[table.Case] = [
         "a camera that cannot be, in check",
         checked(replica(15, 15, 8, 6)),
         ("scene/intrinsics.txt", "photos of about 16x12"),
+    ),
+    table.Refused(
+        "a column of the scene sheet that is there twice",
+        column_twice,
+        ("scenes.tsv: found the column 'layout' twice",),
     ),
     table.Read(
         "COLMAP cameras that differ in the tenth digit",
