@@ -516,7 +516,7 @@ def check_views(views: dict[int, Path], images: Sequence[Path]) -> None:
             raise UserError(
                 f"{path}: found masks of view {view}, which is {images[view].name} by position and "
                 f"{images[position[view]].name} by name",
-                "number the photos from 0 without gaps, in the order of their names",
+                "number the photos 00, 01 ... without gaps, in the order of the poses",
             )
 
 

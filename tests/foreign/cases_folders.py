@@ -238,6 +238,11 @@ def sheet(path: str) -> Callable[[Path], table.Arguments]:
     return make
 
 
+def as_text(index: int) -> str:
+    """The name without padding that comes at this place in the order of texts."""
+    return sorted(map(str, range(12)))[index]
+
+
 NAMES = [f"rgb_{index:03d}" for index in range(12)]
 UNPADDED = [f"rgb_{index}" for index in range(12)]
 VIEWS = [f"view_{index}" for index in range(12)]
@@ -374,6 +379,14 @@ REPLICA: list[table.Case] = [
         labelled(range(12)),
         ("ignored: 14 in semantic_300 (Thumbs.db, thumbnail.png, vis_semantic_000.png ...)",),
     ),
+    table.Read(
+        "pictures beside the labels, looked at",
+        inspecting(
+            replica, "replica", lambda f: pictures(f / "semantic_300", "vis_semantic_{:03d}.png")
+        ),
+        lambda folder: None,
+        ("ignored: 14 in semantic_300 (Thumbs.db, thumbnail.png,", "labels: on 12 of 12 frames"),
+    ),
     table.Refused(
         "poses whose box is not finite",
         sampling(replica, "replica", far_away, box="as_shipped"),
@@ -388,7 +401,7 @@ TRAJECTORIES: list[table.Case] = [
         ("{folder}/scene/traj_w_c.txt: found 12 lines for 11 photos numbered 0 to 10",),
     ),
     table.Refused(
-        "a photo too many, which the sample leaves out",
+        "a photo without a line, which the sample leaves out",
         sampling(
             semantic_nerf,
             "semantic_nerf",
@@ -544,6 +557,13 @@ LLFF: list[table.Case] = [
             ],
         ),
         holds([*PADDED[:5], "05.png", "05.webp", *PADDED[7:]], range(12), scene_formats.pose),
+    ),
+    table.Read(
+        "numbers without padding, which LLFF sorts as text",
+        sampling(
+            lambda folder: llff(folder, ()), "llff", lambda f: renamed(f / "images", "*", as_text)
+        ),
+        holds(sorted(map(str, range(12))), range(12), scene_formats.pose),
     ),
     table.Refused(
         "masks whose number is one photo's position and another's name",
