@@ -27,9 +27,11 @@ Layout = Literal["replica", "semantic_nerf", "nice_slam", "scannet", "llff", "co
 
 
 class Strict(BaseModel):
-    """Base of every settings model: no unknown key, no silent change after validation."""
+    """Base of every settings model: no unknown key, no NaN, no silent change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class MakeRoom(Strict):

@@ -4,7 +4,8 @@ A store is a zarr v3 group whose attributes hold `kind`, `schema`, `digest` (wha
 from), `content` (sha256 of each array), `producer` and `seal` (a digest of all other attributes and
 of every array's type, shape and chunks). A chunk is one frame. zarr's defaults read most damage as
 numbers and a missing chunk as zeros, so every chunk carries a CRC32C, chunks of zeros are written
-too, and opening a store looks for each of them. A store appears under its final name only when
+too, and opening a store looks for each of them. No array holds NaN or infinite numbers: they are
+refused when written and when read. A store appears under its final name only when
 complete; no wall clock goes into it.
 
 Stages that work frame by frame use :func:`write_by_frame`, which keeps finished frames beside
@@ -31,11 +32,15 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ovnerf import progress
 from ovnerf.errors import Stopped, UserError
+from ovnerf.finite import require_finite
 from ovnerf.provenance import digest as digest_of
 
 SCHEMA = 2
 VOID = 65535
 """Label of a pixel without a class, in every u16 label array."""
+
+NOT_FINITE = "mend the input or setting that it is made from; nothing of this was kept"
+"""What to do about numbers that are not finite and were to be stored."""
 
 MADE_BY = {
     "frames": "sample_frames",
@@ -198,7 +203,7 @@ def fill_store(
             compressors=[ZstdCodec(level=3), Crc32cCodec()],
             config={"write_empty_chunks": True},
         )
-        content[name] = digest_of_pieces(array.dtype, shape, written(stored, array))
+        content[name] = digest_of_pieces(array.dtype, shape, written(stored, array, path))
     said = {
         **attributes,
         "kind": kind,
@@ -210,9 +215,14 @@ def fill_store(
     group.update_attributes({**said, "seal": seal(said, group)})
 
 
-def written(stored: zarr.Array, array: Pieces) -> Iterator[np.ndarray]:
-    """Write the pieces of an array to `stored`; yields each piece after it was written."""
+def written(stored: zarr.Array, array: Pieces, path: Path) -> Iterator[np.ndarray]:
+    """Write the pieces of an array to `stored`; yields each piece after it was written.
+
+    Raises:
+        UserError: a piece of the store `path` holds numbers that are not finite.
+    """
     for index, piece in array.pieces():
+        require_finite(str(path), {stored.basename: piece}, NOT_FINITE)
         if piece.size:
             stored[index] = piece
         yield piece
@@ -311,17 +321,23 @@ def path_of(group: zarr.Group) -> str:
 
 
 def read(group: zarr.Group, name: str, index: Any = ...) -> np.ndarray:
-    """One array (or part of it) of an open store; UserError naming the array when damaged."""
+    """One array (or part of it) of an open store.
+
+    Raises:
+        UserError: the array is missing, damaged, or holds numbers that are not finite.
+    """
+    where = path_of(group)
+    rebuild = rebuild_hint(where, str(group.attrs.get("kind")))
     try:
-        return np.asarray(group[name][index])
+        found = np.asarray(group[name][index])
     except KeyError:
         problem = "is missing"
     except Exception as error:
         problem = f"is damaged ({error})"
-    where = path_of(group)
-    raise UserError(
-        f"{where}: array {name!r} {problem}", rebuild_hint(where, str(group.attrs.get("kind")))
-    )
+    else:
+        require_finite(where, {f"array {name!r}": found}, rebuild)
+        return found
+    raise UserError(f"{where}: array {name!r} {problem}", rebuild)
 
 
 def verify(group: zarr.Group) -> None:
@@ -362,11 +378,16 @@ def write_by_frame(
     begin_partial(partial, digest)
     todo = [index for index in range(count) if not is_finished(part_path(partial, index))]
     progress.begin(MADE_BY[kind], "frames", count, count - len(todo))
-    for index, arrays in produce(todo):
-        save_part(part_path(partial, index), arrays)
-        progress.advance()
-        if progress.stop_wanted():
-            raise Stopped(f"{path}: stopped as asked; finished frames are kept in {partial}")
+    try:
+        for index, arrays in produce(todo):
+            save_part(part_path(partial, index), arrays)
+            progress.advance()
+            if progress.stop_wanted():
+                raise Stopped(f"{path}: stopped as asked; finished frames are kept in {partial}")
+    except UserError:
+        if not any(partial.glob("*.npz")):
+            shutil.rmtree(partial)  # nothing to go on from
+        raise
     parts = join_parts(partial, count, ragged)
     whole = {name: Whole(array) for name, array in (constant or {}).items()}
     publish_store(path, kind, {**parts, **whole}, attributes, digest)
@@ -401,7 +422,8 @@ def is_finished(path: Path) -> bool:
 
 
 def save_part(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write one frame's arrays atomically."""
+    """Write one frame's arrays atomically; UserError when one is not finite."""
+    require_finite(str(path), arrays, NOT_FINITE)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **dict(arrays))

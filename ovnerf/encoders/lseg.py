@@ -22,8 +22,7 @@ from torch.nn.functional import interpolate, pad
 from ovnerf.config import LSeg
 from ovnerf.device import resolve_device
 from ovnerf.encoders.openclip import check_prompts
-from ovnerf.encoders.weights import find_file, state_dict_of
-from ovnerf.errors import UserError
+from ovnerf.encoders.weights import fill_model, find_file, state_dict_of
 
 TEXT_MODEL = "ViT-B-32-quickgelu"
 MULTIPLE = 32
@@ -195,17 +194,15 @@ def load_lseg(net: LSegNet, path: Path) -> None:
     things. It is read without running code from it; foreign objects in it become plain maps.
 
     Raises:
-        UserError: unreadable, or names or shapes differ.
+        UserError: unreadable, names or shapes differ, or a number is not finite.
     """
-    found = {name.removeprefix("net."): item for name, item in read_checkpoint(path).items()}
-    try:
-        net.load_state_dict(found, strict=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise UserError(
-            f"{path}: not the weights of LSeg with ViT-L/16: {' '.join(lines)[:400]}",
-            "expected demo_e200.ckpt, or its state dict",
-        ) from None
+    fill_model(
+        net,
+        {name.removeprefix("net."): item for name, item in read_checkpoint(path).items()},
+        path,
+        "not the weights of LSeg with ViT-L/16",
+        "expected demo_e200.ckpt, or its state dict",
+    )
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -27,12 +27,14 @@ from torch import Tensor
 
 from ovnerf.encoders.text import TextBanks
 from ovnerf.errors import UserError
+from ovnerf.finite import binary16, require_finite
 from ovnerf.scenes.files import read_json
 from ovnerf.scenes.images import read_label_ids
 from ovnerf.stores import VOID
 
 MANIFEST = "manifest.json"
 ASPECT_TOLERANCE = 0.02
+NOT_FINITE = "mend the program that wrote it, or leave that frame or class out"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Maps:
         return torch.from_numpy(np.eye(len(self.order) + 1, dtype=np.float32)[:, channel])
 
     def checked(self, path: Path, features: np.ndarray) -> np.ndarray:
-        """A feature map as f32, of the text vectors' width and finite."""
+        """A feature map as f32, of the text vectors' width; finite, also as stored in binary16."""
         assert self.text is not None
         if len(features) != self.text.shape[1]:
             raise UserError(
@@ -128,8 +130,7 @@ class Maps:
                 "text vectors",
                 "feature maps are (D, h, w)",
             )
-        if not np.isfinite(features).all():
-            raise UserError(f"{path}: found values that are not finite")
+        binary16(features, str(path), "feature map", NOT_FINITE)
         return features.astype(np.float32)
 
 
@@ -236,16 +237,18 @@ def read_text(folder: Path, content: dict[str, Any], classes: int, path: Path) -
     """f32 (classes, D) unit text vectors of a manifest of feature maps."""
     if not isinstance(content.get("text"), str):
         raise UserError(f"{path}: expected `text`, the file of the classes' text vectors")
-    text = read_map(inside(folder, content["text"])).astype(np.float32)
+    text = read_map(inside(folder, content["text"])).astype(np.float64)
     if text.ndim != 2 or len(text) != classes:
         raise UserError(
             f"{folder / content['text']}: found shape {text.shape}, expected one row for each of "
             f"{classes} classes"
         )
-    length = np.linalg.norm(text, axis=1, keepdims=True)
-    if not np.isfinite(text).all() or (length == 0).any():
+    require_finite(str(folder / content["text"]), {"text vectors": text}, NOT_FINITE)
+    with np.errstate(over="ignore"):
+        length = np.linalg.norm(text, axis=1, keepdims=True)
+    if not ((length > 0) & np.isfinite(length)).all():
         raise UserError(f"{folder / content['text']}: found a text vector of no direction")
-    return text / length
+    return (text / length).astype(np.float32)
 
 
 def read_map(path: Path) -> np.ndarray:

@@ -71,7 +71,7 @@ def class_shares(label: np.ndarray, box: np.ndarray, classes: int) -> np.ndarray
 def simulated_embeddings(
     label: np.ndarray, box: np.ndarray, frame: int, text: np.ndarray, settings: Simulated
 ) -> np.ndarray:
-    """Raw embeddings f16 (W, D) of one frame's windows.
+    """Raw embeddings f64 (W, D) of one frame's windows.
 
     Args:
         label: ground truth u16 (H, W). box: (W, 4). frame: seeds the noise of this view.
@@ -86,7 +86,7 @@ def simulated_embeddings(
     clean = class_shares(label, box, classes) @ views
     random = np.random.default_rng([settings.seed, NOISE, frame])
     noise = random.standard_normal((len(box), width)) * settings.noise / np.sqrt(width)
-    return (clean + noise).astype(np.float16)
+    return clean + noise
 
 
 def check_truth(label: np.ndarray, classes: int, source: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ovnerf.errors import UserError
+from ovnerf.finite import require_finite
 from ovnerf.provenance import REPOSITORY_ROOT
 
 
@@ -63,13 +64,32 @@ def load_weights(model: nn.Module, path: Path, setting: str) -> None:
     """Fill every parameter of `model` from a file (binary16 weights become binary32).
 
     Raises:
-        UserError: names or shapes differ from the model's.
+        UserError: names or shapes differ from the model's, or a number is not finite.
+    """
+    fill_model(
+        model,
+        state_dict_of(path),
+        path,
+        f"weights of another architecture than {setting} asks for",
+        "check that the model name and the weight file belong together",
+    )
+
+
+def fill_model(
+    model: nn.Module, tensors: dict[str, Tensor], path: Path, otherwise: str, hint: str
+) -> None:
+    """Fill every parameter of `model` with the tensors of the same names.
+
+    Args:
+        path: the file that they come from, for messages.
+        otherwise: what is said when names or shapes differ from the model's. hint: what to do then.
+
+    Raises:
+        UserError: names or shapes differ, or a number is not finite in the model's own type.
     """
     try:
-        model.load_state_dict(state_dict_of(path), strict=True)
+        model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise UserError(
-            f"{path}: weights of another architecture than {setting} asks for: {' '.join(lines)}",
-            "check that the model name and the weight file belong together",
-        ) from None
+        raise UserError(f"{path}: {otherwise}: {' '.join(lines)[:400]}", hint) from None
+    require_finite(str(path), model.state_dict(), "the file is damaged: get it again")

@@ -25,6 +25,7 @@ from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embedding
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
+from ovnerf.finite import binary16, require_finite
 from ovnerf.provenance import digest, file_digest, result_digest, unchanged
 from ovnerf.scenes.files import resize_labels
 from ovnerf.splits import frame_indices
@@ -33,11 +34,13 @@ from ovnerf.stores import open_store, open_truth, read, write_by_frame
 Load = Callable[[int], Any]
 """Frame index -> what is encoded; called ahead, in a thread of its own."""
 Embed = Callable[[Sequence[int], Sequence[Any], Sequence[np.ndarray]], Sequence[np.ndarray]]
-"""(frame indices, what was loaded, boxes (W, 4) of each) -> raw embeddings f16 (W, D) of each."""
+"""(frame indices, what was loaded, boxes (W, 4) of each) -> raw embeddings (W, D) of each."""
 BY_FRAME = ("embedding", "box", "label")
 """Arrays of the store that go on from frame to frame."""
 ALONE = 1
 """`Source.together` of encoders that take one frame at a time."""
+NOT_FINITE = "replace that file, or mend that setting; nothing is made of such numbers"
+"""What to do about features that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Source:
     """Where embeddings come from.
 
     Attributes:
+        origin: the file, folder or setting that makes them what they are, for messages.
         load, embed: make them.
         banks: text vectors.
         frames: indices of the frames that are embedded.
@@ -56,6 +60,7 @@ class Source:
             says them itself; stored beside the embeddings.
     """
 
+    origin: str
     load: Load
     embed: Embed
     banks: TextBanks
@@ -85,7 +90,9 @@ def write_windows(
         raise UserError("cache_clip.encoder: found none", "name a file of config/encoders")
     scene = open_store(frames, "frames")
     height, width = scene["rgb"].shape[1:3]
+    names = scene.attrs["names"]
     source = open_source(scene, settings, truth)
+    require_finite(source.origin, source.banks.arrays(), NOT_FINITE)
     windows = source.cells or settings
     grids = window_grids(height, width, windows.scales, windows.stride, windows.jitter)
     per_frame = sum(grid.count for grid in grids)
@@ -103,10 +110,12 @@ def write_windows(
         with tqdm(total=len(todo), desc="cache_clip", disable=None, unit="view") as bar:
             for slots, data, boxes in ahead(loaded(todo)):
                 found = source.embed([source.frames[slot] for slot in slots], data, boxes)
-                for slot, *made in zip(slots, data, found, boxes, strict=True):
+                for slot, content, raw, box in zip(slots, data, found, boxes, strict=True):
                     if slot - first in wanted:
+                        name = f"embeddings of frame {names[source.frames[slot]]}"
+                        embedding = binary16(raw, source.origin, name, NOT_FINITE)
                         bar.update()
-                        yield slot - first, source.arrays(*made)
+                        yield slot - first, source.arrays(content, embedding, box)
         for name, path in source.files.items():
             unchanged(path, source.inputs[name])
 
@@ -170,7 +179,8 @@ def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> S
         inputs = digests_of(files)
         embed, banks = openclip_embed(scene, encoder, settings.batch)
         load = photos(scene)
-        return Source(load, embed, banks, chosen, None, inputs, files, settings.batch)
+        origin = str(files["weights"])
+        return Source(origin, load, embed, banks, chosen, None, inputs, files, settings.batch)
     if isinstance(encoder, LSeg):
         return lseg_source(scene, encoder, chosen)
     if isinstance(encoder, Precomputed):
@@ -183,6 +193,7 @@ def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> S
     check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
     embed, banks = simulated_embed(scene, encoder)
     return Source(
+        "cache_clip.encoder",
         lambda frame: read(labels, "label", frame),
         embed,
         banks,
@@ -217,7 +228,7 @@ def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[E
         frames: Sequence[int], loaded: Sequence[Any], boxes: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         found = encoder.encode_crops(loaded, boxes, batch)
-        return [embedding.numpy().astype(np.float16) for embedding in found]
+        return [embedding.numpy() for embedding in found]
 
     return embed, text_banks(scene.attrs["classes"], encoder.encode_text)
 
@@ -258,10 +269,11 @@ def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
 
     def embed(frame: int, photo: np.ndarray, box: np.ndarray) -> np.ndarray:
         features = encoder.features(photo)
-        return cell_means(features, height, width, grid).cpu().numpy().astype(np.float16)
+        return cell_means(features, height, width, grid).cpu().numpy()
 
     banks = text_banks(scene.attrs["classes"], encoder.encode_text)
-    return Source(photos(scene), one_by_one(embed), banks, chosen, cells, inputs, files)
+    origin, load = str(files["weights"]), photos(scene)
+    return Source(origin, load, one_by_one(embed), banks, chosen, cells, inputs, files)
 
 
 def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
@@ -280,16 +292,16 @@ def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[in
 
     def embed(frame: int, found: np.ndarray, box: np.ndarray) -> np.ndarray:
         features = maps.features(found)
-        return cell_means(features, height, width, grid).numpy().astype(np.float16)
+        return cell_means(features, height, width, grid).numpy()
 
     def label(found: np.ndarray) -> np.ndarray:
         return resize_labels(found, (height, width))
 
-    if maps.kind == "labels":
-        for frame in chosen:
-            load(frame)  # they are small: a bad one is found before anything is written
+    for frame in chosen:
+        load(frame)  # a bad one is found before anything is written
     files = map_files(maps)
     return Source(
+        settings.folder,
         load,
         one_by_one(embed),
         maps.banks(),

@@ -17,7 +17,7 @@ from ovnerf.evaluation.figures import new_figure
 COLUMNS = (
     *("dataset", "scene", "encoder", "variant", "seed", "rule"),
     *("frames", "done", "unit", "went_on_at", "rate", "seconds", "job_seconds"),
-    *("peak_memory_mb", "expected_memory_mb", "digest", "out"),
+    *("peak_memory_mb", "expected_memory_mb", "warning", "digest", "out"),
 )
 WHOLE = ("frames", "done", "went_on_at", "peak_memory_mb", "expected_memory_mb")
 """Whole numbers, some of them missing."""

@@ -235,21 +235,25 @@ class RadianceField(nn.Module):
 
     def render_colour(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None, background: float
-    ) -> tuple[Tensor, int]:
+    ) -> tuple[Tensor, Samples]:
         """Colour of rays with gradients for every parameter (reconstruction).
 
         Returns:
-            rgb (r, 3) over a grey `background`, and the number of samples that were evaluated.
+            rgb (r, 3) over a grey `background`, and the samples that were evaluated.
         """
         seen, bright, index = self.visible(origin, direction, jitter)
         weight, opacity = self.weights(seen)
         rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
         pixel = composite(weight[index], rgb, bright.offset, bright.ray)
-        return pixel + (1 - opacity[:, None]) * background, len(seen.samples)
+        return pixel + (1 - opacity[:, None]) * background, seen.samples
 
     @torch.no_grad()
     def alpha_grid(self) -> Tensor:
-        """Opacity of one step at every corner, without the distance scale: (X, Y, Z)."""
+        """Opacity of one step at every corner, without the distance scale: (X, Y, Z).
+
+        0 outside the occupied cells: rays have no samples there, so what the density holds there
+        was never compared with a photo.
+        """
         x, y, z = self.density.resolution
         axis = [torch.linspace(-1, 1, size, device=self.box.device) for size in (x, y, z)]
         alpha = torch.empty(x, y, z, device=self.box.device)
@@ -257,13 +261,18 @@ class RadianceField(nn.Module):
             plane = torch.stack(
                 torch.meshgrid(axis[0][index : index + 1], axis[1], axis[2], indexing="ij"), -1
             )
-            sigma = torch.relu(self.density.density(plane.view(-1, 3)))
-            alpha[index] = -torch.expm1(-sigma * self.step).view(y, z)
+            corners = plane.view(-1, 3)
+            opacity = -torch.expm1(-torch.relu(self.density.density(corners)) * self.step)
+            alpha[index] = opacity.where(self.occupancy.lookup(corners), 0).view(y, z)
         return alpha
 
     @torch.no_grad()
     def update_occupancy(self, shrink: bool) -> None:
-        """Mark empty cells; with `shrink` also cut box and grids to what is occupied."""
+        """Mark empty cells; with `shrink` also cut box and grids to what is occupied.
+
+        What was empty before stays empty, but for the one corner by which the maximum in
+        `corner_occupancy` reaches beyond what is occupied (as in TensoRF's code).
+        """
         occupied = corner_occupancy(self.alpha_grid())
         if shrink:
             low, high = occupied_bounds(occupied)

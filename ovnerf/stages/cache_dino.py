@@ -13,15 +13,18 @@ from ovnerf.ahead import ahead
 from ovnerf.config import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
 from ovnerf.encoders.weights import find_file
+from ovnerf.finite import binary16
 from ovnerf.provenance import file_digest, result_digest, unchanged
 from ovnerf.splits import frame_indices
 from ovnerf.stores import open_store, read, write_by_frame
+
+NOT_FINITE = "these weights cannot be used: check that they belong to `cache_dino.model`"
 
 
 def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
     """Write a `dino` store."""
     scene = open_store(frames, "frames")
-    chosen = frame_indices(scene, "train")
+    chosen, names = frame_indices(scene, "train"), scene.attrs["names"]
     weights = find_file(settings.weights, "cache_dino.weights")
     weights_digest = file_digest(weights)
     encoder = DinoEncoder.load(settings)
@@ -38,8 +41,9 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
         photos = ahead((slot, read(scene, "rgb", chosen[slot])) for slot in todo)
         for slot, photo in tqdm(photos, "cache_dino", len(todo), disable=None, unit="view"):
             image = torch.from_numpy(photo).permute(2, 0, 1)
-            token = encoder.tokens(image[None].float() / 255)[0]
-            yield slot, {"token": token.cpu().numpy().astype(np.float16)}
+            token = encoder.tokens(image[None].float() / 255)[0].cpu().numpy()
+            name = f"tokens of frame {names[chosen[slot]]}"
+            yield slot, {"token": binary16(token, str(weights), name, NOT_FINITE)}
         unchanged(weights, weights_digest)
 
     write_by_frame(

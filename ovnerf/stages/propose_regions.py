@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
+from ovnerf import notices
 from ovnerf.config import ProposeRegions
 from ovnerf.encoders.weights import find_file
 from ovnerf.errors import UserError
@@ -52,8 +53,13 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None
         digest,
         ragged=("runs", "run_count", "score", "area"),
     )
-    regions = int(open_store(out, "regions")["score"].shape[0])
-    return {"frames": len(chosen), "regions": regions}
+    counts = np.diff(read(open_store(out, "regions"), "score_offset"))
+    empty = int((counts == 0).sum())
+    return {
+        "frames": len(chosen),
+        "regions": int(counts.sum()),
+        **notices.said(notices.views_without_regions(empty, len(chosen))),
+    }
 
 
 def region_source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ovnerf import notices
 from ovnerf.config import Reconstruct
 from ovnerf.device import resolve_device
 from ovnerf.provenance import result_digest
@@ -50,13 +51,18 @@ def run(
 
     publish_folder(out, fill)
     partial.unlink(missing_ok=True)
+    occupied, last = training.field.occupancy.share(), training.rows[-1]
+    empty = last["rays_without_samples"]
     return {
         "frames": len(photos),
         "iterations": settings.iterations,
-        "psnr_train": round(training.rows[-1]["psnr"], 2) if training.rows else None,
+        "psnr_train": round(last["psnr"], 2),
         "resolution": list(training.field.density.resolution),
-        "occupied": round(training.field.occupancy.share(), 4),
-        "samples_per_ray": round(training.rows[-1]["samples_per_ray"], 1)
-        if training.rows
-        else None,
+        "occupied": round(occupied, 4),
+        "samples_per_ray": round(last["samples_per_ray"], 1),
+        "rays_without_samples": round(empty, 4),
+        **notices.said(
+            "no cell of the box is occupied" if occupied == 0 else "",
+            notices.empty_rays(empty, "rays of the last batch"),
+        ),
     }

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ovnerf import notices
 from ovnerf.config import RenderViews
 from ovnerf.device import resolve_device
 from ovnerf.encoders.text import text_bank
@@ -16,7 +17,7 @@ from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.rendering import render_labels, render_rgb, to_uint8, view_weights
 from ovnerf.provenance import result_digest
 from ovnerf.splits import frame_indices
-from ovnerf.stores import VOID, open_store, write_by_frame
+from ovnerf.stores import VOID, open_store, read, write_by_frame
 from ovnerf.training.checkpoint import load_tensors, strip
 from ovnerf.training.data import load_photos, similarity
 
@@ -77,4 +78,10 @@ def run(
             {"frames": scene.attrs["digest"], "semantics": header["digest"]},
         ),
     )
-    return {"views": len(test)}
+    opacity = read(open_store(out, "views"), "opacity") if test else np.zeros(0)
+    empty = float((opacity == 0).mean()) if test else 0.0
+    return {
+        "views": len(test),
+        "rays_without_samples": round(empty, 4),
+        **notices.said(notices.empty_rays(empty, "rays of the rendered views")),
+    }

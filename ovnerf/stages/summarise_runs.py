@@ -19,4 +19,8 @@ def run(*, logs: Path, benchmarks: Path, chart: Path, out: Path) -> dict[str, An
     table.to_csv(temporary, index=False, lineterminator="\n")
     time_and_memory(table).savefig(chart, dpi=110)
     os.replace(temporary, out)
-    return {"jobs": len(table), "job_seconds": round(float(table.job_seconds.sum()), 1)}
+    return {
+        "jobs": len(table),
+        "job_seconds": round(float(table.job_seconds.sum()), 1),
+        "jobs_with_warnings": int(table.warning.notna().sum()),
+    }

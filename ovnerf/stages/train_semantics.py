@@ -83,6 +83,7 @@ def run(
         "seed": seed,
         "views": len(training.data.labelled),
         "novel_views": novel,
+        **training.warnings(),
     }
 
 

@@ -36,4 +36,9 @@ def run(
     )
     publish_folder(out, lambda folder: training.save(folder / "checkpoint.safetensors", digest))
     partial.unlink(missing_ok=True)
-    return {"iterations": training.cse_start, "seed": seed, "views": len(training.data.labelled)}
+    return {
+        "iterations": training.cse_start,
+        "seed": seed,
+        "views": len(training.data.labelled),
+        **training.warnings(),
+    }

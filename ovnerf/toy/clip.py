@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, resize
 
+from ovnerf.encoders.weights import load_weights
 from ovnerf.toy import MODELS
 from ovnerf.toy.furniture import CLASSES
 from ovnerf.vocabulary import prompts
@@ -25,7 +26,10 @@ IMAGE_SIZE = 32
 def build_toy_clip(weights: Path | None = None) -> open_clip.CLIP:
     """The model through open_clip; random weights when no file is given."""
     open_clip.add_model_config(MODELS)
-    return open_clip.create_model(NAME, pretrained=str(weights) if weights else None)
+    model = open_clip.create_model(NAME)
+    if weights is not None:
+        load_weights(model, weights, "the toy CLIP")
+    return model
 
 
 def prepare(crop: Tensor) -> Tensor:

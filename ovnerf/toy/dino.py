@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
+
+from ovnerf.encoders.weights import load_weights
 
 TRAINING_SIZE = 96
 """Side of the training crops; position codes are interpolated for other sizes."""
@@ -30,5 +31,5 @@ def build_toy_dino(weights: Path | None = None) -> VisionTransformer:
         dynamic_img_size=True,
     )
     if weights is not None:
-        model.load_state_dict(load_file(weights), strict=True)
+        load_weights(model, weights, "the toy DINO")
     return model.eval()

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -15,6 +14,8 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 from torch import nn
+
+from ovnerf.encoders.weights import load_weights
 
 IMAGE_SIZE = 160
 """Longer side of the input in pixels: demo frames go in unscaled."""
@@ -79,7 +80,7 @@ def build_toy_sam(weights: Path | None = None) -> Sam:
         pixel_std=[58.395, 57.12, 57.375],
     )
     if weights is not None:
-        sam.load_state_dict(load_file(weights), strict=True)
+        load_weights(sam, weights, "the toy SAM")
     return sam.eval()
 
 

@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ovnerf.errors import UserError
+from ovnerf.finite import require_finite
 
 METADATA = "ovnerf"
 """Key of the header and the content digest in a file's metadata."""
+REMAKE = "delete it and rerun the rule that makes it"
+DIVERGED = "the training diverged: lower its learning rates, or mend its inputs"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -28,7 +31,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
 
     Raises:
         OSError: the disk refused (safetensors reports that in words of its own).
+        UserError: a tensor holds NaN or infinite numbers; nothing is written then.
     """
+    require_finite(f"{path} (not written)", tensors, DIVERGED)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -68,7 +73,11 @@ def content_digest(tensors: Mapping[str, Tensor], header: str) -> str:
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a file written by `save_tensors`; UserError when damaged."""
+    """Tensors and header of a file written by `save_tensors`.
+
+    Raises:
+        UserError: the file is damaged, or a tensor holds NaN or infinite numbers.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             said = json.loads((file.metadata() or {})[METADATA])
@@ -80,8 +89,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if problem:
         raise UserError(
             f"{path}: not a readable field or checkpoint ({problem})",
-            "delete it and rerun the rule that makes it",
+            REMAKE,
         )
+    require_finite(str(path), tensors, REMAKE)
     return tensors, header
 
 

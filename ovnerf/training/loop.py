@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from ovnerf import progress
-from ovnerf.errors import Stopped
+from ovnerf.errors import Stopped, UserError
 
 
 class Run(Protocol):
@@ -26,6 +29,41 @@ class Run(Protocol):
 
     def restore(self, path: Path, digest: str) -> bool:
         """Go on from a checkpoint of the same digest; False when there is none."""
+
+
+class LossWatch:
+    """Whether every loss of a training was finite, looked at now and then.
+
+    A field that was spoilt by one loss may give finite losses again, since samples of NaN density
+    count as empty space. So all losses are added up on their device, where one that is not finite
+    stays in the sum; only a look waits for the device.
+    """
+
+    def __init__(self, label: str) -> None:
+        """Name the training, for messages."""
+        self.label = label
+        self.sum: Tensor | float = 0.0
+
+    def add(self, loss: Tensor) -> None:
+        """Take the loss of one iteration into account; does not wait."""
+        self.sum = self.sum + loss.detach()
+
+    def look(self, iteration: int, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """These losses as numbers.
+
+        Raises:
+            UserError: one of them, or one since the last look, was not finite.
+        """
+        parts = torch.stack([torch.as_tensor(self.sum), *losses.values()])
+        total, *values = parts.tolist()
+        self.sum = 0.0
+        if not math.isfinite(total):
+            raise UserError(
+                f"{self.label}: found a loss that is NaN or infinite by iteration {iteration}, "
+                "expected finite losses",
+                f"lower the learning rates of `{self.label}`, or mend its inputs",
+            )
+        return dict(zip(losses, values, strict=True))
 
 
 def run_with_checkpoints(

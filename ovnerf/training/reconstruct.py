@@ -12,6 +12,7 @@ from torch.optim import Adam
 
 from ovnerf.config import Reconstruct
 from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
+from ovnerf.field.sampling import Samples
 from ovnerf.field.vm import grid_resolution
 from ovnerf.training.batches import PixelBatches, generator
 from ovnerf.training.checkpoint import (
@@ -24,6 +25,7 @@ from ovnerf.training.checkpoint import (
     use_deterministic_seed,
 )
 from ovnerf.training.data import Photos
+from ovnerf.training.loop import LossWatch
 from ovnerf.transfer import to_device
 
 FIRST_OCCUPANCY = 400
@@ -67,6 +69,7 @@ class Reconstruction:
         self.batches = PixelBatches(len(photos), *photos.size, settings.batch_rays, settings.seed)
         self.growth, self.occupancy_updates = growth(settings), occupancy_updates(settings)
         self.iteration, self.rows = 0, []
+        self.watch = LossWatch("reconstruct")
         self.new_optimiser()
 
     def new_optimiser(self) -> None:
@@ -106,8 +109,9 @@ class Reconstruction:
         self.field.appearance.add_total_variation_gradient(self.settings.tv_appearance * fade)
         self.optimiser.step()
         self.iteration += 1
+        self.watch.add(loss)
         if self.iteration % max(1, self.settings.iterations // LOGGED_STEPS) == 0:
-            self.log(loss.item(), samples / len(origin))
+            self.log(self.watch.look(self.iteration, {"loss": loss})["loss"], samples)
 
     def change_grids(self) -> None:
         """Occupancy, box shrink and growth when they are due (docs/method.md#upsampling)."""
@@ -118,14 +122,16 @@ class Reconstruction:
             self.field.resize(grid_resolution(self.growth[self.iteration], self.field.box))
             self.new_optimiser()
 
-    def log(self, loss: float, samples: float) -> None:
+    def log(self, loss: float, samples: Samples) -> None:
         """One row of train.csv."""
+        counts = np.diff(samples.bounds)
         self.rows.append(
             {
                 "iteration": self.iteration,
                 "loss": loss,
                 "psnr": -10 * float(np.log10(max(loss, 1e-12))),
-                "samples_per_ray": samples,
+                "samples_per_ray": float(counts.mean()),
+                "rays_without_samples": float((counts == 0).mean()),
                 "resolution": max(self.field.density.resolution),
             }
         )

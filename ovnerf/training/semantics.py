@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
 
-from ovnerf import progress
+from ovnerf import notices, progress
 from ovnerf.cameras import pixel_rays
 from ovnerf.config import TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures
@@ -25,6 +26,7 @@ from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import feature_norm, text_scores
 from ovnerf.field.sampling import Samples
+from ovnerf.stores import VOID
 from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator
 from ovnerf.training.checkpoint import (
     load_optimiser_tensors,
@@ -35,6 +37,7 @@ from ovnerf.training.checkpoint import (
     strip,
 )
 from ovnerf.training.data import Photos
+from ovnerf.training.loop import LossWatch
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.transfer import to_device
@@ -176,6 +179,9 @@ class SemanticTraining:
         self.cse_start = round(settings.cse.start * settings.iterations)
         self.cse_every = max(1, round(settings.cse.every * settings.iterations))
         self.iteration, self.rows = 0, []
+        self.watch = LossWatch("train_semantics")
+        self.empty_rays = 0.0
+        """Share of the latest labelled rays that met nothing."""
         self.new_optimiser()
 
     @property
@@ -206,6 +212,14 @@ class SemanticTraining:
         self.optimiser = Adam(described, betas=(0.9, 0.99), fused=True)
         self.restarted = self.joint_start if self.joint else 0
 
+    def warnings(self) -> dict[str, str]:
+        """What is odd about this training, for the closing line of its stage."""
+        unlabelled = bool((self.label == VOID).all())
+        return notices.said(
+            notices.empty_rays(self.empty_rays, "labelled rays of the last batch"),
+            "no pixel of the training views has a label" if unlabelled else "",
+        )
+
     def step(self) -> None:
         """One iteration."""
         if self.iteration == self.joint_start:
@@ -221,9 +235,10 @@ class SemanticTraining:
         total.backward()
         self.optimiser.step()
         self.iteration += 1
+        self.watch.add(total)
         if self.iteration % max(1, self.settings.iterations // LOGGED_STEPS) == 0:
-            values = {name: loss.item() for name, loss in losses.items()}
-            self.rows.append({"iteration": self.iteration, "total": total.item(), **values})
+            values = self.watch.look(self.iteration, {"total": total, **losses})
+            self.rows.append({"iteration": self.iteration, **values})
 
     def refreshes_now(self) -> bool:
         """Whether labels are replaced before this iteration's losses (docs/method.md#cse)."""
@@ -272,6 +287,7 @@ class SemanticTraining:
             torch.cat([direction, crop_direction, novel_direction]),
         )
         front, back = samples.split(count)
+        self.empty_rays = float((np.diff(front.bounds) == 0).mean())
         front_weight, back_weight = weight.split([len(front), len(back)])
         feature, ray = self.feature_rays(front, front_weight)
         with torch.set_grad_enabled(self.joint):

@@ -340,7 +340,7 @@ BAD_FEATURES = {
     "flat": (lambda f: np.save(f / "001.npy", np.zeros((48, 64))), r"expected \(D, h, w\)"),
     "not finite": (
         lambda f: np.save(f / "001.npy", np.full((6, 48, 64), np.nan)),
-        "values that are not finite",
+        "numbers that are NaN or infinite",
     ),
     "cut": (lambda f: (f / "001.npy").write_bytes(b"\x93NUMPY"), "001.npy: not a readable map"),
     "no text": (lambda f: without(f, "text"), "expected `text`"),
@@ -460,6 +460,10 @@ def test_lseg_loads_the_published_layout_with_every_key_checked(tmp_path):
         torch.save({"state_dict": changed}, tmp_path / "changed.ckpt")
         with pytest.raises(UserError, match=f"not the weights of LSeg with ViT-L/16: .*{said}"):
             load_lseg(small_lseg(), tmp_path / "changed.ckpt")
+    bias = torch.tensor([0.0, float("nan"), float("inf")]).repeat(4)
+    torch.save({"state_dict": {**tensors, "net.scratch.head1.bias": bias}}, path)
+    with pytest.raises(UserError, match=r"demo\.ckpt: scratch\.head1\.bias: found 8 of 12 numbers"):
+        load_lseg(small_lseg(), path)
 
 
 def test_code_in_a_checkpoint_is_never_run(tmp_path):

@@ -44,8 +44,8 @@ def test_clean_embedding_is_the_share_weighted_sum():
     label = np.array([[0, 0, 1, VOID]], dtype=np.uint16)
     box = np.array([[0, 0, 4, 1], [3, 0, 4, 1]], dtype=np.int16)
     found = simulated_embeddings(label, box, 0, text, settings)
-    assert found.dtype == np.float16
-    np.testing.assert_allclose(found[0], (2 * text[0] + text[1]) / 4, atol=1e-3)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found[0], (2 * text[0] + text[1]) / 4, atol=1e-6)
     assert not found[1].any()
 
 

@@ -40,7 +40,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     closing = {
         **{"stage": "reconstruct", "frames": 9, "psnr": 20.0, "unit": "it", "done": 40},
         **{"went_on_at": 10, "rate": 3.5, "seconds": 8.0, "peak_memory_mb": 900},
-        **{"out": str(out), "digest": "abc"},
+        **{"out": str(out), "digest": "abc", "warning": "no cell of the box is occupied"},
     }
     for rule, last in (
         ("reconstruct", json.dumps(closing)),
@@ -63,6 +63,7 @@ def test_jobs_become_rows(results: Path) -> None:
     wanted = {"rule": "reconstruct", "dataset": "d", "scene": "s", "frames": 9, "job_seconds": 10.5}
     assert {key: row[key] for key in wanted} == wanted
     assert (row["went_on_at"], row["rate"], row["digest"]) == (10, 3.5, "abc")
+    assert row["warning"] == "no cell of the box is occupied"
 
 
 def test_the_chart_has_a_bar_per_rule(results: Path) -> None:
@@ -82,5 +83,5 @@ def test_the_stage_writes_both(results: Path) -> None:
         chart=tables / "chart.png",
         out=tables / "runs.csv",
     )
-    assert summary == {"jobs": 1, "job_seconds": 10.5}
+    assert summary == {"jobs": 1, "job_seconds": 10.5, "jobs_with_warnings": 1}
     assert sorted(path.name for path in tables.iterdir()) == ["chart.png", "runs.csv"]

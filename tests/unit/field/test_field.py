@@ -166,6 +166,40 @@ def test_shrinking_keeps_the_image():
     assert (after - before).abs().mean() < 0.05
 
 
+def test_a_second_occupancy_stays_within_the_first():
+    """Density comes back everywhere; cells that were empty have had no samples to judge it by."""
+    field = radiance_field()
+    with torch.no_grad():
+        for parameter in field.density.parameters():
+            parameter.fill_(1.0)  # opaque everywhere
+    corners = torch.zeros(20, 18, 16, dtype=torch.bool)
+    corners[5:8, 6:9, 4:7] = True
+    field.occupancy = OccupancyGrid.from_corners(corners, field.step_cells())
+    # The cells that touch corners 5..7, 6..8, 4..6.
+    assert field.occupancy.cells.nonzero().amin(0).tolist() == [4, 5, 3]
+    assert field.occupancy.cells.nonzero().amax(0).tolist() == [7, 8, 6]
+    field.resize((37, 34, 30))
+    alpha = field.alpha_grid()
+    # New corners between the outer faces of those cells: from 4 * 36 / 19 = 7.6 to 8 * 36 / 19 =
+    # 15.2 on the first axis, from 5 * 33 / 17 to 9 * 33 / 17, from 3 * 29 / 15 to 7 * 29 / 15.
+    assert (alpha > 0).nonzero().amin(0).tolist() == [8, 10, 6]
+    assert (alpha > 0).nonzero().amax(0).tolist() == [15, 17, 13]
+    field.update_occupancy(shrink=False)
+    # The maximum adds a corner on each side, 7..16, 9..18, 5..14, and cells touch those.
+    assert field.occupancy.cells.shape == (36, 33, 29)
+    assert field.occupancy.cells.sum() == 11**3
+    assert field.occupancy.cells.nonzero().amin(0).tolist() == [6, 8, 4]
+
+
+def test_the_first_occupancy_judges_the_whole_box():
+    field = radiance_field()
+    with torch.no_grad():
+        for parameter in field.density.parameters():
+            parameter.fill_(1.0)
+    field.update_occupancy(shrink=False)
+    assert field.occupancy.share() == 1.0
+
+
 def test_header_round_trip():
     field = semantic_field(with_holes(radiance_field()))
     header = json.loads(json.dumps(field.header()))

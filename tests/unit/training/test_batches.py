@@ -22,6 +22,56 @@ def test_permute_mixes_and_depends_on_the_key():
     assert neighbours == pytest.approx(1 / 3, abs=0.02)  # as for independent draws
 
 
+def unevenness(frames, size, batch, batches, seeds):
+    """Variance of the pixels per frame over that of drawing without replacement."""
+    count, drawn = frames * size[0] * size[1], batch * batches
+    deviations = []
+    for seed in range(seeds):
+        source = PixelBatches(frames, *size, batch, seed)
+        frame = torch.cat([source.at(step)[0] for step in range(batches)])
+        deviations.append(torch.bincount(frame, minlength=frames) - drawn / frames)
+    hypergeometric = drawn / frames * (1 - 1 / frames) * (count - drawn) / (count - 1)
+    return torch.stack(deviations).square().mean().item() / hypergeometric
+
+
+@pytest.mark.parametrize(
+    ("frames", "size", "batch", "batches"),
+    [
+        (36, (120, 160), 1024, 60),  # a demo room
+        (36, (120, 160), 1024, 6),
+        (20, (48, 64), 64, 60),
+        (71, (240, 320), 1024, 60),
+    ],
+)
+def test_batches_are_as_even_over_frames_as_random_ones(frames, size, batch, batches):
+    seeds = 30
+    # The mean of n squared deviations differs from its expectation by sqrt(2 / n); n counts frames
+    # and seeds, less one frame, because the counts of a seed have a fixed sum.
+    tolerance = 4 * (2 / (seeds * (frames - 1))) ** 0.5
+    assert abs(unevenness(frames, size, batch, batches, seeds) - 1) < tolerance < 0.25
+
+
+def test_batches_are_as_even_over_rows_and_columns():
+    """A chi-square of pixel rows and columns of 20 batches in a demo room; 95 % lie in 4 sigma."""
+    source = PixelBatches(36, 120, 160, 1024, 0)
+    _, row, column = torch.cat([torch.stack(source.at(step)) for step in range(20)], 1)
+    for place, length in ((row, 120), (column, 160)):
+        expected = 20 * 1024 / length
+        found = (torch.bincount(place, minlength=length) - expected).square().sum() / expected
+        freedom = length - 1
+        assert abs(found.item() - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+def test_neighbouring_seeds_and_epochs_draw_other_batches():
+    """Two batches of 1024 among 691 200 pixels share 1.5 pixels by chance."""
+    one = PixelBatches(36, 120, 160, 1024, 0)
+    epoch = 36 * 120 * 160 // 1024
+    other = PixelBatches(36, 120, 160, 1024, 1)
+    first = set(map(tuple, torch.stack(one.at(0)).T.tolist()))
+    for batch in (one.at(epoch), other.at(0), other.at(1)):
+        assert len(first & set(map(tuple, torch.stack(batch).T.tolist()))) < 8
+
+
 def test_an_epoch_visits_every_pixel_once():
     batches = PixelBatches(frames=3, height=4, width=5, batch=12, seed=0)
     seen = [torch.stack(batches.at(step)) for step in range(5)]

@@ -61,6 +61,16 @@ def test_every_flipped_bit_and_every_truncation_is_found(tmp_path: Path) -> None
             load_tensors(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_state_that_is_not_finite_is_never_written(tmp_path: Path, value: float) -> None:
+    bad = {**TENSORS, "optimiser.0.exp_avg": torch.tensor([1.0, value, 2.0])}
+    save_tensors(tmp_path / "x", TENSORS, HEADER)
+    before = (tmp_path / "x").read_bytes()
+    with pytest.raises(UserError, match=r"x \(not written\): optimiser\.0\.exp_avg: found 1 of 3"):
+        save_tensors(tmp_path / "x", bad, HEADER)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 def test_a_full_disk_is_told_in_the_systems_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,30 @@ def test_reconstruction_learns(stores):
     assert np.mean(loss[-4:]) < 0.5 * np.mean(loss[:4])
 
 
+def test_an_empty_field_is_said(stores, tmp_path, monkeypatch):
+    """From the third iteration on no cell is occupied, so no ray has a sample."""
+
+    def empty(run):
+        if run.iteration == 2:
+            run.field.occupancy.cells.zero_()
+            run.field.occupancy.coarse.zero_()
+
+    monkeypatch.setattr(Reconstruction, "change_grids", empty)
+    frames = stores / "frames.zarr"
+    closing = reconstruct.run(frames=frames, out=tmp_path / "radiance", settings=RECONSTRUCT)
+    assert (closing["occupied"], closing["rays_without_samples"]) == (0, 1)
+    nothing = "all of the rays of the last batch meet nothing"
+    assert closing["warning"] == f"no cell of the box is occupied; {nothing}"
+    log = (tmp_path / "radiance" / "train.csv").read_text().splitlines()
+    share = [
+        float(line.split(",")[log[0].split(",").index("rays_without_samples")]) for line in log[1:]
+    ]
+    assert share[0] < 0.5 and share[2:] == [1.0] * 22
+    paths = {**inputs(stores), "radiance": tmp_path / "radiance"}
+    closing = train_trunk.run(**paths, out=tmp_path / "trunk", settings=SEMANTICS)
+    assert closing["warning"] == "all of the labelled rays of the last batch meet nothing"
+
+
 class Waits(TorchDispatchMode):
     """Counts operations that would wait for a device: those whose result's size is in the data."""
 

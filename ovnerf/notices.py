@@ -1,0 +1,26 @@
+"""What a stage that ended well found odd: said in its closing line, and collected in `runs.csv`."""
+
+from __future__ import annotations
+
+MOST = 0.5
+"""From this share of empty rays on a field is likely to be wrong, not a scene with open sky."""
+
+
+def said(*found: str) -> dict[str, str]:
+    """The key `warning` of a closing line, with all that was found; nothing without any."""
+    texts = [text for text in found if text]
+    return {"warning": "; ".join(texts)} if texts else {}
+
+
+def empty_rays(share: float, rays: str) -> str:
+    """A warning when so large a share of the rays named `rays` meets no matter; else nothing."""
+    if share < MOST:
+        return ""
+    return f"{'all' if share == 1 else f'{share:.0%}'} of the {rays} meet nothing"
+
+
+def views_without_regions(empty: int, views: int) -> str:
+    """A warning when views have no region at all; else nothing."""
+    if not empty:
+        return ""
+    return f"no region found in {'any' if empty == views else empty} of the {views} views"
