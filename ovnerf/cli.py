@@ -37,11 +37,12 @@ import yaml
 from pydantic import BaseModel
 
 from ovnerf import progress
-from ovnerf.config import parse, read_config, read_scenes, read_yaml, scene_settings
+from ovnerf.config import parse, read_yaml, scene_settings
 from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.exclusive import only_maker
 from ovnerf.memory import expected_mb, refuse_too_large
-from ovnerf.provenance import path_digest
+from ovnerf.plan import Plan, make_plan
+from ovnerf.provenance import REPOSITORY_ROOT, path_digest
 from ovnerf.scenes.layouts import list_scene
 
 STAGES = Path(__file__).parent / "stages"
@@ -56,7 +57,8 @@ DISK_ERRORS = {
 }
 """What a person does about each; other errors of the system are bugs."""
 CHECK = "check"
-"""Not a stage: `python -m ovnerf check CONFIG ...` reads configs and the scenes they name."""
+"""Not a stage: `python -m ovnerf check CONFIG ...` says whether a dry run would refuse a config."""
+DEMO = REPOSITORY_ROOT / "config" / "config.yaml"
 
 
 def stage_names() -> list[str]:
@@ -273,25 +275,34 @@ def set_up_torch(threads: int) -> None:
 
 
 def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Config -> its scenes; UserError for a bad key, sheet, folder or camera.
+    """Config -> its scenes; without a config the demo's, as Snakemake does.
 
-    What is rare but possible is a warning on standard error.
+    What stops nothing is a warning on standard error. UserError for whatever a dry run refuses, and
+    for nothing else: what `sample_frames` will refuse inside a file is a warning, too.
     """
+    found = {}
+    for path in paths or [os.path.relpath(DEMO)]:
+        plan = make_plan(read_yaml(path), path)
+        for text in (*plan.warnings, *camera_warnings(plan)):
+            print(f"warning: {text}", file=sys.stderr)
+        found[path] = ["/".join(scene) for scene in plan.scenes]
+    return found
+
+
+def camera_warnings(plan: Plan) -> Iterator[str]:
+    """What a person should know about the cameras of the scenes whose folders are there."""
     # It brings OpenCV, which other commands need not wait for.
     from ovnerf.scenes.frames import scene_warnings
 
-    found = {}
-    for path in paths:
-        config = read_config(read_yaml(path), path)
-        scenes = read_scenes(config.scenes)
-        for scene in scenes:
-            wanted = scene_settings(config.sample_frames, scene)
-            if scene.path:
-                listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
-                for text in scene_warnings(listing):
-                    print(f"warning: {scene.path}: {text}", file=sys.stderr)
-        found[path] = [f"{scene.dataset}/{scene.scene}" for scene in scenes]
-    return found
+    for key, scene in plan.scenes.items():
+        if not scene.path or not plan.files[key].images:
+            continue
+        wanted = scene_settings(plan.config.sample_frames, scene)
+        listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
+        try:
+            yield from (f"{scene.path}: {text}" for text in scene_warnings(listing))
+        except UserError as error:
+            yield f"sample_frames will refuse {scene.path}: {error}"
 
 
 def overview(names: Sequence[str]) -> str:
@@ -304,7 +315,7 @@ def overview(names: Sequence[str]) -> str:
         )
         lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
     lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
-    lines += ["`python -m ovnerf check CONFIG ...` checks configs and the scene folders they name."]
+    lines += ["`python -m ovnerf check CONFIG ...` says what a dry run would refuse or warn of."]
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ default is ours and the other behaviour is a value of the same field (docs/conve
 from __future__ import annotations
 
 import csv
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,12 @@ Name = Annotated[str, Field(pattern=NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
+RESERVED = {
+    "dataset": {"tables", "logs", "benchmarks"},
+    "encoder": {"room", "frames.zarr", "truth.zarr", "regions.zarr", "dino.zarr", "radiance"},
+    "variant": {"clip.zarr", "clip-parts", "labels.zarr", "label_scores.csv", "figures"},
+}
+"""Names that results beside a folder of this kind have (`trunk-...` is a variant's, too)."""
 Layout = Literal["replica", "semantic_nerf", "nice_slam", "scannet", "llff", "colmap", "nerfstudio"]
 
 
@@ -161,6 +168,14 @@ class Precomputed(Strict):
     cell: Positive = 8
     """Features are stored as means of squares of so many pixels. Label maps are stored at pixel
     size as well, and are the first labels as they are."""
+
+    @field_validator("folder")
+    @classmethod
+    def no_other_braces(cls, folder: str) -> str:
+        rest = folder.replace("{dataset}", "").replace("{scene}", "")
+        if "{" in rest or "}" in rest:
+            raise ValueError("only `{dataset}` and `{scene}` may stand in braces")
+        return folder
 
 
 Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminator="kind")]
@@ -418,6 +433,14 @@ class Config(Strict):
             raise ValueError("cache_clip.encoder: name the encoder under `encoders` instead")
         return self
 
+    @model_validator(mode="after")
+    def names_that_results_have_not(self) -> Config:
+        for name in self.encoders:
+            refuse_reserved("encoder", name)
+        for name in self.variants:
+            refuse_reserved("variant", name)
+        return self
+
 
 class Variant(Strict):
     """A variant file: changes to the sections that are made once per variant, and no others."""
@@ -467,6 +490,18 @@ class Scene(Strict):
             raise ValueError("give either path or toy_seed, not both and not neither")
         return self
 
+    @field_validator("dataset")
+    @classmethod
+    def a_name_that_results_have_not(cls, dataset: str) -> str:
+        refuse_reserved("dataset", dataset)
+        return dataset
+
+
+def refuse_reserved(kind: str, name: str) -> None:
+    """ValueError for a name that would put a folder where results of another kind lie."""
+    if name in RESERVED[kind] or (kind == "variant" and name.startswith("trunk-")):
+        raise ValueError(f"{kind} {name}: results have a file or folder of this name; take another")
+
 
 def explain(error: ValidationError, where: str) -> UserError:
     """One readable message for a pydantic error: each key, what was found, what was expected."""
@@ -475,6 +510,8 @@ def explain(error: ValidationError, where: str) -> UserError:
         key = ".".join(str(part) for part in item["loc"]) or "(row)"
         found = "" if item["type"] == "extra_forbidden" else f" (found {item['input']!r})"
         what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
+        if item["type"] == "string_type" and not isinstance(item["input"], (list, dict)):
+            what += "; YAML reads it as something else, so put it in quotes"
         lines.append(f"{where}: {key}: {what}{found}")
     return UserError("\n".join(lines), "config/README.md lists every key, its type and its default")
 
@@ -501,30 +538,45 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return data
 
 
+def read_row(row: dict[Any, Any], where: str) -> Scene:
+    """A line of the scene sheet by its column names; empty cells are left out."""
+    if None in row:
+        raise UserError(
+            f"{where}: found {len(row) - 1 + len(row[None])} cells, expected {len(row) - 1}",
+            "cells are separated by one tab each",
+        )
+    filled = {key: value.strip() for key, value in row.items() if value and value.strip()}
+    for key, value in filled.items():
+        if len(value) > 1 and value[0] == value[-1] == '"':
+            raise UserError(
+                f"{where}: {key}: found {value}, expected it without quotes",
+                "cells are taken as they are; tabs alone separate them",
+            )
+        if any(unicodedata.category(letter) == "Cc" for letter in value):
+            raise UserError(f"{where}: {key}: found {value!r}, expected no control characters")
+    return parse(Scene, filled, where)
+
+
 def read_scenes(path: Path | str) -> list[Scene]:
     """The scene sheet: tab separated, one header line; UserError for duplicates and bad rows."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such scene sheet", "set `scenes:` in your config")
-    lines = [line for line in read_lines(path) if line.strip() and not line.startswith("#")]
-    reader = csv.DictReader(lines, delimiter="\t")
-    columns = reader.fieldnames or []
-    twice = [name for name in columns if columns.count(name) > 1]
+    lines = [
+        (number, line)
+        for number, line in enumerate(read_lines(path), start=1)
+        if line.strip() and not line.startswith("#")
+    ]
+    # Quotes are letters like any other: a cell that begins with one must not swallow the next.
+    rows = csv.DictReader((line for _, line in lines), delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = rows.fieldnames or []
+    twice = [name for name in columns if name.strip() and columns.count(name) > 1]
     if twice:
         raise UserError(
             f"{path}: found the column {twice[0]!r} twice, expected each once",
             "rename or remove one of the two",
         )
-    scenes: list[Scene] = []
-    for number, row in enumerate(reader, start=2):
-        if None in row:
-            raise UserError(
-                f"{path}, row {number}: found {len(row) - 1 + len(row[None])} cells, "
-                f"expected {len(row) - 1}",
-                "cells are separated by one tab each",
-            )
-        filled = {key: value.strip() for key, value in row.items() if value and value.strip()}
-        scenes.append(parse(Scene, filled, f"{path}, row {number}"))
+    scenes = [read_row(row, f"{path}, row {lines[at][0]}") for at, row in enumerate(rows, start=1)]
     if not scenes:
         raise UserError(f"{path}: the scene sheet has no rows")
     ids = [(scene.dataset, scene.scene) for scene in scenes]

@@ -12,12 +12,12 @@ from ovnerf.errors import UserError
 from ovnerf.exclusive import only_maker
 
 HOLD = """
-import sys, time
+import sys
 from pathlib import Path
 from ovnerf.exclusive import only_maker
 with only_maker(Path(sys.argv[1])):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -40,7 +40,10 @@ def test_results_beside_each_other_do_not_wait(tmp_path: Path) -> None:
 def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
     out = tmp_path / "out"
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(out)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(out)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
     with pytest.raises(UserError, match=f"process {holder.pid} "), only_maker(out):

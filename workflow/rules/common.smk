@@ -1,6 +1,5 @@
-# Reads the config, the scene sheet, the encoder and the variant files, once; everything here is
-# pydantic, PyYAML and the standard library, because Snakemake may be installed alone.
-import os
+# Plans the run from the config (ovnerf/plan.py); everything here is pydantic, PyYAML and the standard
+# library, because Snakemake may be installed alone.
 import re
 import shutil
 import sys
@@ -17,9 +16,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 from ovnerf import config as settings
 from ovnerf.errors import UserError
+from ovnerf.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
 from ovnerf.provenance import code_digest, digest
-from ovnerf.scenes.layouts import list_scene
-from ovnerf.weights import SAFE_PATH, read_table
 
 # The demo is what runs without --configfile. It is not read otherwise, because Snakemake merges
 # maps deeply and a user's config would inherit every demo setting that it leaves out.
@@ -28,99 +26,15 @@ if not workflow.overwrite_configfiles:
     configfile: REPOSITORY / "config" / "config.yaml"
 
 
-def shipped(name):
-    """A file named in a config: in the working directory, else in the repository."""
-    inside = REPOSITORY / name
-    return name if Path(name).exists() or not inside.exists() else os.path.relpath(inside)
-
-
-def plan(config):
-    """All that the config says, validated: config, scenes and their files, encoders, variants."""
-    checked = settings.read_config(config)
-    if not re.fullmatch(SAFE_PATH, checked.results):
-        raise UserError(
-            f"config: results: found {checked.results!r}",
-            "commands are made of it: use letters, digits and ._-/ only",
-        )
-    scenes = {
-        (row.dataset, row.scene): row for row in settings.read_scenes(shipped(checked.scenes))
-    }
-    encoders = {
-        name: settings.cache_clip_settings(checked, shipped(f"config/encoders/{name}.yaml"))
-        for name in checked.encoders
-    }
-    variants = {
-        name: settings.variant_settings(checked, shipped(f"config/variants/{name}.yaml"))
-        for name in checked.variants
-    }
-    files = {key: scene_files(checked, row) for key, row in scenes.items()}
-    for name, key in product(encoders, scenes):
-        refuse_misuse(name, encoders[name].encoder.kind, key, files[key]["labelled"])
-        refuse_unmarked_truth(checked.propose_regions.architecture, name, key, files[key])
-    return checked, scenes, files, encoders, variants
-
-
-def refuse_misuse(encoder, kind, scene, labelled):
-    """UserError where simulated embeddings cannot be made or could pass for a real encoder's."""
-    if kind == "simulated" and not labelled:
-        raise UserError(
-            f"encoder {encoder}: scene {'/'.join(scene)} has no label files",
-            "the simulated encoder makes embeddings from ground truth; use another encoder",
-        )
-    if (kind == "simulated") != encoder.startswith("simulated"):
-        raise UserError(
-            f"encoder {encoder}: found kind {kind}",
-            "names that begin with `simulated` are for that kind and no other: tables show them",
-        )
-
-
-def refuse_unmarked_truth(regions, encoder, scene, files):
-    """UserError where true regions cannot be made or could pass for SAM's."""
-    if regions == "truth" and not files["labelled"]:
-        raise UserError(
-            f"propose_regions.architecture: truth: scene {'/'.join(scene)} has no label files",
-            "true regions are cut from them; name a SAM architecture",
-        )
-    if (regions == "truth") != encoder.endswith("_true_regions"):
-        raise UserError(
-            f"encoder {encoder}: found propose_regions.architecture {regions}",
-            "encoder names that end with `_true_regions` go with `architecture: truth` and no "
-            "other: tables show them",
-        )
-
-
-def scene_files(checked, scene):
-    """The files a scene is read from; label files are apart, so that editing one retrains nothing."""
-    if scene.toy_seed is not None:
-        room = f"{checked.results}/{scene.dataset}/{scene.scene}/room"
-        return {
-            "folder": room,
-            "images": [f"{room}/room.json"],
-            "labels": [f"{room}/room.json"],
-            "labelled": True,
-        }
-    if not Path(scene.path).is_dir():
-        # A plan needs no data: the job itself says what is missing and where to get it.
-        logger.warning(f"{scene.path}: no such scene folder, planned without looking inside")
-        labelled = scene.layout not in ("colmap", "nerfstudio")
-        return {"folder": scene.path, "images": [], "labels": [], "labelled": labelled}
-    wanted = settings.scene_settings(checked.sample_frames, scene)
-    listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
-    labels = listing.label_inputs() if any(listing.labels) else []
-    return {
-        "folder": scene.path,
-        "images": [str(path) for path in listing.image_inputs()],
-        "labels": [str(path) for path in labels],
-        "labelled": bool(labels),
-    }
-
-
 try:
-    CONFIG, SCENES, FILES, ENCODERS, VARIANTS = plan(config)
-    WEIGHTS = read_table(Path(shipped(CONFIG.weights_table)))
+    PLAN = make_plan(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+for warning in PLAN.warnings:
+    logger.warning(warning)
 
+CONFIG, SCENES, FILES = PLAN.config, PLAN.scenes, PLAN.files
+ENCODERS, VARIANTS, WEIGHTS = PLAN.encoders, PLAN.variants, PLAN.weights
 TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 
 # Variants that agree up to iteration T share one trunk; its name says what they share.
@@ -166,7 +80,7 @@ def settings_of(wildcards, stage):
     elif stage == "cache_clip":
         section = ENCODERS[wildcards.encoder]
         if section.encoder.kind == "precomputed":
-            folder = shipped(precomputed_folder(section.encoder, wildcards))
+            folder = folder_of_maps(section.encoder, (wildcards.dataset, wildcards.scene))
             encoder = section.encoder.model_copy(update={"folder": folder})
             section = section.model_copy(update={"encoder": encoder})
     elif stage == "train_trunk":
@@ -186,16 +100,6 @@ def growing(amount):
     return lambda wildcards, attempt: amount * attempt
 
 
-def files_of(section):
-    """Files that a section names: inputs of its rule, so that other weights rerun it.
-
-    A weight file always; `model` where it is an open_clip config and not the name of one.
-    """
-    model = getattr(section, "model", "")
-    named = [getattr(section, "weights", ""), model if model.endswith(".json") else ""]
-    return [shipped(name) for name in named if name]
-
-
 def setting(stage):
     """`params` function: the JSON settings of `stage`."""
     return lambda wildcards: settings_of(wildcards, stage)
@@ -203,17 +107,17 @@ def setting(stage):
 
 def scene_input(kind):
     """`input` function: the scene's `images` or `labels` files."""
-    return lambda wildcards: FILES[wildcards.dataset, wildcards.scene][kind]
+    return lambda wildcards: getattr(FILES[wildcards.dataset, wildcards.scene], kind)
 
 
 def scene_folder(wildcards):
     """`params` function: the folder that holds the scene's files."""
-    return FILES[wildcards.dataset, wildcards.scene]["folder"]
+    return FILES[wildcards.dataset, wildcards.scene].folder
 
 
 def has_truth(wildcards):
     """Whether the scene comes with label files."""
-    return FILES[wildcards.dataset, wildcards.scene]["labelled"]
+    return FILES[wildcards.dataset, wildcards.scene].labelled
 
 
 def truth_where_known(wildcards):
@@ -234,7 +138,7 @@ def truth_of_true_regions(wildcards):
 
 def region_files():
     """SAM's weight file, unless regions are cut from the truth."""
-    return [] if TRUE_REGIONS else files_of(CONFIG.propose_regions)
+    return [] if TRUE_REGIONS else section_files(CONFIG.propose_regions)
 
 
 def option(name):
@@ -255,18 +159,17 @@ def clip_parts(wildcards):
     return [f"{ENCODER}/clip-parts/{part}.zarr" for part in range(CLIP_PARTS)]
 
 
-def precomputed_folder(encoder, wildcards):
-    """The folder of a `precomputed` encoder's maps of one scene."""
-    return encoder.folder.format(dataset=wildcards["dataset"], scene=wildcards["scene"])
-
-
 def encoder_files(wildcards):
     """`input` function: the encoder's weight file and model config, or its precomputed maps."""
     encoder = ENCODERS[wildcards.encoder].encoder
     if encoder.kind != "precomputed":
-        return files_of(encoder)
-    folder = Path(shipped(precomputed_folder(encoder, wildcards)))
-    return [str(path) for path in sorted(folder.glob("*")) if path.is_file()]
+        return section_files(encoder)
+    return files_of_maps(folder_of_maps(encoder, (wildcards.dataset, wildcards.scene)))
+
+
+def weights_dir_option(wildcards):
+    """`params` function: `--weights-dir=PATH` where the config names one, else nothing."""
+    return f"--weights-dir={quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else ""
 
 
 def of_variants(name, seeds):
@@ -319,7 +222,7 @@ METRICS = [
 LABEL_SCORES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/label_scores.csv"
     for (dataset, scene), encoder in product(SCENES, ENCODERS)
-    if FILES[dataset, scene]["labelled"]
+    if FILES[dataset, scene].labelled
 ]
 FIGURES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"

@@ -66,7 +66,7 @@ rule cache_clip:
 rule cache_dino:
     input:
         frames=f"{SCENE}/frames.zarr",
-        weights=files_of(CONFIG.cache_dino),
+        weights=section_files(CONFIG.cache_dino),
     output:
         directory(f"{SCENE}/dino.zarr"),
     log:

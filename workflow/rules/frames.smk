@@ -47,7 +47,7 @@ rule sample_frames:
         compute=COMPUTE,
     shell:
         "python -m ovnerf sample_frames "
-        "--folder {params.folder:q} --out {output} "
+        "--folder={params.folder:q} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
 
@@ -75,6 +75,6 @@ rule read_truth:
         compute=COMPUTE,
     shell:
         "python -m ovnerf read_truth "
-        "--folder {params.folder:q} --frames {input.frames} --out {output} "
+        "--folder={params.folder:q} --frames {input.frames} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

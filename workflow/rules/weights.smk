@@ -17,11 +17,12 @@ rule fetch_weights:
         mem_mb=growing(1000),
         runtime=growing(240),
     params:
-        table=shipped(CONFIG.weights_table),
-        weights_dir=f"--weights-dir {quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else "",
+        # Functions, because Snakemake takes braces in plain text for wildcards.
+        table=lambda wildcards: shipped(CONFIG.weights_table),
+        weights_dir=weights_dir_option,
         code=code_digest("fetch_weights"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf fetch_weights "
-        "--table {params.table:q} --out {output} {params.weights_dir} "
+        "--table={params.table:q} --out {output} {params.weights_dir} "
         "{params.compute} 2>&1 | tee {log}"

@@ -266,7 +266,6 @@ def test_a_good_config_passes(tmp_path, capsys):
             "{tmp}/scenes.tsv: scene mine/room appears 2 times, expected once",
         ),
         (["mine\troom\tfolders\tx"], "", "{tmp}/scenes.tsv, row 2: layout: Input should be"),
-        (["mine\troom\treplica\tnowhere"], "", "nowhere: no such scene folder"),
         (["mine\troom\treplica\t"], "", "{tmp}/scenes.tsv, row 2: (row): Value error, give"),
         ([], "", "{tmp}/scenes.tsv: the scene sheet has no rows"),
         ([], "sample_frame: {}", "{tmp}/config.yaml: sample_frame: unknown key"),
