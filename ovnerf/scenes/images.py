@@ -199,8 +199,9 @@ def read_label_ids(path: Path) -> np.ndarray:
 def read_mask(path: Path) -> np.ndarray:
     """bool (H, W): where a mask is not black.
 
-    A mask has two values, one of them 0: 0 and 1, 0 and 254, 0 and 255, black and one colour; or it
-    is of one colour and its alpha channel is the mask. Smooth edges are cut at half and a warning.
+    A mask has two values, one of them 0: 0 and 1, 0 and 254, 0 and 255, black and one colour. Or
+    what can be seen of it is of one colour, and its alpha channel is the mask. Smooth edges are cut
+    at half, with a warning.
 
     Raises:
         UserError: as `open_image`; more values, two masks in one file that differ, or an image
@@ -222,8 +223,9 @@ def read_mask(path: Path) -> np.ndarray:
     alpha = colours[..., 3].astype(np.int64)
     if not alpha.any():
         raise UserError(f"{path}: found a mask that is transparent all over")
-    visible = shade[alpha > 0]
-    if (visible == visible[0]).all():
+    colour = shade[alpha > 0][0]
+    # Programs leave black, or the colour itself, where nothing is seen.
+    if (shade[alpha > 0] == colour).all() and np.isin(shade[alpha == 0], (0, colour)).all():
         return inside(path, alpha)
     found = inside(path, shade)
     if (found != inside(path, alpha)).any():

@@ -209,7 +209,8 @@ def class_shares(overview: Overview) -> dict[str, float]:
     """Percent of the opened labels' pixels per class that occurs, and `void`; largest first."""
     if overview.labels is None:
         return {}
-    ids, counts = np.unique(overview.labels, return_counts=True)
+    known = [overview.listing.labels[frame] is not None for frame in overview.shown]
+    ids, counts = np.unique(overview.labels[known], return_counts=True)
     shares = {
         "void" if identity == VOID else overview.classes[identity]: 100 * count / counts.sum()
         for identity, count in zip(ids.tolist(), counts.tolist(), strict=True)
@@ -275,6 +276,9 @@ def warnings_of(overview: Overview) -> list[str]:
         found.append("the cameras hardly move: nothing can be triangulated")
     if overview.next_overlap < 0.3:
         found.append("neighbouring frames share little; take more photos")
-    if overview.labels is not None and class_shares(overview).get("void", 0) > 50:
+    void = class_shares(overview).get("void", 0)
+    if void == 100:
+        found.append("every labelled pixel is void: nothing of the class list occurs")
+    elif void > 50:
         found.append("more than half of the labelled pixels are void")
     return found

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scene_folders import write_replica
 
 from ovnerf.errors import UserError
 from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.stores import open_store
 from ovnerf.text import clean_name, read_lines, read_text
 
 
@@ -123,17 +125,43 @@ def test_every_text_file_is_opened_with_its_encoding() -> None:
         assert any(word.arg == "encoding" for word in call.keywords), where
 
 
-def test_the_commands_speak_utf8_in_any_locale(tmp_path: Path) -> None:
-    """Help, with names of every stage, in a locale of ASCII where Python would follow it."""
+def in_ascii_locale(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Python in a locale of ASCII, told to follow it."""
     environment = {
         **os.environ,
         **{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "ovnerf", "caf\u00e9"],
-        env=environment,
-        capture_output=True,
-        check=False,
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], env=environment, capture_output=True, check=False
     )
+
+
+def test_messages_are_utf8_in_any_locale() -> None:
+    done = in_ascii_locale("-m", "ovnerf", "caf\u00e9")
     assert done.returncode == 2
     assert "no stage 'caf\u00e9'" in done.stderr.decode("utf-8")
+
+
+def test_scenes_with_accents_are_read_in_any_locale(tmp_path: Path) -> None:
+    scene = write_replica(tmp_path / "caf\u00e9")
+    (scene / "classes.txt").write_text("void\nchair\nfloor\nfa\u00e7ade\n", encoding="utf-8")
+    frames = tmp_path / "caf\u00e9.zarr"
+    done = in_ascii_locale("-m", "ovnerf", "sample_frames", "--folder", scene, "--out", frames)
+    assert done.returncode == 0, done.stderr
+    assert open_store(frames, "frames").attrs["classes"] == ["chair", "floor", "fa\u00e7ade"]
+    done = in_ascii_locale("-m", "ovnerf", "inspect", scene, "--out", tmp_path / "sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "fa\u00e7ade" in done.stdout.decode("utf-8")
+
+
+def test_tables_are_utf8_in_any_locale(tmp_path: Path) -> None:
+    """The library alone, without the command that sees to its own encoding."""
+    program = (
+        "import sys; from pathlib import Path; from ovnerf.evaluation.rows import write_rows; "
+        "write_rows(Path(sys.argv[1]), [{'class': 'fa\\u00e7ade', 'value': 1.5}], "
+        "['class', 'value'])"
+    )
+    done = in_ascii_locale("-c", program, tmp_path / "metrics.csv")
+    assert done.returncode == 0, done.stderr
+    found = (tmp_path / "metrics.csv").read_bytes()
+    assert found == "class,value\nfa\u00e7ade,1.500000\n".encode()
