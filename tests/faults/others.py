@@ -6,6 +6,7 @@ that after the fault is mended the result is the calm run's.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -289,14 +290,40 @@ def output_from_the_past(calm: Calm, folder: Path) -> str:
     return found[1]
 
 
+@contextmanager
+def held(gate: Path, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While the block runs something below `process` waits at a named pipe; then it goes on."""
+
+    def opened() -> int | None:
+        assert process.poll() is None, "ended before it came to the gate"
+        try:
+            return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody waits there yet
+                raise
+            return None
+
+    end = wait_for(opened, "a job at the gate")
+    assert isinstance(end, int)
+    try:
+        yield
+    finally:
+        gate.unlink()
+        os.close(end)
+
+
 def two_workflows(calm: Calm, folder: Path) -> str:
     """Snakemake started twice on one directory: the second is refused, the first ends well."""
     place = calm.place.copy(folder / "place")
     place.forget("reconstruct")
     target = OUTPUTS["reconstruct"]
-    first = place.start("--", target)
-    wait_for(lambda: stage_process("reconstruct", first.pid), "the first workflow's job")
-    second = place.snakemake("--", target)
+    gate, hold = folder / "gate", folder / "hold.sh"
+    os.mkfifo(gate)
+    # The shell of the first workflow's job reads this file first, and waits at the gate.
+    hold.write_text(f"read -r < {shlex.quote(str(gate))} || true\n")
+    first = place.start("--", target, BASH_ENV=str(hold))
+    with held(gate, first):
+        second = place.snakemake("--", target)
     assert second.returncode == 1 and "Traceback" not in second.stdout, second.stdout
     found = re.search(r"Error: Directory cannot be locked\..*", second.stdout)
     assert found, second.stdout

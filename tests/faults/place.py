@@ -82,12 +82,13 @@ class Place:
         fixed += ["--cores", str(cores), "--snakefile", str(REPOSITORY_ROOT / "Snakefile")]
         return [*fixed, *arguments]
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Snakemake in a process group of its own; what it says goes to `said.txt`."""
         with (self.folder / "said.txt").open("wb") as said:
             return subprocess.Popen(
                 self.command(*arguments),
                 cwd=self.folder,
+                env={**os.environ, **environment},
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
