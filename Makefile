@@ -7,7 +7,9 @@ SHELL := /bin/bash
 .PHONY: demo test bench gpu-check faults
 
 PINS := constraints.txt pyproject.toml
-INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# cpu: PyTorch without CUDA (when the environment is made).
+TORCH ?= default
+INSTALL = .venv/bin/python envs/install.py --torch $(TORCH)
 
 demo: .venv/.installed
 	.venv/bin/snakemake --cores all
@@ -28,19 +30,27 @@ gpu-check: .venv/.installed
 faults: .venv/.installed-test
 	.venv/bin/python tests/faults --out results/faults.json
 
+# The first usable one makes the environment; PYTHONS=python3.12 names another. 3.14 comes last:
+# one package (immutables) has no wheel for it and is compiled, which takes a compiler and Python.h.
+PYTHONS ?= python3.13 python3.12 python3.11 python3.14 python3
+USABLE := import ensurepip, os, sys, sysconfig, venv; version = sys.version_info[:2]; \
+  headers = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")); \
+  sys.exit(not ((3, 11) <= version <= (3, 13) or version == (3, 14) and headers))
+
 .venv/bin/python:
-	@for python in python3.11 python3.12 python3; do \
-	  if $$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; \
-	  then exec $$python -m venv .venv; fi; \
+	@for python in $(PYTHONS); do \
+	  if $$python -c '$(USABLE)' 2>/dev/null; then exec $$python -m venv .venv; fi; \
 	done; \
-	echo "error: no Python 3.11 or 3.12 found; install one, with its venv module" >&2; exit 1
+	echo "error: no usable Python among: $(PYTHONS)" >&2; \
+	echo "  needed: 3.11 to 3.14 with its venv module; 3.14 also with its headers and gcc" >&2; \
+	echo "  see docs/installing.md" >&2; exit 1
 
 .venv/.installed: $(PINS) | .venv/bin/python
-	@echo "installing the pinned packages into .venv (a few minutes the first time)"
-	$(INSTALL) -e .
+	@echo "installing the pinned packages into .venv (a minute or two the first time)"
+	$(INSTALL)
 	@touch $@
 
 .venv/.installed-test: $(PINS) | .venv/bin/python
 	@echo "installing the pinned packages and the test tools into .venv"
-	$(INSTALL) -e '.[test]'
+	$(INSTALL) --extra test
 	@touch .venv/.installed $@

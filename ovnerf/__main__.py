@@ -1,9 +1,11 @@
-"""`python -m ovnerf`."""
+"""`python -m ovnerf`, and the command `ovnerf` of an installed package."""
 
 import os
 import sys
 
-if __name__ == "__main__":
+
+def run() -> None:
+    """Do what the command line says and end the process with its exit code."""
     if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
         # A locale of another encoding would garble names of files and what is printed. Python
         # chooses its encoding when it starts, so it starts again.
@@ -18,3 +20,7 @@ if __name__ == "__main__":
     sys.stderr.flush()
     # Taking torch apart module by module costs every job half a second; the system does it at once.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -41,8 +41,8 @@ from ovnerf.config import parse, read_yaml, scene_settings
 from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.exclusive import only_maker
 from ovnerf.memory import expected_mb, refuse_too_large
-from ovnerf.plan import Plan, make_plan
-from ovnerf.provenance import REPOSITORY_ROOT, path_digest
+from ovnerf.plan import Plan, make_plan, shipped
+from ovnerf.provenance import WORKFLOW_ROOT, path_digest
 from ovnerf.scenes.layouts import list_scene
 
 STAGES = Path(__file__).parent / "stages"
@@ -58,7 +58,9 @@ DISK_ERRORS = {
 """What a person does about each; other errors of the system are bugs."""
 CHECK = "check"
 """Not a stage: `python -m ovnerf check CONFIG ...` says whether a dry run would refuse a config."""
-DEMO = REPOSITORY_ROOT / "config" / "config.yaml"
+DEMO = "config/config.yaml"
+WORKFLOW = "workflow"
+"""Not a stage: `python -m ovnerf workflow ...` is Snakemake with the workflow of this package."""
 
 
 def stage_names() -> list[str]:
@@ -165,7 +167,8 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
 
 def peak_memory_mb() -> float:
     """Largest resident set of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def run_stage(name: str, arguments: Sequence[str]) -> None:
@@ -281,7 +284,7 @@ def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
     for nothing else: what `sample_frames` will refuse inside a file is a warning, too.
     """
     found = {}
-    for path in paths or [os.path.relpath(DEMO)]:
+    for path in paths or [shipped(DEMO)]:
         plan = make_plan(read_yaml(path), path)
         for text in (*plan.warnings, *camera_warnings(plan)):
             print(f"warning: {text}", file=sys.stderr)
@@ -305,6 +308,13 @@ def camera_warnings(plan: Plan) -> Iterator[str]:
             yield f"sample_frames will refuse {scene.path}: {error}"
 
 
+def run_workflow(arguments: Sequence[str]) -> typing.NoReturn:
+    """Become Snakemake, with the Snakefile that comes with this package and these options."""
+    snakefile = str(WORKFLOW_ROOT / "workflow" / "Snakefile")
+    program = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
+    os.execv(sys.executable, program)
+
+
 def overview(names: Sequence[str]) -> str:
     """The help of the whole command: the module docstring and one line per stage."""
     lines = [(__doc__ or "").rstrip(), "", "stages:"]
@@ -316,6 +326,7 @@ def overview(names: Sequence[str]) -> str:
         lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
     lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
     lines += ["`python -m ovnerf check CONFIG ...` says what a dry run would refuse or warn of."]
+    lines += ["`python -m ovnerf workflow ...` runs all stages: Snakemake, with its own options."]
     return "\n".join(lines)
 
 
@@ -326,6 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(names))
         return DONE
+    if arguments[0] == WORKFLOW:
+        run_workflow(arguments[1:])
     if arguments[0] not in (CHECK, *names):
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)
         return BAD_INPUT

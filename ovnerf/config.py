@@ -410,6 +410,9 @@ class Config(Strict):
     compute_threads: Positive = 1
     """Threads of numerical libraries in a job. Sums differ between 1 and 2 threads, so this is a
     setting and not Snakemake's thread count."""
+    container: str = "containers/ovnerf.sif"
+    """Image that jobs run in with `--sdm apptainer`: a file, or an address that Apptainer takes,
+    like `oras://registry.example.org/group/ovnerf:0.2.0`."""
     checkpoint_minutes: float = 5.0
     """Minutes between checkpoints of a training; not a part of the result: nothing runs again."""
     make_room: MakeRoom = MakeRoom()

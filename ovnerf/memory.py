@@ -19,7 +19,7 @@ from typing import Any
 
 from ovnerf.config import ProposeRegions
 from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.provenance import shipped_file
 
 MB = 2**20
 TORCH = 1100 * MB
@@ -75,8 +75,8 @@ def frames_of(options: Mapping[str, Any]) -> Frames:
 
 def file_size(name: str | Path) -> int:
     """Bytes of a file named in the settings; 0 when it is not there (the stage says so)."""
-    for path in (Path(name), REPOSITORY_ROOT / name):
-        if path.is_file():
+    for path in (Path(name), shipped_file(name)):
+        if path and path.is_file():
             return path.stat().st_size
     return 0
 

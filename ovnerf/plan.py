@@ -30,7 +30,7 @@ from ovnerf.config import (
     variant_settings,
 )
 from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.provenance import REPOSITORY_ROOT, shipped_file
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.weights import SAFE_PATH, Weight, read_table
 
@@ -81,9 +81,9 @@ class Plan:
 
 
 def shipped(name: str) -> str:
-    """The path of a file that a config names: in the working directory, else in the repository."""
-    inside = REPOSITORY_ROOT / name
-    return name if Path(name).exists() or not inside.exists() else os.path.relpath(inside)
+    """A file that a config names: in the working directory, else of those that come with ovnerf."""
+    inside = shipped_file(name)
+    return name if Path(name).exists() or inside is None else os.path.relpath(inside)
 
 
 def make_plan(data: Any, where: str = "config") -> Plan:

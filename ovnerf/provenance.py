@@ -16,6 +16,21 @@ STAMP = ".snakemake_timestamp"
 """Snakemake's note of when it made a folder."""
 PACKAGE_ROOT = Path(__file__).resolve().parent
 REPOSITORY_ROOT = PACKAGE_ROOT.parent
+"""The clone; where the package is installed from a wheel, the folder that it was installed into."""
+IS_CLONE = (REPOSITORY_ROOT / "workflow" / "Snakefile").is_file()
+WORKFLOW_ROOT = REPOSITORY_ROOT if IS_CLONE else PACKAGE_ROOT / "shipped"
+"""Holds `workflow` and `config`: the clone, or a folder of the installed package."""
+
+
+def shipped_file(name: Path | str) -> Path | None:
+    """The file or folder of this name that comes with ovnerf, or None where there is none.
+
+    Names are those of the repository, like `config/weights.tsv`.
+    """
+    for root in (WORKFLOW_ROOT, REPOSITORY_ROOT):
+        if (root / name).exists():
+            return root / name
+    return None
 
 
 def digest(value: Any) -> str:

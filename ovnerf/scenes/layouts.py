@@ -17,7 +17,7 @@ from typing import Any
 
 from ovnerf.errors import UserError
 from ovnerf.paths import typed_path
-from ovnerf.provenance import PACKAGE_ROOT, REPOSITORY_ROOT
+from ovnerf.provenance import PACKAGE_ROOT, shipped_file
 from ovnerf.scenes.pairing import (
     LAYOUT_HINT,
     Key,
@@ -196,8 +196,8 @@ def list_scene(
 def find_class_list(name: str) -> Path:
     """The file of a class list: one of the package by its name, else a path."""
     shipped = CLASS_LISTS / f"{name}.txt"
-    for path in (shipped, Path(typed_path(name)), REPOSITORY_ROOT / name):
-        if path.is_file():
+    for path in (shipped, Path(typed_path(name)), shipped_file(name)):
+        if path and path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in CLASS_LISTS.glob("*.txt")))
     raise UserError(

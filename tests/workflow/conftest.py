@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_run import Place
+from tiny_run import TOY_SHEET, Place
 
 # For its writers of scene folders.
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
 
-TOY_SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t12\t64\t48\n"
 SHEET = "dataset\tscene\tpath\ntiny\troom\troom\n"
 
 

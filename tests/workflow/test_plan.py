@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -61,9 +62,21 @@ def test_the_bare_command_in_the_repository_runs_the_demo(tmp_path: Path) -> Non
     assert "profiles/default" in done.stderr
 
 
+def test_the_catalogs_test_folder_plans_every_rule(tmp_path: Path) -> None:
+    """Its config, and not the demo's, is read: it lies where a working directory has its own."""
+    folder = tmp_path / ".test"
+    shutil.copytree(REPOSITORY_ROOT / ".test" / "config", folder / "config")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--directory", str(folder)]
+    done = subprocess.run(command, cwd=REPOSITORY_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert planned_jobs(done.stdout + done.stderr) == WHOLE
+
+
 @pytest.mark.parametrize(
     ("target", "rules"),
     [
+        ("tables", WHOLE + Counter(tables=1) - Counter(draw_figures=1, summarise_runs=1)),
+        ("figures", WHOLE + Counter(figures=1) - Counter(aggregate=1, summarise_runs=1)),
         ("results/tiny/room7/frames.zarr", Counter(make_room=1, sample_frames=1)),
         (
             "results/tiny/room7/radiance",

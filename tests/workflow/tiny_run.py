@@ -16,7 +16,8 @@ import yaml
 from ovnerf.config import override, read_yaml
 from ovnerf.provenance import REPOSITORY_ROOT, STAMP, file_digest
 
-TINY = Path(__file__).parent / "tiny.yaml"
+TINY = REPOSITORY_ROOT / ".test" / "config" / "config.yaml"
+TOY_SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t12\t64\t48\n"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Place:
 
     def configure(self, changes: Mapping[str, Any], name: str = "config.yaml") -> str:
         """Write the tiny config with `changes` laid over it; returns its file name."""
-        text = yaml.safe_dump(override(read_yaml(TINY), dict(changes)))
+        text = yaml.safe_dump(override(read_yaml(TINY), {"scenes": "sheet.tsv", **changes}))
         (self.folder / name).write_text(text)
         return name
 

@@ -12,18 +12,21 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 
 REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
-sys.path.insert(0, str(REPOSITORY))
+# In a clone the package lies beside the workflow; else both come from an installed package.
+if (REPOSITORY / "ovnerf").is_dir():
+    sys.path.insert(0, str(REPOSITORY))
 
 from ovnerf import config as settings
 from ovnerf.errors import UserError
 from ovnerf.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
-from ovnerf.provenance import code_digest, digest
+from ovnerf.provenance import IS_CLONE, code_digest, digest
 
-# The demo is what runs without --configfile. It is not read otherwise, because Snakemake merges
-# maps deeply and a user's config would inherit every demo setting that it leaves out.
+# Without --configfile it is config/config.yaml of the working directory, else the demo. It is not
+# read otherwise, because Snakemake merges maps deeply and a user's config would inherit every
+# setting of it that it leaves out.
 if not workflow.overwrite_configfiles:
 
-    configfile: REPOSITORY / "config" / "config.yaml"
+    configfile: shipped("config/config.yaml")
 
 
 try:
@@ -203,14 +206,29 @@ wildcard_constraints:
     weight=one_of(WEIGHTS) or "none",
 
 
+def container_image(name):
+    """What `container:` takes: an address, or a file of the working directory or the repository."""
+    if "://" in name or Path(name).exists():
+        return name
+    return str(REPOSITORY / name)
+
+
 # Jobs run the package of this checkout: conda environments drop an inherited PYTHONPATH, and a
-# Snakemake called by its full path has not put its own Python first on PATH.
-PREFIX = f"set -euo pipefail; export PYTHONPATH={quote(str(REPOSITORY))}; "
+# Snakemake called by its full path has not put its own Python first on PATH. An installed package
+# is found by the Python that it was installed for.
+PREFIX = "set -euo pipefail; "
+if IS_CLONE:
+    PREFIX += f"export PYTHONPATH={quote(str(REPOSITORY))}; "
 if not workflow.deployment_settings.deployment_method & {
     DeploymentMethod.CONDA,
     DeploymentMethod.APPTAINER,
 }:
     PREFIX += f"export PATH={quote(str(Path(sys.executable).parent))}:$PATH; "
+elif not IS_CLONE:
+    raise WorkflowError(
+        "--sdm conda and --sdm apptainer need a clone of the repository: their jobs cannot see a "
+        "package that pip installed for another Python"
+    )
 
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
