@@ -2,7 +2,7 @@
 
     .venv/bin/python envs/install.py                 # what the workflow needs
     .venv/bin/python envs/install.py --extra test    # and the test tools
-    .venv/bin/python envs/install.py --torch cpu     # PyTorch without CUDA: 1 GB instead of 6
+    .venv/bin/python envs/install.py --torch cpu     # PyTorch without the CUDA libraries
 
 uv does the work because it is several times faster than pip. pip does it where uv cannot be had or
 fails. uv reads none of pip's settings, so those that say where packages come from are passed on.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ovnerf.errors import UserError
 from ovnerf.finite import require_finite
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.provenance import REPOSITORY_ROOT, shipped_file
 
 
 def find_file(name: str, setting: str) -> Path:
@@ -22,9 +22,9 @@ def find_file(name: str, setting: str) -> Path:
     Raises:
         UserError: in neither place.
     """
-    for folder in (Path(), REPOSITORY_ROOT):
-        if (folder / name).is_file():
-            return folder / name
+    for path in (Path(name), shipped_file(name)):
+        if path and path.is_file():
+            return path
     raise UserError(
         f"{setting}: no file {name}, looked in {Path.cwd()} and {REPOSITORY_ROOT}",
         "put the weights there or name another file; config/README.md says where each comes from",
