@@ -85,7 +85,8 @@ def test_jobs_run_in_the_image_and_not_with_the_machines_python(place: Place, im
 def test_an_image_named_by_an_address_is_fetched_from_there(place: Place, image: Path) -> None:
     address = "oras://registry.example.org/group/ovnerf:0.2.0"
     config = place.configure({"container": address}, "remote.yaml")
-    done = place.snakemake("--sdm", "apptainer", "results/tiny/room7/room/room.json", config=config)
+    room = "results/tiny/room7/room/room.json"
+    done = place.snakemake(room, "--sdm", "apptainer", config=config)
     assert done.returncode == 0, done.stdout
     (pulled,) = calls(place, "pull")
     assert pulled.endswith(address)
