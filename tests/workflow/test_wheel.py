@@ -115,10 +115,11 @@ def test_without_a_config_it_is_the_demo(installed: Path, tmp_path: Path) -> Non
     assert "make_room" in printed and "toy" in printed
 
 
-def test_environments_of_conda_are_refused_where_jobs_could_not_see_the_package(
+def test_images_are_refused_where_their_jobs_could_not_see_the_package(
     installed: Path, tmp_path: Path
 ) -> None:
-    command = [installed / "ovnerf", "workflow", "--dry-run", "--cores", "1", "--sdm", "conda"]
+    command = [installed / "ovnerf", "workflow", "--dry-run", "--cores", "1", "--sdm", "apptainer"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "need a clone" in done.stderr and "Traceback" not in done.stderr
+    printed = done.stdout + done.stderr
+    assert "need a clone" in printed and "Traceback" not in printed
