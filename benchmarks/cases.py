@@ -25,27 +25,18 @@ from benchmarks.scene import (
     bench_semantics,
     bench_text,
 )
-from ovnerf.config import CacheClip, Dino, TrainSemantics
-from ovnerf.encoders.pyramid import (
-    PyramidFeatures,
-    window_boxes,
-    window_grids,
-    window_scales,
-)
+from ovnerf.config.features import CacheClip
+from ovnerf.config.semantics import Dino, TrainSemantics
+from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.occupancy import OccupancyGrid
 from ovnerf.field.rendering import ViewWeights, render_labels, render_rgb, view_weights
-from ovnerf.relabel import RegionRanker
-from ovnerf.stores import VOID
+from ovnerf.labels.rsr import RegionRanker
+from ovnerf.labels.void import VOID
 from ovnerf.training.batches import generator
 from ovnerf.training.data import Photos
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
-from ovnerf.training.semantics import (
-    CachedTokens,
-    SemanticData,
-    SemanticTraining,
-    crop_rays,
-)
+from ovnerf.training.semantics import CachedTokens, SemanticData, SemanticTraining, crop_rays
 
 SHORT = 443
 """Samples of a training ray as shipped (docs/method.md#short-rays)."""

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ovnerf.config import OpenClip
+from ovnerf.config.features import OpenClip
 from ovnerf.encoders.dino import DinoEncoder, build_dino
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.regions.runlength import encode_all
-from ovnerf.stores import open_store, write_store
+from ovnerf.storage.stores import open_store, write_store
 
 CLIP_MODEL, DINO_MODEL = "ViT-B-16-quickgelu", "vit_base_patch8_224.dino"
 HEIGHT, WIDTH = 480, 640

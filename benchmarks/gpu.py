@@ -21,11 +21,11 @@ from torch import Tensor
 from benchmarks.cases import FULL, QUICK, Sizes, fast_iteration, shipped_iteration, stage_run
 from benchmarks.measure import seconds
 from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
+from ovnerf.compute.transfer import to_host
 from ovnerf.field import field as tracing
 from ovnerf.field.rendering import render_labels, view_weights
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 from ovnerf.training.semantics import SemanticTraining
-from ovnerf.transfer import to_host
 
 PARITY = 1e-3
 LABELS = 1e-3

@@ -21,12 +21,15 @@ from torch import Tensor
 
 from benchmarks.cases import TOKEN_WIDTH, masks
 from benchmarks.scene import CHANNELS, CLASSES, bench_camera, bench_field, bench_text
-from ovnerf.config import CacheClip, RankRegions, TrainSemantics
+from ovnerf.config.features import CacheClip
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
-from ovnerf.relabel import RegionRanker
-from ovnerf.stores import VOID, open_store, write_by_frame
+from ovnerf.labels.rsr import RegionRanker
+from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import open_store, write_by_frame
+from ovnerf.storage.tensors import module_tensors, save_tensors
 from ovnerf.training.assemble import SemanticInputs, assemble_training
-from ovnerf.training.checkpoint import module_tensors, save_tensors
 from ovnerf.training.pseudo_labels import LabelRules, PseudoLabels
 
 HEIGHT, WIDTH = 480, 640

@@ -20,10 +20,12 @@ from benchmarks.cases import gradient_gap
 from ovnerf.encoders.text import text_bank
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField, semantics_from_header
-from ovnerf.field.rendering import Camera, render_labels, view_weights
-from ovnerf.splits import frame_indices
-from ovnerf.stores import VOID, open_store
-from ovnerf.training.checkpoint import load_tensors
+from ovnerf.field.rendering import render_labels, view_weights
+from ovnerf.geometry.camera import Camera
+from ovnerf.labels.void import VOID
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store
+from ovnerf.storage.tensors import load_tensors
 from ovnerf.training.data import load_photos
 
 CHUNK = 256

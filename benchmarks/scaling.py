@@ -16,9 +16,9 @@ import torch
 from benchmarks.cases import FULL, SHORT, Sizes, fast_iteration, training, training_tokens
 from benchmarks.measure import seconds
 from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
-from ovnerf.config import Dino
+from ovnerf.config.semantics import Dino
 from ovnerf.field.rendering import render_labels, view_weights
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 from ovnerf.training.losses import correlation_loss
 
 Work = Callable[[], Any]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ovnerf.field.field import FieldShape, RadianceField, SemanticField
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy
-from ovnerf.field.rendering import Camera
 from ovnerf.field.vm import LINE_AXES, PLANE_AXES
+from ovnerf.geometry.camera import Camera
 
 BOX = torch.tensor([[-1.5, -1.3, -0.8], [1.5, 1.3, 0.8]])
 ROOM = np.array([[-1.4, -1.2, -0.7], [1.4, 1.2, 0.7]])

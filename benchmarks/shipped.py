@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovnerf.config import Dino
+from ovnerf.config.semantics import Dino
 from ovnerf.field import reference
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.reference import grid_products, sample_grid
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 
 
 def weights(

@@ -36,14 +36,14 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel
 
-from ovnerf import progress
-from ovnerf.config import parse, read_yaml, scene_settings
-from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
-from ovnerf.exclusive import only_maker
-from ovnerf.memory import expected_mb, refuse_too_large
-from ovnerf.plan import Plan, make_plan, shipped
-from ovnerf.provenance import WORKFLOW_ROOT, path_digest
+from ovnerf.config.run import parse, read_yaml, scene_settings
+from ovnerf.inspection.plan import Plan, make_plan, shipped
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
+from ovnerf.runtime.lock import only_maker
+from ovnerf.runtime.memory import expected_mb, refuse_too_large
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
 STAGES = Path(__file__).parent / "stages"
 DISK_ERRORS = {

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from ovnerf import config
-from ovnerf.config import Config, Layout
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.config.base import Strict
+from ovnerf.config.frames import Layout
+from ovnerf.config.run import Config
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 OUTSIDE = {
     "a numbered section of notes": r"\((?:[^()]{0,60}[\s;,])?(?:method|trap)s?[\s#]+\d",
@@ -34,7 +35,7 @@ SETTING = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?:: ([^`]+))?`")
 SHORT_SETTING = re.compile(r"`([a-z_]+): ([^`\n]+)`")
 OTHER_KEYS = {"fix", "gpu", "gres", "measured"}
 """What stands before a colon and is no setting of ours: of commits, Snakemake, Slurm and tables."""
-MODELS = [item for item in vars(config).values() if isinstance(item, type(Config))]
+MODELS = Strict.__subclasses__()
 INNER = {"cse", "dino"}
 """Sections within `train_semantics`."""
 LAYOUT_DOCS = ("conventions.md", "datasets.md")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf.config import read_scenes
+from ovnerf.config.run import read_scenes
 from ovnerf.encoders.precomputed import read_manifest
-from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 FOLDERS = ("ovnerf", "workflow", "benchmarks", "tests")
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal"}

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ovnerf.encoders.pyramid import WindowGrid, window_grids
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 CHANNELS_AT_ONCE = 64
 """Bounds the memory of a feature map at pixel size."""

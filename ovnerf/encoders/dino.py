@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ovnerf.config import CacheDino
-from ovnerf.device import resolve_device
-from ovnerf.encoders.weights import find_file, load_weights
-from ovnerf.errors import UserError
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.features import CacheDino
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.weight_files import find_file, load_weights
 
 PATCH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet statistics, which DINO was trained with."""
+TOY: dict[str, Any] = {
+    "img_size": 96,
+    "patch_size": PATCH,
+    "embed_dim": 96,
+    "depth": 6,
+    "num_heads": 3,
+}
+"""Sizes of the DINO that ships with the package, a timm vision transformer."""
 
 
 def build_dino(name: str) -> nn.Module:
@@ -23,9 +33,9 @@ def build_dino(name: str) -> nn.Module:
         UserError: unknown name, or a patch size other than 8.
     """
     if name == "toy":
-        from ovnerf.toy.dino import build_toy_dino
+        from timm.models.vision_transformer import VisionTransformer
 
-        return build_toy_dino()
+        return VisionTransformer(**TOY, num_classes=0, dynamic_img_size=True)
     import timm
 
     if not timm.is_model(name):

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from ovnerf.config import LSeg
-from ovnerf.device import resolve_device
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.features import LSeg
 from ovnerf.encoders.openclip import check_prompts
-from ovnerf.encoders.weights import fill_model, find_file, state_dict_of
+from ovnerf.storage.weight_files import fill_model, find_file, state_dict_of
 
 TEXT_MODEL = "ViT-B-32-quickgelu"
 MULTIPLE = 32

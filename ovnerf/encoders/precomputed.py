@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 from ovnerf.encoders.text import TextBanks
-from ovnerf.errors import UserError
-from ovnerf.finite import binary16, require_finite
-from ovnerf.scenes.files import read_json
-from ovnerf.scenes.images import read_label_ids
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.documents import read_json
+from ovnerf.storage.finite import binary16, require_finite
+from ovnerf.storage.photos import read_label_ids
 
 MANIFEST = "manifest.json"
 ASPECT_TOLERANCE = 0.02

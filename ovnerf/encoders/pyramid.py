@@ -16,9 +16,10 @@ import zarr
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
-from ovnerf.errors import UserError
-from ovnerf.stores import VOID, read
-from ovnerf.transfer import to_device
+from ovnerf.compute.transfer import to_device
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.stores import read
 
 TILE_BYTES = 48 * 2**20
 """Working memory of one row tile in `class_scores`."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovnerf.config import Simulated
+from ovnerf.config.features import Simulated
 from ovnerf.encoders.text import TextBanks
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 TEXT, CONFUSION, NOISE = range(3)
 """Independent random streams of one seed."""

@@ -11,8 +11,8 @@ import zarr
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ovnerf.stores import read
-from ovnerf.vocabulary import Bank, prompts
+from ovnerf.labels.vocabulary import Bank, prompts
+from ovnerf.storage.stores import read
 
 BLANK = " "
 """The as-shipped prompt of the void class: it tokenises to begin and end marks only."""

@@ -17,19 +17,19 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
-from ovnerf.ahead import ahead
-from ovnerf.config import CacheClip, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.config.features import CacheClip, LSeg, OpenClip, Precomputed, Simulated
 from ovnerf.encoders.dense import Cells, cell_means, cells_of
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
-from ovnerf.encoders.weights import find_file
-from ovnerf.errors import UserError
-from ovnerf.finite import binary16, require_finite
-from ovnerf.provenance import digest, file_digest, result_digest, unchanged
-from ovnerf.scenes.files import resize_labels
-from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.prefetch import ahead
+from ovnerf.storage.finite import binary16, require_finite
+from ovnerf.storage.provenance import digest, file_digest, result_digest, unchanged
+from ovnerf.storage.sizes import resize_labels
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.storage.weight_files import find_file
 
 Load = Callable[[int], Any]
 """Frame index -> what is encoded; called ahead, in a thread of its own."""

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 
 SSIM_RADIUS = 5
 SSIM_SIGMA = 1.5

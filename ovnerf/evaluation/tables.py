@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ovnerf.errors import UserError
 from ovnerf.evaluation.paper import AVERAGE, published
 from ovnerf.evaluation.rows import COLUMNS, COVERED
+from ovnerf.runtime.errors import UserError
 
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]

@@ -15,16 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovnerf.compute.transfer import to_host
 from ovnerf.field import native
 from ovnerf.field.compositing import composite, rendering_weights, transmittance
 from ovnerf.field.heads import ClipHead, ColourHead
-from ovnerf.field.occupancy import (
-    BLOCK,
-    COARSE,
-    OccupancyGrid,
-    corner_occupancy,
-    occupied_bounds,
-)
+from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.sampling import (
     Lit,
     Rays,
@@ -36,7 +31,6 @@ from ovnerf.field.sampling import (
     ray_offsets,
 )
 from ovnerf.field.vm import VectorMatrixGrid
-from ovnerf.transfer import to_host
 
 TRANSMITTANCE_END = 1e-7
 """A ray of reconstruction ends here. The light that is left falls on the background, where density

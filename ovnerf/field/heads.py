@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ovnerf.onednn import onednn
+from ovnerf.compute.onednn import onednn
 
 TILE = 4096
 """Samples that a CPU decodes at once: a layer's activations, 2 MB, stay in its cache."""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovnerf import progress
+from ovnerf.runtime import progress
 
 try:
     from numba import njit

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ovnerf.transfer import constant
+from ovnerf.compute.transfer import constant
 
 BLOCK = 16
 """Samples tested together against the coarse level."""

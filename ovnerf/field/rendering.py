@@ -8,48 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ovnerf.cameras import Ndc, pixel_rays
+from ovnerf.compute.transfer import to_host
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.sampling import Samples
-from ovnerf.transfer import to_host
+from ovnerf.geometry.camera import Camera
 
 TILE_RAYS = {"cpu": 1024, "cuda": 16384}
 """Rays rendered at once: on CPU few enough that the colour head's activations stay in the cache."""
-
-
-@dataclass(frozen=True)
-class Camera:
-    """One view: pose (4, 4) camera-to-scene, intrinsics (3, 3), size in pixels, scene's warp."""
-
-    pose: Tensor
-    intrinsics: Tensor
-    height: int
-    width: int
-    ndc: Ndc | None = None
-
-    def rays(self) -> tuple[Tensor, Tensor]:
-        """Origins and directions (H W, 3), row by row."""
-        row, column = torch.meshgrid(
-            torch.arange(self.height, device=self.pose.device),
-            torch.arange(self.width, device=self.pose.device),
-            indexing="ij",
-        )
-        pose, intrinsics = self.pose.float(), self.intrinsics.float()
-        return pixel_rays(pose, intrinsics, column.flatten(), row.flatten(), self.ndc)
-
-    def surface(self, view: ViewWeights) -> Tensor:
-        """Where the view's rays end on average, scene units before any warp: (r, 3)."""
-        point = view.origin + view.direction * view.expected_distance()[:, None]
-        return self.ndc.inverse_points(point) if self.ndc else point
-
-    def distance(self, view: ViewWeights) -> Tensor:
-        """From the camera to `surface`, scene units: (r,); 0 where the ray meets nothing."""
-        along = view.expected_distance()
-        if self.ndc is None:
-            return along
-        reach = (self.surface(view) - self.pose[:3, 3]).norm(dim=-1)
-        return torch.where(along > 0, reach, along)
 
 
 @dataclass(frozen=True)
@@ -99,6 +65,21 @@ class ViewWeights:
     def nbytes(self) -> int:
         """Size in memory."""
         return sum(part.numel() * part.element_size() for part in vars(self).values())
+
+
+def surface_points(camera: Camera, view: ViewWeights) -> Tensor:
+    """Mean point where each ray of the view ends, f32 (r, 3), scene units before any warp."""
+    point = view.origin + view.direction * view.expected_distance()[:, None]
+    return camera.ndc.inverse_points(point) if camera.ndc else point
+
+
+def surface_distance(camera: Camera, view: ViewWeights) -> Tensor:
+    """Distance from the camera to `surface_points`, f32 (r,), scene units; 0 for empty rays."""
+    along = view.expected_distance()
+    if camera.ndc is None:
+        return along
+    reach = (surface_points(camera, view) - camera.pose[:3, 3]).norm(dim=-1)
+    return torch.where(along > 0, reach, along)
 
 
 def sample_rays(offset: Tensor, samples: int) -> Tensor:

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovnerf.compute.transfer import constant
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
-from ovnerf.transfer import constant
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)

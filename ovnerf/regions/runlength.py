@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import zarr
 
-from ovnerf.errors import UserError
-from ovnerf.stores import read
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.stores import read
 
 
 def encode(mask: np.ndarray) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from ovnerf.config import ProposeRegions
-from ovnerf.device import resolve_device
-from ovnerf.encoders.weights import find_file, load_weights
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.storage.weight_files import find_file, load_weights
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,60 @@ class Proposals:
 def build_sam(architecture: str) -> nn.Module:
     """A SAM without weights: `toy`, `vit_b`, `vit_l` or `vit_h`."""
     if architecture == "toy":
-        from ovnerf.toy.sam import build_toy_sam
-
         return build_toy_sam()
     from segment_anything import sam_model_registry
 
     return sam_model_registry[architecture](checkpoint=None)
+
+
+def build_toy_sam() -> nn.Module:
+    """The SAM that ships with the package: segment_anything's own modules at toy size, untrained.
+
+    Masks come out at half the input resolution, so thin parts (chair legs) are lost.
+    """
+    from segment_anything.modeling import (
+        ImageEncoderViT,
+        MaskDecoder,
+        PromptEncoder,
+        Sam,
+        TwoWayTransformer,
+    )
+
+    image_size, patch, width, decoder_width = 160, 8, 128, 96
+    grid = image_size // patch
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=image_size,
+            patch_size=patch,
+            embed_dim=width,
+            depth=6,
+            num_heads=4,
+            mlp_ratio=3,
+            out_chans=decoder_width,
+            qkv_bias=True,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=False,
+            window_size=grid // 2,
+            global_attn_indexes=(1, 3, 5),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=decoder_width,
+            image_embedding_size=(grid, grid),
+            input_image_size=(image_size, image_size),
+            mask_in_chans=8,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=decoder_width, mlp_dim=256, num_heads=4
+            ),
+            transformer_dim=decoder_width,
+            iou_head_depth=3,
+            iou_head_hidden_dim=decoder_width,
+        ),
+        pixel_mean=[123.675, 116.28, 103.53],
+        pixel_std=[58.395, 57.12, 57.375],
+    )
 
 
 class RegionProposer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ovnerf.labels.void import VOID
 from ovnerf.regions.sam import Proposals
-from ovnerf.stores import VOID
 
 
 def true_regions(label: np.ndarray) -> Proposals:

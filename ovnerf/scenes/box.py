@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ovnerf.errors import UserError
-from ovnerf.similarity import Similarity
+from ovnerf.geometry.similarity import Similarity
+from ovnerf.runtime.errors import UserError
 
 HALF_SIDE = 1.5
 """Longest half side of the box in scene units."""

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, pose_matrix, read_names
-from ovnerf.scenes.images import read_rgb
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
 from ovnerf.scenes.pairing import photos_by_name
 from ovnerf.scenes.pinhole import check_camera_size
+from ovnerf.scenes.poses import pose_matrix
 from ovnerf.scenes.sparse import text_names
+from ovnerf.storage.documents import check_classes, read_names
+from ovnerf.storage.photos import read_rgb
 
 VOID_IDS: tuple[int, ...] = ()
 NO_POSE = "not in the COLMAP model"

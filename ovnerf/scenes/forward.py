@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ovnerf.errors import UserError
+from ovnerf.geometry.similarity import Similarity
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import Box
 from ovnerf.scenes.frames import READERS, Frames
 from ovnerf.scenes.layouts import Listing
-from ovnerf.similarity import Similarity
-from ovnerf.splits import TRAIN, in_split
+from ovnerf.storage.splits import TRAIN, in_split
 
 NEAR_SHARE = 0.75
 """The near plane over the nearest bound."""

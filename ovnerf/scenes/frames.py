@@ -10,22 +10,17 @@ from typing import Literal
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.progress import warn
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.progress import warn
 from ovnerf.scenes import colmap, llff, nerfstudio, nice_slam, replica, scannet, semantic_nerf
-from ovnerf.scenes.files import (
-    check_size,
-    read_names,
-    resize_labels,
-    resize_rgb,
-    scale_camera,
-    target_size,
-)
-from ovnerf.scenes.images import read_label_ids, read_rgb
 from ovnerf.scenes.layouts import Listing, check_count
 from ovnerf.scenes.pinhole import camera_warnings, checked_camera
-from ovnerf.splits import BOTH, TEST, TRAIN
-from ovnerf.stores import VOID
+from ovnerf.scenes.poses import scale_camera
+from ovnerf.storage.documents import read_names
+from ovnerf.storage.photos import read_label_ids, read_rgb
+from ovnerf.storage.sizes import check_size, resize_labels, resize_rgb, target_size
+from ovnerf.storage.splits import BOTH, TEST, TRAIN
 
 HeldOut = Literal["every_nth", "labelled", "none"]
 """As in `config.SampleFrames`."""

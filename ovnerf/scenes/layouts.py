@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ovnerf.errors import UserError
-from ovnerf.paths import typed_path
-from ovnerf.provenance import PACKAGE_ROOT, shipped_file
+from ovnerf.labels.vocabulary import CLASS_LISTS
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.pairing import (
     LAYOUT_HINT,
     Key,
@@ -39,12 +38,12 @@ from ovnerf.scenes.pairing import (
 from ovnerf.scenes.sens import read_header
 from ovnerf.scenes.sparse import largest_model
 from ovnerf.scenes.transforms import key_notes
-from ovnerf.text import read_text
+from ovnerf.storage.paths import typed_path
+from ovnerf.storage.provenance import shipped_file
+from ovnerf.storage.text import read_text
 
 MINIMUM_FRAMES = 10
 """Fewer frames leave no held-out view beside a useful training set."""
-CLASS_LISTS = PACKAGE_ROOT / "class_lists"
-"""Class lists of the package: one name a line, void left out."""
 SCANNET_TABLE = "scannetv2-labels.combined.tsv"
 IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
 """4x4, row by row."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.pinhole import checked_camera
 
 COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, check_size, pose_matrix, read_names
-from ovnerf.scenes.images import read_mask
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import Listing, label_files
-from ovnerf.text import clean_name, same_form
+from ovnerf.scenes.poses import pose_matrix
+from ovnerf.storage.documents import check_classes, read_names
+from ovnerf.storage.photos import read_mask
+from ovnerf.storage.sizes import check_size
+from ovnerf.storage.text import clean_name, same_form
 
 VOID_IDS = (0,)
 LABELS_OF_ANY_SIZE = True

@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.colmap import VOID_IDS, classes
-from ovnerf.scenes.files import pose_matrix, read_json
-from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
 from ovnerf.scenes.pinhole import check_camera_size
+from ovnerf.scenes.poses import pose_matrix
 from ovnerf.scenes.transforms import MODELS
+from ovnerf.storage.documents import read_json
+from ovnerf.storage.photos import read_rgb
 
 __all__ = ["VOID_IDS", "classes", "intrinsics", "photos", "poses"]
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import read_json
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
 from ovnerf.scenes.semantic_nerf import VOID_IDS, classes, poses
 from ovnerf.scenes.transforms import DISTORTION, is_set
+from ovnerf.storage.documents import read_json
 
 __all__ = ["VOID_IDS", "classes", "intrinsics", "poses"]
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 PICTURE = re.compile("^(vis|color|colour|thumb|overlay)_|_(vis|color|colour|thumb|overlay)$")

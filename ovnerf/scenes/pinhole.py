@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import read_numbers
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.documents import read_numbers
 
 INTEGER_CENTRE_TOLERANCE = 1e-3
 SKEW_PIXELS = 1e-2

@@ -6,10 +6,11 @@ from itertools import chain
 
 import numpy as np
 
-from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pinhole import camera_matrix
-from ovnerf.text import read_lines
+from ovnerf.scenes.poses import pose_matrix
+from ovnerf.storage.documents import check_classes, read_numbers
+from ovnerf.storage.text import read_lines
 
 VOID_IDS = (0,)
 """Label ids that mean "no class": line 0 of classes.txt is a placeholder."""

@@ -19,17 +19,14 @@ from itertools import chain
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import (
-    pose_matrix,
-    read_names,
-    read_numbers,
-)
-from ovnerf.scenes.images import read_rgb
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import CLASS_LISTS, SCANNET_TABLE, Listing
 from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
+from ovnerf.scenes.poses import pose_matrix
 from ovnerf.scenes.sens import read_frames, read_header
-from ovnerf.text import clean_name, read_lines
+from ovnerf.storage.documents import read_names, read_numbers
+from ovnerf.storage.photos import read_rgb
+from ovnerf.storage.text import clean_name, read_lines
 
 VOID_IDS = (0,)
 NO_POSE = "the tracker lost this frame (pose is not finite)"

@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import check_classes, pose_matrix, read_numbers
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.pairing import shown
 from ovnerf.scenes.pinhole import camera_matrix
-from ovnerf.text import read_text
+from ovnerf.scenes.poses import pose_matrix
+from ovnerf.storage.documents import check_classes, read_numbers
+from ovnerf.storage.text import read_text
 
 VOID_IDS = (0,)
 DEFAULT_SIZE = (640, 480)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 VERSION = 4
 COLOUR_FORMATS = {0: "raw", 1: "png", 2: "jpeg"}

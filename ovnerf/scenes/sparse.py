@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 PLACES = ("sparse", "colmap/sparse")
 """Folders that are a model or hold models (sparse/0, sparse/1, ...)."""

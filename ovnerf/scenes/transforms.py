@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 MODELS = {
     "SIMPLE_PINHOLE": (),

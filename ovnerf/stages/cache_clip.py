@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.config import CacheClip
+from ovnerf.config.features import CacheClip
 from ovnerf.encoders.windows import BY_FRAME, write_windows
-from ovnerf.gather import gather_stores
+from ovnerf.storage.parts import gather_stores
 
 
 def run(

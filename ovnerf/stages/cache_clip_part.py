@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.config import CacheClip
+from ovnerf.config.features import CacheClip
 from ovnerf.encoders.windows import write_windows
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ovnerf.ahead import ahead
-from ovnerf.config import CacheDino
+from ovnerf.config.features import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
-from ovnerf.encoders.weights import find_file
-from ovnerf.finite import binary16
-from ovnerf.provenance import file_digest, result_digest, unchanged
-from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store, read, write_by_frame
+from ovnerf.runtime.prefetch import ahead
+from ovnerf.storage.finite import binary16
+from ovnerf.storage.provenance import file_digest, result_digest, unchanged
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, read, write_by_frame
+from ovnerf.storage.weight_files import find_file
 
 NOT_FINITE = "these weights cannot be used: check that they belong to `cache_dino.model`"
 

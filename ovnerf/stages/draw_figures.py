@@ -17,11 +17,11 @@ import pandas as pd
 import zarr
 from matplotlib.figure import Figure
 
-from ovnerf.errors import UserError
 from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
-from ovnerf.stores import open_store, open_truth, read
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.stores import open_store, open_truth, read
 
 DOTS_PER_INCH = 120
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovnerf.errors import UserError
 from ovnerf.evaluation.rows import (
     COLUMNS,
     SPLIT_NAMES,
@@ -22,8 +21,9 @@ from ovnerf.evaluation.rows import (
     multi_label_rows,
     write_rows,
 )
-from ovnerf.splits import TEST, in_split
-from ovnerf.stores import open_store, open_truth, read
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.splits import TEST, in_split
+from ovnerf.storage.stores import open_store, open_truth, read
 
 
 def run(

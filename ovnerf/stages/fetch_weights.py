@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ovnerf.errors import UserError
-from ovnerf.weights import fetch, read_table, sha256
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.weight_table import fetch, read_table, sha256
 
 
 def run(*, table: Path, out: Path, weights_dir: Path | None = None) -> dict[str, object]:

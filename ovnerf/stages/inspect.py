@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.scenes.overview import look, report
-from ovnerf.scenes.sheet import contact_sheet
+from ovnerf.inspection.overview import look, report
+from ovnerf.inspection.sheet import contact_sheet
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.config import MakeRoom
+from ovnerf.config.frames import MakeRoom
 from ovnerf.toy.rooms import build_room, write_room
 
 

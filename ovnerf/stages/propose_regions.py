@@ -9,16 +9,16 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
-from ovnerf import notices
-from ovnerf.config import ProposeRegions
-from ovnerf.encoders.weights import find_file
-from ovnerf.errors import UserError
-from ovnerf.provenance import file_digest, result_digest, unchanged
+from ovnerf.config.regions import ProposeRegions
 from ovnerf.regions.runlength import encode_all
 from ovnerf.regions.sam import Proposals, RegionProposer
 from ovnerf.regions.truth import true_regions
-from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.runtime import notices
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import file_digest, result_digest, unchanged
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.storage.weight_files import find_file
 
 
 def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None = None) -> dict:

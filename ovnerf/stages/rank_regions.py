@@ -14,15 +14,16 @@ import torch
 import zarr
 from tqdm import tqdm
 
-from ovnerf.config import RankRegions
-from ovnerf.device import resolve_device
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.labels import RankRegions
 from ovnerf.encoders.pyramid import class_scores, relevancy_labels
 from ovnerf.encoders.text import text_bank
-from ovnerf.errors import UserError
-from ovnerf.provenance import result_digest
+from ovnerf.labels.rsr import rank_regions
+from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
-from ovnerf.relabel import rank_regions
-from ovnerf.stores import VOID, open_store, read, write_by_frame
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.stores import open_store, read, write_by_frame
 
 FirstLabels = Callable[[int], np.ndarray]
 """Place of a frame in the `clip` store -> its first labels, u16 (H, W)."""

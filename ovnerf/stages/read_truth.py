@@ -8,13 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovnerf import progress
-from ovnerf.config import ReadTruth
-from ovnerf.errors import UserError
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.config.frames import ReadTruth
+from ovnerf.labels.void import VOID
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.frames import absent_classes, read_labels, read_masks, warn_of_void
 from ovnerf.scenes.layouts import ignored_lines, list_scene
-from ovnerf.stores import VOID, open_store, write_store
+from ovnerf.storage.provenance import file_digest, result_digest
+from ovnerf.storage.stores import open_store, write_store
 
 
 def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[str, Any]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf import notices
-from ovnerf.config import Reconstruct
-from ovnerf.device import resolve_device
-from ovnerf.provenance import result_digest
-from ovnerf.splits import frame_indices
-from ovnerf.stores import open_store
-from ovnerf.training.checkpoint import module_tensors, publish_folder, save_tensors, write_log
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.field import Reconstruct
+from ovnerf.runtime import notices
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store
+from ovnerf.storage.tensors import module_tensors, publish_folder, save_tensors
 from ovnerf.training.data import load_photos, scene_box
+from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.reconstruct import Reconstruction
 

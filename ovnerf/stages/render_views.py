@@ -9,16 +9,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ovnerf import notices
-from ovnerf.config import RenderViews
-from ovnerf.device import resolve_device
+from ovnerf.compute.device import resolve_device
+from ovnerf.config.views import RenderViews
 from ovnerf.encoders.text import text_bank
 from ovnerf.field.field import radiance_from_header, semantics_from_header
-from ovnerf.field.rendering import render_labels, render_rgb, to_uint8, view_weights
-from ovnerf.provenance import result_digest
-from ovnerf.splits import frame_indices
-from ovnerf.stores import VOID, open_store, read, write_by_frame
-from ovnerf.training.checkpoint import load_tensors, strip
+from ovnerf.field.rendering import (
+    render_labels,
+    render_rgb,
+    surface_distance,
+    to_uint8,
+    view_weights,
+)
+from ovnerf.labels.void import VOID
+from ovnerf.runtime import notices
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, read, write_by_frame
+from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import load_photos, similarity
 
 
@@ -53,7 +60,7 @@ def run(
             label = torch.where(label < classes, label, VOID)
             rgb = to_uint8(render_rgb(field.radiance, view), height, width)
             rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
-            depth = (camera.distance(view) * metres).view(height, width)
+            depth = (surface_distance(camera, view) * metres).view(height, width)
             opacity = view.opacity().view(height, width)
             yield (
                 slot,

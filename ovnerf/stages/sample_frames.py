@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ovnerf.config import SampleFrames
-from ovnerf.errors import UserError
-from ovnerf.progress import say
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.config.frames import SampleFrames
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.progress import say
 from ovnerf.scenes.box import Box, as_shipped, triangulated
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
 from ovnerf.scenes.layouts import Listing, list_scene
 from ovnerf.scenes.pinhole import camera_warnings
-from ovnerf.splits import TRAIN, in_split
-from ovnerf.stores import write_store
+from ovnerf.storage.provenance import file_digest, result_digest
+from ovnerf.storage.splits import TRAIN, in_split
+from ovnerf.storage.stores import write_store
 
 
 def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:

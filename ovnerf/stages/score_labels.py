@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ovnerf.config import RankRegions
+from ovnerf.config.labels import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_map_rows, write_rows
+from ovnerf.labels.rsr import rank_regions
 from ovnerf.regions.runlength import Regions
-from ovnerf.relabel import rank_regions
-from ovnerf.stores import open_store, open_truth, read
+from ovnerf.storage.stores import open_store, open_truth, read
 
 
 def run(

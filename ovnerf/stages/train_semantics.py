@@ -5,21 +5,17 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from ovnerf.config import ProposeRegions, TrainSemantics
-from ovnerf.encoders.weights import find_file
-from ovnerf.errors import UserError
-from ovnerf.memory import features_on_host
-from ovnerf.provenance import file_digest, result_digest
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.config.semantics import TrainSemantics
 from ovnerf.regions.sam import RegionProposer
-from ovnerf.stores import open_store
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.memory import features_on_host
+from ovnerf.storage.provenance import file_digest, result_digest
+from ovnerf.storage.stores import open_store
+from ovnerf.storage.tensors import load_tensors, module_tensors, publish_folder, save_tensors
+from ovnerf.storage.weight_files import find_file
 from ovnerf.training.assemble import SemanticInputs, assemble_pseudo_labels, assemble_training
-from ovnerf.training.checkpoint import (
-    load_tensors,
-    module_tensors,
-    publish_folder,
-    save_tensors,
-    write_log,
-)
+from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.pseudo_labels import Proposer
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.config import TrainSemantics
-from ovnerf.memory import features_on_host
-from ovnerf.provenance import result_digest
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.runtime.memory import features_on_host
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.tensors import publish_folder
 from ovnerf.training.assemble import SemanticInputs, assemble_training
-from ovnerf.training.checkpoint import publish_folder
 from ovnerf.training.loop import run_with_checkpoints
 
 

@@ -8,12 +8,12 @@ Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through
 * CLIP: `open_clip.add_model_config(MODELS)`, then
   `open_clip.create_model_and_transforms("toy-clip", pretrained=str(WEIGHTS / "clip.safetensors"))`.
   Images of 32 pixels, embeddings of 64 numbers, open_clip's own tokenizer.
-* SAM: `ovnerf.toy.sam.build_toy_sam(Path("ovnerf/toy/weights/sam.safetensors"))` returns
-  segment_anything's `Sam`; use its `SamAutomaticMaskGenerator` with `ovnerf.toy.sam.GENERATOR`
-  (12 points per side, pred_iou_thresh 0.5, stability_score_thresh 0.7, offset 0.5): its scores are
-  low, and segment_anything's usual thresholds leave few masks.
-* DINO: `ovnerf.toy.dino.build_toy_dino(Path("ovnerf/toy/weights/dino.safetensors"))` returns a timm
-  VisionTransformer (patch 8, width 96, one prefix token, `dynamic_img_size=True`).
+* SAM: `ovnerf.regions.sam.build_sam("toy")`, segment_anything's `Sam` at toy size. Its scores are
+  low, and segment_anything's usual thresholds leave few masks: `config/config.yaml` has its own.
+* DINO: `ovnerf.encoders.dino.build_dino("toy")`, a timm VisionTransformer (patch 8, width 96, one
+  prefix token, `dynamic_img_size=True`).
+
+How they were trained and measured: `tools/toy_models` in the repository.
 
 `ovnerf.toy.WEIGHTS` and `ovnerf.toy.MODELS` are the folders, wherever the package is installed.
 """

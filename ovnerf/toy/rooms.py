@@ -2,7 +2,7 @@
 
 A room is a set of placed objects; every function here is pure, and the same seed gives the same
 bytes. Lengths in metres, world z up, the room's floor centre at the origin; cameras have OpenCV
-axes and rays through pixel centres (`ovnerf/cameras.py`).
+axes and rays through pixel centres (`ovnerf/geometry/rays.py`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from ovnerf.config import MakeRoom
-from ovnerf.errors import UserError
+from ovnerf.config.frames import MakeRoom
+from ovnerf.runtime.errors import UserError
 from ovnerf.toy import furniture
 from ovnerf.toy.furniture import BUILDERS, CLASSES, Furniture, Part
 

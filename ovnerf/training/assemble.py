@@ -9,18 +9,22 @@ import numpy as np
 import torch
 import zarr
 
-from ovnerf.config import CacheDino, RankRegions, TrainSemantics
-from ovnerf.device import resolve_device
+from ovnerf.compute.device import resolve_device
+from ovnerf.compute.seeds import use_deterministic_seed
+from ovnerf.config.features import CacheDino
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.dino import DinoEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.encoders.text import text_bank
-from ovnerf.errors import UserError
 from ovnerf.field.field import SemanticField, radiance_from_header
+from ovnerf.labels.rsr import RegionRanker
+from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
-from ovnerf.relabel import RegionRanker
-from ovnerf.splits import frame_indices
-from ovnerf.stores import VOID, open_store, read
-from ovnerf.training.checkpoint import load_tensors, strip, use_deterministic_seed
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, read
+from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantics import (

@@ -8,10 +8,10 @@ import torch
 import zarr
 from torch import Tensor
 
-from ovnerf.cameras import Ndc, pixel_rays
-from ovnerf.field.rendering import Camera
-from ovnerf.similarity import Similarity
-from ovnerf.stores import read
+from ovnerf.geometry.camera import Camera
+from ovnerf.geometry.rays import Ndc, pixel_rays
+from ovnerf.geometry.similarity import Similarity
+from ovnerf.storage.stores import read
 
 
 @dataclass(frozen=True)

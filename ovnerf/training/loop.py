@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ovnerf import progress
-from ovnerf.errors import Stopped, UserError
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped, UserError
 
 
 class Run(Protocol):

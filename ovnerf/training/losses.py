@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovnerf.config import Dino
-from ovnerf.onednn import onednn
-from ovnerf.stores import VOID
+from ovnerf.compute.onednn import onednn
+from ovnerf.config.semantics import Dino
+from ovnerf.labels.void import VOID
 
 BLOCK = 256
 """Positions per side of a block of similarities on a CPU: 256 KiB, which a core's cache holds."""

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovnerf.config import Cse
-from ovnerf.field.rendering import Camera, ViewWeights
+from ovnerf.config.semantics import Cse
+from ovnerf.field.rendering import ViewWeights, surface_points
+from ovnerf.geometry.camera import Camera
 
 PANORAMA_RADIUS = 0.005
 PANORAMA_DROP = -0.001
@@ -88,7 +89,7 @@ def seen_by(surface: Tensor, cameras: list[Camera], distances: list[Tensor]) -> 
     A camera sees a point that falls into its image at about its own rendered distance.
 
     Args:
-        cameras: the training views. distances: `Camera.distance` of each (H, W), scene units.
+        cameras: the training views. distances: `surface_distance` of each (H, W), scene units.
     """
     count = torch.zeros(len(surface), dtype=torch.long, device=surface.device)
     for camera, distance in zip(cameras, distances, strict=True):
@@ -114,5 +115,5 @@ def valid_pixels(
     """Pixels of a novel view that are opaque enough and seen by enough cameras: bool (r,)."""
     valid = view.opacity() >= settings.min_opacity
     if settings.min_seen_by > 0:
-        valid &= seen_by(camera.surface(view), cameras, distances) >= settings.min_seen_by
+        valid &= seen_by(surface_points(camera, view), cameras, distances) >= settings.min_seen_by
     return valid

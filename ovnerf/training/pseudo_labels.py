@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovnerf.config import Cse
+from ovnerf.config.semantics import Cse
 from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import (
-    Camera,
     ViewWeights,
     render_labels,
     render_rgb,
+    surface_distance,
     to_uint8,
     view_weights,
 )
-from ovnerf.relabel import Order, RegionRanker
-from ovnerf.stores import VOID
+from ovnerf.geometry.camera import Camera
+from ovnerf.labels.rsr import Order, RegionRanker
+from ovnerf.labels.void import VOID
 from ovnerf.training.novel_views import novel_poses, valid_pixels
 
 Proposer = Callable[[np.ndarray], np.ndarray]
@@ -94,7 +95,7 @@ class PseudoLabels:
         if self.settings.min_seen_by > 0:
             for index, camera in enumerate(self.cameras):
                 view = self.cache.get(f"train{index}", camera)
-                distances.append(camera.distance(view).view(size))
+                distances.append(surface_distance(camera, view).view(size))
         poses = novel_poses(
             torch.stack([camera.pose.cpu() for camera in self.cameras]), self.settings, seed
         )

@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from ovnerf.config import Reconstruct
+from ovnerf.compute.seeds import use_deterministic_seed
+from ovnerf.compute.transfer import to_device
+from ovnerf.config.field import Reconstruct
 from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
 from ovnerf.field.sampling import Samples
 from ovnerf.field.vm import grid_resolution
-from ovnerf.training.batches import PixelBatches, generator
-from ovnerf.training.checkpoint import (
+from ovnerf.storage.tensors import (
     load_optimiser_tensors,
     load_tensors,
     module_tensors,
     optimiser_tensors,
     save_tensors,
     strip,
-    use_deterministic_seed,
 )
+from ovnerf.training.batches import PixelBatches, generator
 from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
-from ovnerf.transfer import to_device
 
 FIRST_OCCUPANCY = 400
 """The occupancy is not trusted before this iteration, however short the run."""

@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
 
-from ovnerf import notices, progress
-from ovnerf.cameras import pixel_rays
-from ovnerf.config import TrainSemantics
+from ovnerf.compute.transfer import to_device
+from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import feature_norm, text_scores
 from ovnerf.field.sampling import Samples
-from ovnerf.stores import VOID
-from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator
-from ovnerf.training.checkpoint import (
+from ovnerf.geometry.rays import pixel_rays
+from ovnerf.labels.void import VOID
+from ovnerf.runtime import notices, progress
+from ovnerf.storage.tensors import (
     load_optimiser_tensors,
     load_tensors,
     module_tensors,
@@ -36,11 +36,11 @@ from ovnerf.training.checkpoint import (
     save_tensors,
     strip,
 )
+from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator
 from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
-from ovnerf.transfer import to_device
 
 CELL = 8
 """Pixels per side of a DINO token, and of a crop's averaged ray."""

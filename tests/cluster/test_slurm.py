@@ -17,7 +17,7 @@ import slurm
 import yaml
 from tiny_run import Place, planned_jobs, results_of
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 PROFILE = REPOSITORY_ROOT / "workflow" / "profiles" / "slurm"
 SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\n" + "".join(

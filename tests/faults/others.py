@@ -22,8 +22,8 @@ from pathlib import Path
 from calm import Calm
 from place import OUTPUTS, SCENE, Place, is_alive, stage_process, wait_for
 
-from ovnerf.errors import BAD_INPUT, DISK_TROUBLE, STOPPED
-from ovnerf.provenance import path_digest
+from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, STOPPED
+from ovnerf.storage.provenance import path_digest
 
 MB = 2**20
 

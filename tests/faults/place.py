@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from ovnerf.provenance import REPOSITORY_ROOT, path_digest
-from ovnerf.training.checkpoint import load_tensors
+from ovnerf.storage.provenance import REPOSITORY_ROOT, path_digest
+from ovnerf.storage.tensors import load_tensors
 
 CONFIG = Path(__file__).parent / "faults.yaml"
 SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t24\t64\t48\n"

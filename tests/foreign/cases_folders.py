@@ -23,7 +23,8 @@ from scene_formats import write_scannet as scannet
 from scene_formats import write_sens as sens
 
 from ovnerf.cli import main
-from ovnerf.stores import VOID, open_store
+from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import open_store
 
 Write = Callable[[Path], Path]
 Change = Callable[[Path], object]

@@ -13,7 +13,8 @@ from PIL import Image
 from scene_folders import CLASSES, label, write_replica
 
 from ovnerf.cli import main
-from ovnerf.stores import VOID, open_store, read
+from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import open_store, read
 
 Change = Callable[[Path], object]
 

@@ -11,7 +11,8 @@ import table
 from features_fixtures import HEIGHT, WIDTH, write_tiny_scene
 from PIL import Image
 
-from ovnerf.stores import VOID, open_store, read
+from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import open_store, read
 
 FRAMES = [f"{index:03d}" for index in range(12)]
 TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]

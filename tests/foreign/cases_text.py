@@ -12,7 +12,7 @@ import table
 from PIL import Image
 from scene_folders import HEIGHT, WIDTH, photo, write_replica
 
-from ovnerf.stores import open_store, read
+from ovnerf.storage.stores import open_store, read
 
 COMPOSED, TWO_PARTS = "caf\u00e9", "cafe\u0301"
 """The same word, its last letter as one character and as a letter with an accent behind it."""

@@ -14,9 +14,9 @@ from features_fixtures import CLASSES, FRAMES, HEIGHT, WIDTH, write_regions, wri
 from field_fixtures import radiance_field
 from safetensors.torch import load_file, save_file
 
-from ovnerf.provenance import REPOSITORY_ROOT
-from ovnerf.stores import open_store, read, write_store
-from ovnerf.training.checkpoint import METADATA, content_digest, module_tensors
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.storage.stores import open_store, read, write_store
+from ovnerf.storage.tensors import METADATA, content_digest, module_tensors
 
 TOY = REPOSITORY_ROOT / "ovnerf/toy"
 NAN, INFINITY = float("nan"), float("inf")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import encode_all
-from ovnerf.stores import VOID, write_store
+from ovnerf.storage.stores import write_store
 
 FRAMES, HEIGHT, WIDTH = 12, 48, 64
 CLASSES = ["wall", "table", "lamp"]

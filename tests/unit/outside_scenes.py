@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 BESIDE = REPOSITORY_ROOT.parent / "shared" / "data"
 SCENES = Path(os.environ.get("OVNERF_TEST_SCENES", BESIDE))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf import cli, progress
-from ovnerf.config import ProposeRegions, RankRegions
-from ovnerf.errors import Stopped, UserError
+from ovnerf import cli
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped, UserError
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ def test_the_help_of_a_stage_explains_every_setting(
 def test_stages_without_networks_do_not_import_torch() -> None:
     """It takes a second of every job."""
     program = (
-        "import importlib, sys; from ovnerf.memory import refuse_too_large\n"
+        "import importlib, sys; from ovnerf.runtime.memory import refuse_too_large\n"
         "for name in sys.argv[1:]:\n"
         "    importlib.import_module(f'ovnerf.stages.{name}'); refuse_too_large(name, {})\n"
         "assert 'torch' not in sys.modules"

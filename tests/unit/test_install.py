@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 LISTING = """\
 :env:.find-links='/wheels'

@@ -12,8 +12,8 @@ import pytest
 from scene_folders import write_replica
 from tiny_run import Place
 
-from ovnerf.config import override, read_yaml
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.config.run import override, read_yaml
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 TRUE_REGIONS = read_yaml(REPOSITORY_ROOT / "config/overlays/true_regions.yaml")
 ODD = "-a $(b) 'c' d\"e *?[f] %s #;& é"

@@ -11,7 +11,7 @@ import yaml
 from stand_in_conda import create, environments_used, stand_in
 from tiny_run import Place
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11), reason="envs/*.yaml name Python 3.11"

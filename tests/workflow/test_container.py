@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tiny_run import Place
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 RECIPE = REPOSITORY_ROOT / "containers" / "ovnerf.def"
 STAND_IN = """#!/bin/bash

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from tiny_run import Place
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
 @pytest.fixture(scope="module")

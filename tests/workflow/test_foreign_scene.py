@@ -10,7 +10,8 @@ from PIL import Image
 from scene_folders import CLASSES, label
 from tiny_run import Place
 
-from ovnerf.stores import VOID, open_store, read
+from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import open_store, read
 
 
 def test_a_recording_and_precomputed_maps_reach_ranked_labels(place: Place) -> None:

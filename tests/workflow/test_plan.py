@@ -16,9 +16,10 @@ import pytest
 from tiny_run import Place, planned_jobs
 
 from ovnerf.cli import stage_parser
-from ovnerf.config import MakeRoom, override, read_yaml
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.config.frames import MakeRoom
+from ovnerf.config.run import override, read_yaml
 from ovnerf.stages.make_room import run as make_room
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 ENTRY_POINTS = ["Snakefile", "workflow/Snakefile"]
 WHOLE = Counter(

@@ -8,8 +8,8 @@ import json
 import pytest
 from tiny_run import Place
 
-from ovnerf.memory import FORMULAS
-from ovnerf.stores import MADE_BY, open_store, verify
+from ovnerf.runtime.memory import FORMULAS
+from ovnerf.storage.stores import MADE_BY, open_store, verify
 
 VARIANTS = {"baseline", "rsr", "cse", "ovnerf"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_run import TOY_SHEET, Place
 
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 pytestmark = pytest.mark.slow
 SOURCES = ("ovnerf", "workflow", "config", "envs")
@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_workflow_and_nothing_that_was_made(wheel: Path) -> 
     for name in (
         "ovnerf/__main__.py",
         "ovnerf/toy/weights/clip.safetensors",
-        "ovnerf/class_lists/replica_51.txt",
+        "ovnerf/labels/class_lists/replica_51.txt",
         "ovnerf/shipped/workflow/Snakefile",
         "ovnerf/shipped/workflow/rules/common.smk",
         "ovnerf/shipped/workflow/report/workflow.rst",

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ovnerf.config import override, read_yaml
-from ovnerf.provenance import REPOSITORY_ROOT, STAMP, file_digest
+from ovnerf.config.run import override, read_yaml
+from ovnerf.storage.provenance import REPOSITORY_ROOT, STAMP, file_digest
 
 TINY = REPOSITORY_ROOT / ".test" / "config" / "config.yaml"
 TOY_SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t12\t64\t48\n"

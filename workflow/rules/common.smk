@@ -1,4 +1,4 @@
-# Plans the run from the config (ovnerf/plan.py); everything here is pydantic, PyYAML and the standard
+# Plans the run from the config (ovnerf/inspection/plan.py); everything here is pydantic, PyYAML and the standard
 # library, because Snakemake may be installed alone.
 import re
 import shutil
@@ -16,10 +16,12 @@ REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
 if (REPOSITORY / "ovnerf").is_dir():
     sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf import config as settings
-from ovnerf.errors import UserError
-from ovnerf.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
-from ovnerf.provenance import IS_CLONE, code_digest, digest
+from ovnerf.config.frames import ReadTruth
+from ovnerf.config.run import scene_settings
+from ovnerf.config.run import trunk_settings
+from ovnerf.runtime.errors import UserError
+from ovnerf.inspection.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
+from ovnerf.storage.provenance import IS_CLONE, code_digest, digest
 
 # Without --configfile it is config/config.yaml of the working directory, else the demo. It is not
 # read otherwise, because Snakemake merges maps deeply and a user's config would inherit every
@@ -41,7 +43,7 @@ ENCODERS, VARIANTS, WEIGHTS = PLAN.encoders, PLAN.variants, PLAN.weights
 TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 
 # Variants that agree up to iteration T share one trunk; its name says what they share.
-TRUNKS = {name: settings.trunk_settings(train) for name, (train, _) in VARIANTS.items()}
+TRUNKS = {name: trunk_settings(train) for name, (train, _) in VARIANTS.items()}
 TRUNK_IDS = {
     name: f"{trunk.labels}-{digest(trunk.model_dump(mode='json'))[:8]}"
     for name, trunk in TRUNKS.items()
@@ -76,10 +78,10 @@ def settings_of(wildcards, stage):
     """The settings of a stage for these wildcards, as the JSON text its command takes."""
     scene = SCENES.get((wildcards.get("dataset"), wildcards.get("scene")))
     if stage in ("make_room", "sample_frames"):
-        section = settings.scene_settings(getattr(CONFIG, stage), scene)
+        section = scene_settings(getattr(CONFIG, stage), scene)
     elif stage == "read_truth":
-        frames = settings.scene_settings(CONFIG.sample_frames, scene)
-        section = settings.ReadTruth(layout=frames.layout, classes=frames.classes)
+        frames = scene_settings(CONFIG.sample_frames, scene)
+        section = ReadTruth(layout=frames.layout, classes=frames.classes)
     elif stage == "cache_clip":
         section = ENCODERS[wildcards.encoder]
         if section.encoder.kind == "precomputed":
@@ -88,9 +90,9 @@ def settings_of(wildcards, stage):
             section = section.model_copy(update={"encoder": encoder})
     elif stage == "train_trunk":
         trunk = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
-        section = settings.scene_settings(trunk, scene)
+        section = scene_settings(trunk, scene)
     elif stage == "train_semantics":
-        section = settings.scene_settings(VARIANTS[wildcards.variant][0], scene)
+        section = scene_settings(VARIANTS[wildcards.variant][0], scene)
     elif stage == "render_views":
         section = VARIANTS[wildcards.variant][1]
     else:

@@ -1,4 +1,4 @@
-"""Write what is made from ovnerf/config.py: its JSON schema and config/README.md's reference.
+"""Write what is made from ovnerf/config/: its JSON schema and config/README.md's reference.
 
 Run it after changing a setting: `python workflow/scripts/describe_config.py`. A test fails until
 both are in step.
@@ -18,7 +18,8 @@ from pydantic import BaseModel
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config import Config, LSeg, OpenClip, Precomputed, Scene, Simulated  # noqa: E402
+from ovnerf.config.features import LSeg, OpenClip, Precomputed, Simulated  # noqa: E402
+from ovnerf.config.run import Config, Scene  # noqa: E402
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
 README = REPOSITORY / "config" / "README.md"

@@ -24,8 +24,16 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf import config as settings  # noqa: E402
-from ovnerf.errors import UserError  # noqa: E402
+from ovnerf.config.features import CacheClip  # noqa: E402
+from ovnerf.config.run import (  # noqa: E402
+    Config,
+    cache_clip_settings,
+    read_config,
+    read_scenes,
+    read_yaml,
+    scene_settings,
+)
+from ovnerf.runtime.errors import UserError  # noqa: E402
 from ovnerf.scenes.layouts import list_scene  # noqa: E402
 
 START = 4.0
@@ -95,7 +103,7 @@ class Job:
         return width * height
 
     @property
-    def encoder(self) -> settings.CacheClip:
+    def encoder(self) -> CacheClip:
         """Settings of its encoder."""
         return self.plan.encoders[self.wildcards["encoder"]]
 
@@ -238,10 +246,10 @@ UNKNOWN = Rule(lambda job: 0.0, lambda job: 0.0, "no figure: counted as its star
 class Plan:
     """A config, with what the model asks about its scenes and encoders."""
 
-    config: settings.Config
+    config: Config
     frames: dict[tuple[str, str], int]
     sizes: dict[tuple[str, str], tuple[int, int]]
-    encoders: dict[str, settings.CacheClip]
+    encoders: dict[str, CacheClip]
     guessed: tuple[str, ...]
     """What was taken for unknown numbers and sizes of frames."""
 
@@ -253,10 +261,10 @@ def shipped(name: str) -> Path:
 
 def read_plan(path: Path) -> Plan:
     """The config at `path` and the scenes of its sheet."""
-    config = settings.read_config(settings.read_yaml(path), str(path))
+    config = read_config(read_yaml(path), str(path))
     frames, sizes, guessed = {}, {}, []
-    for scene in settings.read_scenes(shipped(config.scenes)):
-        wanted = settings.scene_settings(config.sample_frames, scene)
+    for scene in read_scenes(shipped(config.scenes)):
+        wanted = scene_settings(config.sample_frames, scene)
         count = wanted.frames
         if count is None and scene.path and Path(scene.path).is_dir():
             listing = list_scene(scene.path, wanted.layout, None, wanted.classes)
@@ -269,7 +277,7 @@ def read_plan(path: Path) -> Plan:
         frames[scene.dataset, scene.scene] = count or FRAMES
         sizes[scene.dataset, scene.scene] = (wanted.width or SIZE[0], wanted.height or SIZE[1])
     encoders = {
-        name: settings.cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
+        name: cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
         for name in config.encoders
     }
     return Plan(config, frames, sizes, encoders, tuple(guessed))

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovnerf.config import CacheClip, RankRegions
+from ovnerf.config.features import CacheClip
+from ovnerf.config.labels import RankRegions
 from ovnerf.encoders.dense import cell_means, cells_of
 from ovnerf.encoders.lseg import (
     Backbone,
@@ -27,9 +28,10 @@ from ovnerf.encoders.lseg import (
 )
 from ovnerf.encoders.precomputed import read_manifest
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes
-from ovnerf.errors import UserError
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_clip, cache_clip_part, rank_regions
-from ovnerf.stores import VOID, open_store, read
+from ovnerf.storage.stores import open_store, read
 
 NAMES = [f"{index:03d}" for index in range(12)]
 

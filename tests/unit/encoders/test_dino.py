@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from ovnerf.config import CacheDino
+from ovnerf.config.features import CacheDino
 from ovnerf.encoders.dino import MEAN, STD, DinoEncoder, build_dino
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 
 def tiny_vit():

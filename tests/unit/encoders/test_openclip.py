@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ovnerf.config import OpenClip
+from ovnerf.config.features import OpenClip
 from ovnerf.encoders.openclip import (
     OpenClipEncoder,
     check_activation,
@@ -16,7 +16,7 @@ from ovnerf.encoders.openclip import (
     uses_quick_gelu,
 )
 from ovnerf.encoders.text import text_banks
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 
 BOXES = np.array([[0, 0, 40, 33], [5, 2, 23, 60], [50, 10, 96, 72], [7, 7, 16, 20]])
 

@@ -15,8 +15,8 @@ from ovnerf.encoders.pyramid import (
     window_grids,
     window_scales,
 )
-from ovnerf.errors import UserError
-from ovnerf.stores import open_store, write_store
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.stores import open_store, write_store
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ovnerf.config import Simulated
+from ovnerf.config.features import Simulated
 from ovnerf.encoders.simulated import (
     check_truth,
     class_shares,
@@ -11,8 +11,8 @@ from ovnerf.encoders.simulated import (
     simulated_embeddings,
     simulated_text,
 )
-from ovnerf.errors import UserError
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
 
 
 def dials(**changes):

@@ -15,7 +15,7 @@ from ovnerf.evaluation.figures import (
     panel_figure,
     training_curves,
 )
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 
 
 def test_colours_are_fixed_distinct_and_never_void():

@@ -20,7 +20,7 @@ from ovnerf.evaluation.metrics import (
     psnr,
     ssim,
 )
-from ovnerf.stores import VOID
+from ovnerf.labels.void import VOID
 
 
 def labels(*values: int) -> np.ndarray:

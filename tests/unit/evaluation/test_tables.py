@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ovnerf.errors import UserError
 from ovnerf.evaluation.paper import published
 from ovnerf.evaluation.rows import COLUMNS, row, write_rows
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import aggregate
 
 FIELD = {"dataset": "Replica", "scene": "room0", "encoder": "clip", "split": "test"}

@@ -10,12 +10,13 @@ from field_fixtures import (
     with_holes,
 )
 
-from ovnerf.cameras import pixel_rays
 from ovnerf.field import reference
 from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
-from ovnerf.field.rendering import Camera, render_labels, render_rgb, view_weights
+from ovnerf.field.rendering import render_labels, render_rgb, view_weights
 from ovnerf.field.sampling import Rays, Room, box_entry_exit, march
+from ovnerf.geometry.camera import Camera
+from ovnerf.geometry.rays import pixel_rays
 
 CUT = 1.5e-4
 """A ray ends below a transmittance of 1e-4, so opacities may differ by that much."""

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ovnerf.compute.onednn import onednn
 from ovnerf.field.heads import STEP, TILE, ColourHead
-from ovnerf.onednn import onednn
 
 
 @pytest.mark.parametrize("samples", [0, 1, STEP - 1, STEP, TILE, TILE + 1, 2 * TILE + STEP])

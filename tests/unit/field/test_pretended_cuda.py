@@ -18,7 +18,8 @@ from ovnerf.encoders import pyramid
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.field import field as tracing
 from ovnerf.field import rendering
-from ovnerf.stores import open_store, write_store
+from ovnerf.field.rendering import surface_distance
+from ovnerf.storage.stores import open_store, write_store
 from ovnerf.training import semantics
 
 TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
@@ -128,7 +129,12 @@ def test_views(device):
         view = rendering.view_weights(field.radiance, there)
         label = rendering.render_labels(field, view, bench_text().to(device), 9)
         rgb = rendering.render_rgb(field.radiance, view)
-        assert there.distance(view).device.type == label.device.type == rgb.device.type == "cuda"
+        assert (
+            surface_distance(there, view).device.type
+            == label.device.type
+            == rgb.device.type
+            == "cuda"
+        )
     assert label.shape == (96 * 128,) and rgb.shape == (96 * 128, 3)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numcodecs import Zstd
 
 from ovnerf.regions.runlength import Regions, decode, encode, encode_all, masks_of
-from ovnerf.stores import open_store, write_store
+from ovnerf.storage.stores import open_store, write_store
 
 
 @given(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ovnerf.config import ProposeRegions
-from ovnerf.errors import UserError
+from ovnerf.config.regions import ProposeRegions
 from ovnerf.regions.sam import RegionProposer, build_sam
+from ovnerf.runtime.errors import UserError
 
 LENIENT = ProposeRegions(
     architecture="toy",

@@ -1,7 +1,7 @@
 import numpy as np
 
+from ovnerf.labels.void import VOID
 from ovnerf.regions.truth import true_regions
-from ovnerf.stores import VOID
 
 
 def test_parts_of_classes_by_hand():

@@ -6,7 +6,7 @@ from outside_scenes import SCENES, needs
 from PIL import Image
 from scene_folders import camera_at, textured_room
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import (
     HALF_SIDE,
     Features,

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.lens import Lens, bend, checked_lens, one_lens, same_lens
 from ovnerf.scenes.pinhole import (
     camera_warnings,

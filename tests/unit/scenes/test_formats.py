@@ -12,14 +12,14 @@ from outside_scenes import SCENES, needs
 from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
 from scene_formats import FRAMES, depth, pose, poses
 
-from ovnerf.cameras import pixel_rays
+from ovnerf.geometry.rays import pixel_rays
+from ovnerf.labels.void import VOID
 from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
 from ovnerf.scenes.frames import without_lost_frames as without_lost
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.lens import Lens
 from ovnerf.scenes.sens import depth_values, read_header
 from ovnerf.scenes.sens import read_frames as read_recording
-from ovnerf.stores import VOID
 
 HOLOLENS, LIVINGROOM = SCENES / "hololens_office", SCENES / "icl_livingroom"
 

@@ -12,18 +12,27 @@ from PIL import Image
 from scene_folders import HEIGHT, WIDTH, camera_at, intrinsics
 from scene_formats import FRAMES
 
-from ovnerf.cameras import Ndc
-from ovnerf.config import ReadTruth, Reconstruct, SampleFrames
-from ovnerf.errors import UserError
+from ovnerf.config.field import Reconstruct
+from ovnerf.config.frames import ReadTruth, SampleFrames
 from ovnerf.evaluation.metrics import psnr
-from ovnerf.field.rendering import Camera, ViewWeights, render_rgb, to_uint8, view_weights
+from ovnerf.field.rendering import (
+    ViewWeights,
+    render_rgb,
+    surface_distance,
+    surface_points,
+    to_uint8,
+    view_weights,
+)
 from ovnerf.field.sampling import box_entry_exit
+from ovnerf.geometry.camera import Camera
+from ovnerf.geometry.rays import Ndc
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.forward import average_camera, forward_facing
 from ovnerf.scenes.frames import read_frames
 from ovnerf.scenes.layouts import list_scene
-from ovnerf.splits import frame_indices
 from ovnerf.stages import read_truth, sample_frames
-from ovnerf.stores import open_store, read
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, read
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.reconstruct import Reconstruction
 
@@ -130,10 +139,10 @@ def test_depth_is_measured_before_the_warp():
     distance = (1 - 2 / 3 - (-1)) / direction[:, 2]
     one = torch.ones(4)
     view = ViewWeights(origin, direction, torch.arange(5), distance, one)
-    surface = camera.surface(view)
+    surface = surface_points(camera, view)
     torch.testing.assert_close(surface[:, 2], torch.full((4,), 3.0))
     expected = (surface - camera.pose[:3, 3]).norm(dim=-1)
-    torch.testing.assert_close(camera.distance(view), expected)
+    torch.testing.assert_close(surface_distance(camera, view), expected)
     empty = ViewWeights(origin, direction, torch.zeros(5, dtype=torch.long), one[:0], one[:0])
     assert (camera.distance(empty) == 0).all()
 
@@ -197,7 +206,7 @@ def test_a_field_learns_near_and_far_in_warped_coordinates(tmp_path):
     view = view_weights(run.field, camera)
     image = to_uint8(render_rgb(run.field, view), 48, 64).numpy()
     assert psnr(held_out.rgb[0].numpy(), image) > 20
-    depth = camera.distance(view).view(48, 64) / group.attrs["similarity"]["scale"]
+    depth = surface_distance(camera, view).view(48, 64) / group.attrs["similarity"]["scale"]
     centre, corner = depth[22:26, 30:34].median(), depth[:4, :4].median()
     assert float(centre) == pytest.approx(2, rel=0.1)
     assert float(corner) == pytest.approx(8 * 1.18, rel=0.2)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scene_folders import write_replica, write_semantic_nerf
 
-from ovnerf.errors import UserError
-from ovnerf.provenance import REPOSITORY_ROOT
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import image_inputs, label_inputs, list_scene, uniform
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
 def test_numeric_order(tmp_path):

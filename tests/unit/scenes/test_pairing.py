@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovnerf.errors import UserError
-from ovnerf.paths import typed_path
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.pairing import (
     check_partners,
     frame_names,
@@ -19,6 +18,7 @@ from ovnerf.scenes.pairing import (
     paired,
     visible_files,
 )
+from ovnerf.storage.paths import typed_path
 
 
 def touched(folder: Path, *names: str) -> Path:

@@ -18,19 +18,14 @@ from scene_folders import (
     write_semantic_nerf,
 )
 
-from ovnerf.errors import UserError
-from ovnerf.scenes.files import (
-    pixel_under_centre,
-    resize_labels,
-    resize_rgb,
-    scale_camera,
-    target_size,
-)
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.frames import read_frames, read_labels, split_frames
-from ovnerf.scenes.images import read_rgb
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.pinhole import camera_matrix, half_pixel_centres
-from ovnerf.stores import VOID
+from ovnerf.scenes.poses import scale_camera
+from ovnerf.storage.photos import read_rgb
+from ovnerf.storage.sizes import pixel_under_centre, resize_labels, resize_rgb, target_size
 
 
 def pinhole(cx: float, cy: float, focal: float = 320.0) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf.errors import UserError
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.sparse import count_photos, largest_model, text_names
 
 LINES = """# Image list with two lines of data per image:

@@ -12,8 +12,8 @@ from features_fixtures import CLASSES
 from safetensors.torch import load_file, save_file
 
 from ovnerf.cli import main
-from ovnerf.provenance import REPOSITORY_ROOT
-from ovnerf.stores import open_store, read, write_store
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.storage.stores import open_store, read, write_store
 
 TOY = REPOSITORY_ROOT / "ovnerf/toy"
 WEIGHTS = {"cache_clip": "clip", "cache_dino": "dino", "propose_regions": "sam"}

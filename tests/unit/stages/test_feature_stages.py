@@ -7,15 +7,18 @@ import pytest
 import torch
 from features_fixtures import CLASSES, FRAMES, HEIGHT, NAMES, WIDTH, tiny_labels, write_regions
 
-from ovnerf import stores
 from ovnerf.cli import main
-from ovnerf.config import CacheClip, CacheDino, ProposeRegions, RankRegions, Simulated
+from ovnerf.config.features import CacheClip, CacheDino, Simulated
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.regions import ProposeRegions
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
-from ovnerf.errors import UserError
+from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import masks_of
 from ovnerf.regions.sam import build_sam
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_clip, cache_dino, propose_regions, rank_regions
-from ovnerf.stores import VOID, open_store, read, write_store
+from ovnerf.storage import stores
+from ovnerf.storage.stores import open_store, read, write_store
 
 TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
 CLIP = CacheClip(

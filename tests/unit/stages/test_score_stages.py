@@ -12,11 +12,12 @@ from PIL import Image
 from scene_folders import CLASSES, label, photo, write_replica
 
 from ovnerf.cli import main
-from ovnerf.config import ReadTruth, SampleFrames
-from ovnerf.errors import UserError
+from ovnerf.config.frames import ReadTruth, SampleFrames
 from ovnerf.evaluation.rows import COLUMNS, row
+from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import draw_figures, evaluate, read_truth, sample_frames, score_labels
-from ovnerf.stores import VOID, open_store, read, verify, write_store
+from ovnerf.storage.stores import open_store, read, verify, write_store
 
 PLACE = {"dataset": "demo", "scene": "tiny", "encoder": "toy"}
 TEST_FRAMES = [0, 10]

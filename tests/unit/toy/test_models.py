@@ -9,9 +9,11 @@ import torch
 from safetensors import safe_open
 from segment_anything import SamPredictor
 
-from ovnerf.toy import MODELS, WEIGHTS, measure
-from ovnerf.toy.clip import NAME, build_toy_clip, text_bank
-from ovnerf.toy.data import (
+from ovnerf.toy import MODELS, WEIGHTS
+from ovnerf.toy.rooms import FIRST_TRAINING_SEED
+from tools.toy_models import measure
+from tools.toy_models.clip import NAME, build_toy_clip, text_bank
+from tools.toy_models.data import (
     DEMO_SEEDS,
     TRAINING_SEEDS,
     UNSEEN_SEEDS,
@@ -19,9 +21,8 @@ from ovnerf.toy.data import (
     Views,
     load_views,
 )
-from ovnerf.toy.dino import build_toy_dino
-from ovnerf.toy.rooms import FIRST_TRAINING_SEED
-from ovnerf.toy.sam import EVERY_MASK, build_toy_sam
+from tools.toy_models.dino import build_toy_dino
+from tools.toy_models.sam import EVERY_MASK, build_toy_sam
 
 NAMES = ("clip", "sam", "dino")
 

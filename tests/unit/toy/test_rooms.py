@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ovnerf.config import MakeRoom
+from ovnerf.config.frames import MakeRoom
 from ovnerf.stages import make_room
 from ovnerf.toy import furniture, rooms, textures
 from ovnerf.toy.rooms import CLASSES, Light, Placed, Room

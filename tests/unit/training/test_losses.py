@@ -4,16 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ovnerf.config import Dino
-from ovnerf.stores import VOID
+from ovnerf.config.semantics import Dino
+from ovnerf.labels.void import VOID
 from ovnerf.training import losses
-from ovnerf.training.losses import (
-    correlation_loss,
-    feature_loss,
-    js_matrix,
-    label_loss,
-    tf32,
-)
+from ovnerf.training.losses import correlation_loss, feature_loss, js_matrix, label_loss, tf32
 
 
 def log_distributions(crops=2, positions=70, classes=5):

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from ovnerf.config import Cse
-from ovnerf.field.rendering import Camera, ViewWeights
+from ovnerf.config.semantics import Cse
+from ovnerf.field.rendering import ViewWeights, surface_points
+from ovnerf.geometry.camera import Camera
 from ovnerf.training.novel_views import between, interpolated, novel_poses, panorama, seen_by
 
 
@@ -70,5 +71,5 @@ def test_seen_by_counts_cameras_that_agree_on_the_distance():
     )
     agree, blocked = torch.full((8, 8), 2.05), torch.full((8, 8), 1.0)
     cameras = [camera, camera, Camera(other, intrinsics, 8, 8)]
-    surface = camera.surface(view)
+    surface = surface_points(camera, view)
     assert seen_by(surface, cameras, [agree, blocked, agree]).tolist() == [1]

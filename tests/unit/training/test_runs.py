@@ -10,16 +10,20 @@ from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import parity
-from ovnerf.config import CacheClip, ProposeRegions, RankRegions, Reconstruct, TrainSemantics
-from ovnerf.errors import UserError
+from ovnerf.config.features import CacheClip
+from ovnerf.config.field import Reconstruct
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.config.semantics import TrainSemantics
 from ovnerf.field import field
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
-from ovnerf.splits import frame_indices
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_clip, rank_regions, reconstruct, train_semantics, train_trunk
-from ovnerf.stores import open_store, seal, write_by_frame, write_store
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, seal, write_by_frame, write_store
+from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.training import assemble
-from ovnerf.training.checkpoint import load_tensors, save_tensors
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
 

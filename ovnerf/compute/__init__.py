@@ -1,0 +1,1 @@
+"""Device, threads and matrix products: how numbers are computed."""

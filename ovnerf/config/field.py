@@ -1,0 +1,53 @@
+"""Settings of the radiance field."""
+
+from __future__ import annotations
+
+from ovnerf.config.base import Fraction, Positive, Strict
+
+
+class Reconstruct(Strict):
+    """TensoRF-VM radiance field (docs/method.md#field). Schedules are fractions of `iterations`."""
+
+    iterations: Positive = 30_000
+    """Optimisation steps."""
+    batch_rays: Positive = 4096
+    """Rays per step."""
+    voxels_start: Positive = 2_097_156
+    """Voxels of the first grid."""
+    voxels_end: Positive = 262_144_000
+    """Voxels of the last grid."""
+    upsample_at: tuple[Fraction, ...] = (2000 / 30000, 3000 / 30000, 4000 / 30000, 5500 / 30000)
+    """When the grid grows, as fractions of `iterations`; sizes are spaced evenly in log."""
+    occupancy_at: tuple[Fraction, ...] = (2500 / 30000,)
+    """When the occupancy grid is made (the first time the box shrinks, too); never before
+    iteration 400."""
+    density_ranks: tuple[int, int, int] = (16, 4, 4)
+    """Density components per axis pair."""
+    appearance_ranks: tuple[int, int, int] = (48, 12, 12)
+    """Appearance components per axis pair."""
+    appearance_width: Positive = 27
+    """Width of the appearance feature."""
+    head_width: Positive = 128
+    """Hidden width of the colour head."""
+    step_ratio: float = 0.5
+    """Step length in mean voxel edges."""
+    distance_scale: float = 25.0
+    """Step lengths are multiplied by this before alpha is computed."""
+    weight_threshold: float = 1e-4
+    """Samples with a smaller rendering weight carry no appearance."""
+    learning_rate_grid: float = 0.02
+    """Adam, planes and lines."""
+    learning_rate_head: float = 1e-4
+    """Adam, appearance basis and colour head."""
+    learning_rate_decay: float = 0.1
+    """Learning rates fall to this factor over the run."""
+    tv_density: float = 1.0
+    """Weight of the total variation of density planes."""
+    tv_appearance: float = 1.0
+    """Weight of the total variation of appearance planes."""
+    random_background: bool = True
+    """Composite over white for half of the batches (docs/method.md#random-background)."""
+    near_scene: float = 0.05
+    """Rays begin this far from the camera, in scene units."""
+    seed: int = 20211202
+    """Seed of initial values and ray batches."""

@@ -1,0 +1,109 @@
+"""Settings of the semantic branch, its losses and CSE."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ovnerf.config.base import Fraction, Positive, Strict
+
+
+class Cse(Strict):
+    """Cross-view self-enhancement: pseudo-label update and novel views (docs/method.md#cse)."""
+
+    enabled: bool = True
+    """Off: the first labels stay to the end."""
+    start: Fraction = 10_000 / 15_000
+    """T as a fraction of the iterations."""
+    every: Fraction = 1000 / 15_000
+    """N as a fraction of the iterations."""
+    rank_pseudo_labels: bool = True
+    """Clean the rendered labels by RSR (off in Table VII `w CSE`)."""
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Bank that turns renders into pseudo labels."""
+    novel_views: int = Field(default=60, ge=0)
+    """Views added from poses without a photograph; 0 for none."""
+    novel_path: Literal["interpolated", "panorama"] = "interpolated"
+    """`interpolated`: between training poses. `panorama`: the as-shipped yaw circle."""
+    panorama_centre: tuple[float, float, float] | None = None
+    """Scene units; the mean training camera centre when empty."""
+    min_opacity: Fraction = 0.5
+    """A novel pixel is void below this accumulated opacity."""
+    min_seen_by: int = Field(default=2, ge=0)
+    """A novel pixel is void when fewer training views see its surface point."""
+    min_valid: Fraction = 0.3
+    """A novel view with a smaller share of valid pixels is skipped."""
+    cache_mb: int = Field(default=1024, ge=0)
+    """Memory for rendering weights of refreshed views; the rest is recomputed. Never changes a
+    result."""
+
+
+class Dino(Strict):
+    """DINO / class-distribution correlation loss (docs/method.md#correlation-loss)."""
+
+    mode: Literal["cached", "online"] = "cached"
+    """`cached`: tokens of whole images (approximation). `online`: the paper's crops."""
+    crops: int = Field(default=8, ge=0)
+    """Crops per step; 0 leaves the loss out."""
+    crop_side: float = 0.53
+    """Crop side over the short image side, rounded to a multiple of 8 (256 of 480)."""
+    shift: float = 0.7
+    """Similarity below this counts as different."""
+    temperature: float = 0.2
+    """Temperature of the class distribution."""
+    positive_weight: float = 200.0
+    """Weight of pixel pairs that DINO calls alike."""
+    negative_weight: float = 0.2
+    """Weight of pairs that it calls different."""
+    divergence: Literal["kl", "js"] = "kl"
+    """KL is what the published code evaluates; the paper says Jensen-Shannon."""
+
+
+class TrainSemantics(Strict):
+    """Semantic branch on the frozen density (docs/method.md#semantic-branch)."""
+
+    iterations: Positive = 15_000
+    """Optimisation steps."""
+    joint_start: Fraction = 5000 / 15_000
+    """From here appearance, its basis and the colour head train as well, with the colour loss
+    (stage B). 0 is the paper's wording: colour loss throughout."""
+    labels: Literal["relevancy", "ranked"] = "ranked"
+    """First labels: argmax CLIP (paper Eq. 4; label maps of a `precomputed` encoder as they are),
+    or the same after RSR (Eq. 6)."""
+    view_fraction: Fraction = 0.8
+    """Share of the training views that carries labels and features (`clip_input`)."""
+    batch_rays: Positive = 4096
+    """Rays per step."""
+    head_width: Positive = 128
+    """Width of the two inner layers of the semantic head."""
+    select_ranks: tuple[int, int, int] = (16, 4, 4)
+    """Components per axis pair of the scale-selection volume."""
+    ray_length: Literal["full", "as_shipped"] = "full"
+    """`as_shipped` cuts training rays at the initial grid's count (docs/method.md#short-rays)."""
+    logits: Literal["dot", "cosine"] = "dot"
+    """Cross-entropy logits: dot product at temperature 1, or cosine / `logit_temperature`."""
+    logit_temperature: float = 0.05
+    """Divides cosine logits."""
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Bank of the training losses (as shipped: bare)."""
+    feature_weight: float = 1.0
+    """Weight of the loss to the CLIP features."""
+    label_weight: float = 1.0
+    """Weight of the cross-entropy to the labels."""
+    colour_weight: float = 1.0
+    """Weight of the colour loss."""
+    novel_weight: float = 1.0
+    """Weight of the cross-entropy on novel views."""
+    learning_rate_grid: float = 0.02
+    """Adam, scale-selection volume."""
+    learning_rate_head: float = 1e-4
+    """Adam, semantic head."""
+    learning_rate_joint_grid: float = 5e-3
+    """Adam, appearance planes and lines from `joint_start`."""
+    learning_rate_joint_head: float = 5e-5
+    """Adam, appearance basis and colour head from `joint_start`."""
+    learning_rate_decay: float = 0.1
+    """Learning rates fall to this factor over the run."""
+    dino: Dino = Dino()
+    cse: Cse = Cse()

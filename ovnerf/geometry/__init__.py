@@ -1,0 +1,1 @@
+"""Cameras, rays and similarities between coordinate frames."""

@@ -1,0 +1,1 @@
+"""What a scene folder holds, shown to a person before a run."""

@@ -1,0 +1,319 @@
+"""What a config asks for, checked as a whole: the Snakefile and `python -m ovnerf check` ask here.
+
+Whatever is refused or warned of here is so in both. Imports only the standard library, pydantic and
+PyYAML, because Snakemake may be installed alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, product
+from pathlib import Path
+from typing import Any
+
+from ovnerf.config.features import CacheClip, LSeg, OpenClip, Precomputed
+from ovnerf.config.run import (
+    Config,
+    Scene,
+    cache_clip_settings,
+    read_config,
+    read_scenes,
+    scene_settings,
+    variant_settings,
+)
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.config.views import RenderViews
+from ovnerf.runtime.errors import UserError
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.storage.provenance import REPOSITORY_ROOT, shipped_file
+from ovnerf.storage.weight_table import SAFE_PATH, Weight, read_table
+
+Key = tuple[str, str]
+"""Dataset and scene."""
+MANIFEST = "manifest.json"
+UNLABELLED_LAYOUTS = ("colmap", "nerfstudio")
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The files that a scene is read from, as paths from the working directory.
+
+    Attributes:
+        folder: of the scene.
+        images: what `sample_frames` reads.
+        labels: what `read_truth` reads; apart, so that editing a label file retrains nothing.
+        labelled: whether the scene has ground truth.
+    """
+
+    folder: str
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    labelled: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A config that was found good, with all that it names.
+
+    Attributes:
+        config: the settings; `results` without needless dots and slashes.
+        scenes: rows of the scene sheet.
+        files: the files of each scene.
+        encoders: settings of `cache_clip` by encoder.
+        variants: settings of `train_semantics` and `render_views` by variant.
+        weights: rows of the table of weights, by file.
+        warnings: what a person should know although it stops nothing.
+    """
+
+    config: Config
+    scenes: Mapping[Key, Scene]
+    files: Mapping[Key, SceneFiles]
+    encoders: Mapping[str, CacheClip]
+    variants: Mapping[str, tuple[TrainSemantics, RenderViews]]
+    weights: Mapping[str, Weight]
+    warnings: tuple[str, ...]
+
+
+def shipped(name: str) -> str:
+    """A file that a config names: in the working directory, else of those that come with ovnerf."""
+    inside = shipped_file(name)
+    return name if Path(name).exists() or inside is None else os.path.relpath(inside)
+
+
+def make_plan(data: Any, where: str = "config") -> Plan:
+    """The plan of a config as YAML or JSON gave it; opens no image and no weight file.
+
+    Args:
+        where: how messages call the config.
+
+    Raises:
+        UserError: the first thing that no run could use.
+    """
+    try:
+        return validated(data, where)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}", f"{where} names it") from None
+
+
+def validated(data: Any, where: str) -> Plan:
+    """See `make_plan`; names that the file system refuses are an OSError."""
+    config = read_config(data, where)
+    config = config.model_copy(update={"results": results_folder(config.results, where)})
+    refuse_braces([str(REPOSITORY_ROOT)])
+    scenes = {(row.dataset, row.scene): row for row in read_scenes(shipped(config.scenes))}
+    encoders = {
+        name: cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
+        for name in config.encoders
+    }
+    variants = {
+        name: variant_settings(config, shipped(f"config/variants/{name}.yaml"))
+        for name in config.variants
+    }
+    refuse_equal_logs(scenes, encoders, variants)
+    files = {key: scene_files(config, row) for key, row in scenes.items()}
+    for name, key in product(encoders, scenes):
+        kind = encoders[name].encoder.kind  # type: ignore[union-attr]
+        refuse_misuse(name, kind, key, files[key].labelled)
+        refuse_unmarked_truth(config.propose_regions.architecture, name, key, files[key].labelled)
+    weights = read_table(Path(shipped(config.weights_table)))
+    named = dict(named_files(config, encoders))
+    refuse_unknown_files(named, weights, config.weights_table)
+    refuse_absent_folder(config.weights_dir)
+    folders = [folder_of_maps(one, key) for one in precomputed(encoders) for key in scenes]
+    maps = {folder: files_of_maps(folder) for folder in folders}
+    for found in files.values():
+        refuse_braces([found.folder, *found.images, *found.labels])
+    refuse_braces([*named.values(), *chain(*maps.values()), *maps])
+    absent = tuple(warnings(files, maps, named, weights, config.weights_dir))
+    return Plan(config, scenes, files, encoders, variants, weights, absent)
+
+
+def results_folder(name: str, where: str) -> str:
+    """`results` in its shortest form.
+
+    Raises:
+        UserError: characters that a shell or Snakemake would take for something else, the working
+            directory itself, or a file.
+    """
+    if not re.fullmatch(SAFE_PATH, name):
+        raise UserError(
+            f"{where}: results: found {name!r}",
+            "commands are made of it: use letters, digits and ._-/ only",
+        )
+    short = os.path.normpath(name)
+    if short in (".", "/"):
+        raise UserError(
+            f"{where}: results: found {name!r}, expected a folder of its own",
+            "name one, for example `results`",
+        )
+    if Path(short).exists() and not Path(short).is_dir():
+        raise UserError(f"{where}: results: {name} is a file, expected a folder", "name another")
+    return short
+
+
+def refuse_braces(paths: Iterable[str]) -> None:
+    """UserError for the first path that Snakemake would take for a pattern."""
+    for path in paths:
+        if "{" in path or "}" in path:
+            raise UserError(
+                f"{path}: found a brace in a path, expected none",
+                "Snakemake fills in what stands between braces; rename the file or folder",
+            )
+
+
+def refuse_equal_logs(
+    scenes: Iterable[Key], encoders: Iterable[str], variants: Iterable[str]
+) -> None:
+    """UserError where two jobs would write one log, whose name joins names by dots."""
+    runs = [(*scene, *rest) for scene, *rest in product(scenes, encoders, variants)]
+    for depth in (2, 3, 4):
+        seen: dict[str, str] = {}
+        for run in runs:
+            log, path = ".".join(run[:depth]), "/".join(run[:depth])
+            if seen.setdefault(log, path) != path:
+                raise UserError(
+                    f"{seen[log]} and {path}: found the name {log} for the logs of both, "
+                    "expected two names",
+                    "rename a dataset, scene, encoder or variant whose name holds a dot",
+                )
+
+
+def refuse_misuse(encoder: str, kind: str, scene: Key, labelled: bool) -> None:
+    """UserError where simulated embeddings cannot be made or could pass for a real encoder's."""
+    if kind == "simulated" and not labelled:
+        raise UserError(
+            f"encoder {encoder}: scene {'/'.join(scene)} has no label files",
+            "the simulated encoder makes embeddings from ground truth; use another encoder",
+        )
+    if (kind == "simulated") != encoder.startswith("simulated"):
+        raise UserError(
+            f"encoder {encoder}: found kind {kind}",
+            "names that begin with `simulated` are for that kind and no other: tables show them",
+        )
+
+
+def refuse_unmarked_truth(regions: str, encoder: str, scene: Key, labelled: bool) -> None:
+    """UserError where true regions cannot be made or could pass for SAM's."""
+    if regions == "truth" and not labelled:
+        raise UserError(
+            f"propose_regions.architecture: truth: scene {'/'.join(scene)} has no label files",
+            "true regions are cut from them; name a SAM architecture",
+        )
+    if (regions == "truth") != encoder.endswith("_true_regions"):
+        raise UserError(
+            f"encoder {encoder}: found propose_regions.architecture {regions}",
+            "encoder names that end with `_true_regions` go with `architecture: truth` and no "
+            "other: tables show them",
+        )
+
+
+def scene_files(config: Config, scene: Scene) -> SceneFiles:
+    """The files of a scene; none yet where its folder is not there, which is warned of."""
+    if scene.toy_seed is not None:
+        folder = f"{config.results}/{scene.dataset}/{scene.scene}/room"
+        made = (f"{folder}/room.json",)
+        return SceneFiles(folder, made, made, True)
+    if not Path(scene.path).exists():
+        return SceneFiles(scene.path, (), (), scene.layout not in UNLABELLED_LAYOUTS)
+    wanted = scene_settings(config.sample_frames, scene)
+    listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
+    labels = listing.label_inputs() if any(listing.labels) else []
+    images = listing.image_inputs()
+    return SceneFiles(
+        scene.path, tuple(map(str, images)), tuple(map(str, labels)), labelled=bool(labels)
+    )
+
+
+def section_files(section: OpenClip | LSeg | Any) -> list[str]:
+    """Files that a section names: its weights, and `model` where it is an open_clip config."""
+    model = getattr(section, "model", "")
+    named = [getattr(section, "weights", ""), model if model.endswith(".json") else ""]
+    return [shipped(os.path.normpath(name)) for name in named if name]
+
+
+def named_files(config: Config, encoders: Mapping[str, CacheClip]) -> Iterator[tuple[str, str]]:
+    """(setting, file) of every weight file and model config that the config needs."""
+    sections: dict[str, Any] = {
+        f"encoder {name}": section.encoder for name, section in encoders.items()
+    }
+    if config.propose_regions.architecture != "truth":
+        sections["propose_regions"] = config.propose_regions
+    sections["cache_dino"] = config.cache_dino
+    for where, section in sections.items():
+        for number, name in enumerate(section_files(section)):
+            yield f"{where}: {'model' if number else 'weights'}", name
+
+
+def refuse_unknown_files(
+    named: Mapping[str, str], weights: Mapping[str, Weight], table: str
+) -> None:
+    """UserError for a named file that is neither there nor in the table of weights."""
+    for setting, name in named.items():
+        if Path(name).is_dir():
+            raise UserError(f"{setting}: {name} is a folder, expected a file")
+        if not Path(name).exists() and name not in weights:
+            raise UserError(
+                f"{setting}: found no file {name}, and {table} has no row for it",
+                "put the file there, or name one that is",
+            )
+
+
+def refuse_absent_folder(weights_dir: str) -> None:
+    """UserError when `weights_dir` is given and is no folder."""
+    if weights_dir and not Path(weights_dir).is_dir():
+        raise UserError(
+            f"weights_dir: found no folder {weights_dir}", "name one that is there, or leave it out"
+        )
+
+
+def precomputed(encoders: Mapping[str, CacheClip]) -> list[Precomputed]:
+    """The encoders whose maps were made elsewhere."""
+    found = [section.encoder for section in encoders.values()]
+    return [encoder for encoder in found if isinstance(encoder, Precomputed)]
+
+
+def folder_of_maps(encoder: Precomputed, scene: Key) -> str:
+    """The folder of a `precomputed` encoder's maps of one scene."""
+    named = encoder.folder.replace("{dataset}", scene[0]).replace("{scene}", scene[1])
+    return shipped(named)
+
+
+def files_of_maps(folder: str) -> list[str]:
+    """The files in a folder of maps, sorted; none where it is not there.
+
+    Raises:
+        UserError: a folder without a manifest.
+    """
+    if not Path(folder).is_dir():
+        return []
+    if not (Path(folder) / MANIFEST).is_file():
+        raise UserError(
+            f"{folder}: found no {MANIFEST}, expected one beside the maps",
+            "docs/datasets.md says what stands in it",
+        )
+    return [str(path) for path in sorted(Path(folder).iterdir()) if path.is_file()]
+
+
+def warnings(
+    files: Mapping[Key, SceneFiles],
+    maps: Iterable[str],
+    named: Mapping[str, str],
+    weights: Mapping[str, Weight],
+    weights_dir: str,
+) -> Iterator[str]:
+    """What is not there yet. A plan needs no data: the job itself says what is missing."""
+    for found in files.values():
+        if not found.images:
+            yield f"{found.folder}: no such scene folder, planned without looking inside"
+    for folder in maps:
+        if not Path(folder).is_dir():
+            yield f"{folder}: no such folder of maps, planned without looking inside"
+    for name in dict.fromkeys(named.values()):
+        here = Path(name).exists() or (
+            weights_dir and (Path(weights_dir) / Path(name).name).exists()
+        )
+        if not here and not weights[name].url:
+            yield f"{name}: no such file; it can only be got by hand, from {weights[name].source}"

@@ -1,0 +1,1 @@
+"""Class names, void, and region semantic ranking (RSR)."""

@@ -1,0 +1,1 @@
+"""Errors, progress, memory, locks, prefetching: nothing here changes a result."""

@@ -1,0 +1,1 @@
+"""Files and stores: reading, writing under a temporary name, digests, weight files."""

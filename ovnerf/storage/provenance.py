@@ -1,0 +1,145 @@
+"""Digests that say what a result was made from. Standard library only: the Snakefile asks."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ovnerf.runtime.errors import UserError
+
+STAMP = ".snakemake_timestamp"
+"""Snakemake's note of when it made a folder."""
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY_ROOT = PACKAGE_ROOT.parent
+"""The clone; where the package is installed from a wheel, the folder that it was installed into."""
+IS_CLONE = (REPOSITORY_ROOT / "workflow" / "Snakefile").is_file()
+WORKFLOW_ROOT = REPOSITORY_ROOT if IS_CLONE else PACKAGE_ROOT / "shipped"
+"""Holds `workflow` and `config`: the clone, or a folder of the installed package."""
+RESULT_NEUTRAL = ("ovnerf.runtime",)
+"""Packages whose modules cannot change a result: editing them reruns nothing."""
+
+
+def shipped_file(name: Path | str) -> Path | None:
+    """The file or folder of this name that comes with ovnerf, or None where there is none.
+
+    Names are those of the repository, like `config/weights.tsv`.
+    """
+    for root in (WORKFLOW_ROOT, REPOSITORY_ROOT):
+        if (root / name).exists():
+            return root / name
+    return None
+
+
+def digest(value: Any) -> str:
+    """16 hex digits identifying a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_digest(path: Path | str) -> str:
+    """sha256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def path_digest(path: Path | str) -> str:
+    """16 hex digits of a file's bytes, or of the names and bytes of all files in a folder.
+
+    Two runs that made the same result have the same one: stages write no wall clock, and the time
+    that Snakemake leaves inside folders does not count.
+    """
+    path = Path(path)
+    if path.is_file():
+        return file_digest(path)[:16]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != STAMP)
+    return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
+
+
+def unchanged(path: Path, before: str) -> None:
+    """UserError when a file that a job reads is not, at its end, what it was at the start."""
+    found = file_digest(path)
+    if found != before:
+        raise UserError(
+            f"{path}: changed while it was used, from sha256 {before[:16]} to {found[:16]}",
+            "leave it alone and run again; nothing was made of it",
+        )
+
+
+def module_file(name: str) -> Path | None:
+    """The source file of an `ovnerf` module, or None when `name` is not one."""
+    path = REPOSITORY_ROOT.joinpath(*name.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def imported_modules(source: str, package: str) -> Iterable[str]:
+    """Absolute dotted names a module may import: `from a import b` yields both `a` and `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            prefix = ".".join(base) if node.level else ""
+            module = ".".join(part for part in (prefix, node.module or "") if part)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def import_closure(module: str) -> tuple[Path, ...]:
+    """Every `ovnerf` source file that can shape what `module` makes, sorted.
+
+    These are the modules that importing it can execute, but for those of `RESULT_NEUTRAL`.
+    """
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = module_file(name)
+        if name in found or path is None or not name.startswith("ovnerf"):
+            continue
+        if name.startswith(RESULT_NEUTRAL):
+            continue
+        found[name] = path
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        waiting += imported_modules(path.read_text(encoding="utf-8"), package)
+        waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
+    return tuple(sorted(set(found.values())))
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """Digest of the code that shapes a stage's result: its import closure, read with `ast`.
+
+    Comments and docstrings do not count, so editing them reruns nothing.
+    """
+    parts = {}
+    for path in import_closure(f"ovnerf.stages.{stage}"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts[str(path.relative_to(REPOSITORY_ROOT))] = ast.dump(without_docstrings(tree))
+    return digest(parts)
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """The same tree with bare string statements removed."""
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                item
+                for item in body
+                if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))
+            ]
+    return tree
+
+
+def result_digest(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """What a store was made from: stage code, settings, and the digests of its inputs."""
+    return digest({"code": code_digest(stage), "settings": settings, "inputs": inputs})

@@ -1,0 +1,159 @@
+"""The package's folders ("rooms"): what each may import, and what an edit in each reruns."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ovnerf.storage.provenance import REPOSITORY_ROOT, RESULT_NEUTRAL, imported_modules
+
+PACKAGE = REPOSITORY_ROOT / "ovnerf"
+ROOMS = {
+    "runtime": set(),
+    "config": {"storage"},
+    "labels": {"storage"},
+    "geometry": set(),
+    "compute": set(),
+    "storage": set(),
+    "toy": {"config", "labels", "storage"},
+    "scenes": {"config", "labels", "geometry", "storage"},
+    "regions": {"config", "labels", "compute", "storage"},
+    "encoders": {"config", "labels", "compute", "storage"},
+    "field": {"geometry", "compute"},
+    "training": {
+        *("config", "labels", "geometry", "compute", "storage"),
+        *("regions", "encoders", "field"),
+    },
+    "evaluation": {"labels", "storage"},
+    "inspection": {"config", "labels", "geometry", "storage", "scenes", "evaluation"},
+}
+"""What the modules of each room may import besides their own room and `runtime`."""
+MEMORY = {"config", "storage"}
+"""What `runtime.memory` reads: sizes of settings and stores."""
+
+STAGES_OF_THE_FIELD = {"reconstruct", "train_shared", "train_semantics", "render_views"}
+EDITS = {
+    # file edited: the stages whose results are made again
+    "runtime/progress.py": set(),
+    "runtime/memory.py": set(),
+    "runtime/errors.py": set(),
+    "config/run.py": set(),
+    "config/views.py": {"render_views"},
+    "config/field.py": {"reconstruct"},
+    "config/frames.py": {"make_room", "sample_frames", "read_truth"},
+    "config/semantics.py": {"train_shared", "train_semantics"},
+    "inspection/sheet.py": {"inspect"},
+    "evaluation/metrics.py": {"evaluate", "score_labels", "aggregate", "draw_figures"},
+    "field/sampling.py": STAGES_OF_THE_FIELD,
+    "field/native.py": STAGES_OF_THE_FIELD,
+    "training/reconstruct.py": {"reconstruct"},
+    "labels/rsr.py": {"rank_regions", "score_labels", "train_shared", "train_semantics"},
+}
+
+
+def modules(room: str) -> Iterator[tuple[str, Path]]:
+    """Names and files of a room's modules."""
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), path
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms that a module imports, wherever in it the import stands."""
+    found = imported_modules(path.read_text(encoding="utf-8"), "ovnerf")
+    return {name.split(".")[1] for name in found if name.startswith("ovnerf.") and "." in name}
+
+
+def test_every_room_is_listed() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == {*ROOMS, "stages"}
+
+
+def test_few_modules_lie_outside_the_rooms() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py", "cli.py"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_between_rooms_point_one_way(room: str) -> None:
+    for name, path in modules(room):
+        allowed = {room, "runtime", *ROOMS[room], *(MEMORY if name == "runtime.memory" else ())}
+        assert rooms_imported(path) <= allowed, name
+
+
+def test_the_order_of_rooms_has_no_circle() -> None:
+    settled: set[str] = set()
+    while len(settled) < len(ROOMS):
+        ready = {room for room, below in ROOMS.items() if below <= settled} - settled
+        assert ready, set(ROOMS) - settled
+        settled |= ready
+
+
+def test_no_result_comes_out_of_a_room_that_counts_as_neutral() -> None:
+    """Library modules take from `runtime` what reports, refuses and waits, never a number."""
+    taken = {
+        name
+        for room in (*ROOMS, "stages")
+        if room != "runtime"
+        for _, path in modules(room)
+        for name in imported_modules(path.read_text(encoding="utf-8"), "ovnerf")
+        if name.startswith(RESULT_NEUTRAL) and name.count(".") > 1
+    }
+    leaves = {name.rpartition(".")[2] for name in taken}
+    assert leaves <= {
+        *("errors", "progress", "prefetch", "memory", "notices"),  # modules
+        *("UserError", "Stopped"),
+        "prefetch",  # the same items in the same order
+        *("log", "warn", "said", "empty_rays", "views_without_regions"),  # words about a result
+        "features_on_host",  # where arrays lie, which no value depends on
+    }
+
+
+def digests(package_parent: Path) -> dict[str, str]:
+    """Stage -> digest of its code, of the package below a folder."""
+    program = (
+        "import json; from ovnerf.cli import stage_names;"
+        "from ovnerf.storage.provenance import code_digest;"
+        "print(json.dumps({name: code_digest(name) for name in stage_names()}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(package_parent)},
+        cwd=package_parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    skipped = shutil.ignore_patterns("__pycache__", "weights")
+    shutil.copytree(PACKAGE, folder / "ovnerf", ignore=skipped)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def before(copy: Path) -> dict[str, str]:
+    return digests(copy)
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_reruns_what_depends_on_it_and_nothing_else(
+    file: str, copy: Path, before: dict[str, str]
+) -> None:
+    path = copy / "ovnerf" / file
+    source = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(source + "\nEDITED = 1\n", encoding="utf-8")
+        after = digests(copy)
+    finally:
+        path.write_text(source, encoding="utf-8")
+    assert {stage for stage in before if before[stage] != after[stage]} == EDITS[file]
