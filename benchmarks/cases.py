@@ -25,7 +25,7 @@ from benchmarks.scene import (
     bench_semantics,
     bench_text,
 )
-from ovnerf.config.features import CacheClip
+from ovnerf.config.features import CacheFeatures
 from ovnerf.config.semantics import Dino, TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.field.field import RadianceField, SemanticField
@@ -214,8 +214,8 @@ def semantic_gaps(run: SemanticTraining, rays: int = 256) -> tuple[float, float]
     slot, row, column = (part[:rays] for part in run.pixels.at(0))
     origin, direction = run.data.photos.rays(slot, row, column)
     jitter = torch.rand(rays, generator=torch.Generator().manual_seed(5))
-    samples, weight = radiance.bright(origin, direction, jitter, SHORT)
-    features = field.rays(samples, weight) @ field.clip.matrix().T
+    samples, weight = radiance.samples_above_threshold(origin, direction, jitter, SHORT)
+    features = field.ray_features(samples, weight) @ field.clip.matrix().T
     scales = field.scale_weights(samples, weight)
     slow = shipped.semantics(field, origin, direction, jitter, SHORT)
     parameters = [part for group in run.optimiser.param_groups for part in group["params"]]
@@ -437,7 +437,7 @@ def feat_target(sizes: Sizes) -> Result:
     The reference's memory is its dense maps of one frame, in half precision; making them (minutes
     a scene) is not in its time.
     """
-    settings = CacheClip()
+    settings = CacheFeatures()
     size = sizes.height, sizes.width
     grids = window_grids(*size, settings.scales, settings.stride, settings.jitter)
     boxes = window_boxes(*size, grids, seed=0, frame=0)

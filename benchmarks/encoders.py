@@ -174,7 +174,7 @@ def sizes() -> list[str]:
             lines.append(
                 f"{kind}.zarr, one frame: {taken / 1e3:.1f} kB (arrays {raw / 1e3:.1f} kB)"
             )
-        features = PyramidFeatures(open_store(folder / "clip.zarr", "clip"))
+        features = PyramidFeatures(open_store(folder / "features.zarr", "features"))
     pixel = torch.from_numpy(random.integers(0, (WIDTH, HEIGHT), (5000, 2)))
     half = features.lookup(torch.zeros(5000, dtype=torch.long), *pixel.T)
     features.embedding[0] = torch.from_numpy(embedding[0])

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.cases import TOKEN_WIDTH, masks
 from benchmarks.scene import CHANNELS, CLASSES, bench_camera, bench_field, bench_text
-from ovnerf.config.features import CacheClip
+from ovnerf.config.features import CacheFeatures
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
@@ -41,7 +41,7 @@ Frames = Iterator[tuple[int, dict[str, np.ndarray]]]
 
 def build_stores(folder: Path, frames: int) -> None:
     """Everything that `train_semantics` reads, with random contents."""
-    clip = CacheClip()
+    clip = CacheFeatures()
     grids = window_grids(HEIGHT, WIDTH, clip.scales, clip.stride, clip.jitter)
     split = (np.arange(frames) % TEST_EVERY == 0).astype(np.uint8)
     train = np.flatnonzero(split == 0).tolist()
@@ -71,7 +71,7 @@ def build_stores(folder: Path, frames: int) -> None:
     def labels(todo: Sequence[int]) -> Frames:
         for slot in todo:
             label = np.random.default_rng([3, slot]).integers(0, CLASSES, (HEIGHT, WIDTH))
-            yield slot, {name: label.astype(np.uint16) for name in ("ranked", "relevancy")}
+            yield slot, {name: label.astype(np.uint16) for name in ("rsr", "clip")}
 
     text = bench_text().numpy()
     names = [f"class {number}" for number in range(CLASSES)]
@@ -90,7 +90,7 @@ def build_stores(folder: Path, frames: int) -> None:
     scale = {"scale": window_scales(grids), **banks}
     count = len(train)
     write_by_frame(folder / "frames.zarr", "frames", frames, photo, scene, "bench", fixed)
-    write_by_frame(folder / "clip.zarr", "clip", count, windows, pyramid, "bench", scale)
+    write_by_frame(folder / "features.zarr", "clip", count, windows, pyramid, "bench", scale)
     write_by_frame(folder / "dino.zarr", "dino", count, tokens, common, "bench")
     write_by_frame(folder / "labels.zarr", "labels", count, labels, ranking, "bench")
     field = bench_field(300)
@@ -112,7 +112,7 @@ class FourViews(PseudoLabels):
 def train(folder: Path, iterations: int) -> dict[str, object]:
     """Load the stores, run, and say what it took."""
     inputs = SemanticInputs(
-        *(folder / name for name in ("frames.zarr", "clip.zarr", "dino.zarr", "labels.zarr")),
+        *(folder / name for name in ("frames.zarr", "features.zarr", "dino.zarr", "labels.zarr")),
         radiance=folder,
     )
     settings = TrainSemantics(iterations=iterations)

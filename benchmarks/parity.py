@@ -38,10 +38,10 @@ Rays = tuple[Tensor, Tensor, Tensor | None]
 def fast_outputs(field: SemanticField, rays: Rays) -> dict[str, Tensor]:
     """What training composites, and colours over white as reconstruction makes them."""
     radiance, direction = field.radiance, rays[1]
-    samples, weight = radiance.bright(*rays)
+    samples, weight = radiance.samples_above_threshold(*rays)
     colour = radiance.colour(radiance.appearance_features(samples), direction[samples.ray])
     return {
-        "feature": field.rays(samples, weight) @ field.clip.matrix().T,
+        "feature": field.ray_features(samples, weight) @ field.clip.matrix().T,
         "scales": field.scale_weights(samples, weight),
         "colour": composite(weight, colour, samples.offset, samples.ray),
         "colour over white": radiance.render_colour(*rays, 1.0)[0],
@@ -123,12 +123,12 @@ def main(arguments: list[str] | None = None) -> int:
     """0 when everything is within its limit."""
     parser = argparse.ArgumentParser(prog="benchmarks.parity", description=__doc__)
     parser.add_argument("frames", type=Path, help="frames.zarr of a scene")
-    parser.add_argument("clip", type=Path, help="clip.zarr of the same scene")
+    parser.add_argument("clip", type=Path, help="features.zarr of the same scene")
     parser.add_argument("semantics", type=Path, help="folder of a trained field")
     options = parser.parse_args(arguments)
     scene = open_store(options.frames, "frames")
     camera = load_photos(scene, frame_indices(scene, "test")[:1]).camera(0)
-    text = text_bank(open_store(options.clip, "clip"), "ensemble", False, torch.device("cpu"))
+    text = text_bank(open_store(options.clip, "features"), "ensemble", False, torch.device("cpu"))
     tensors, header = load_tensors(options.semantics / "field.safetensors")
     passed = check(semantics_from_header(header, tensors).eval(), camera, text)
     print("passed" if passed else "FAILED: a difference is over its limit")

@@ -78,7 +78,9 @@ def semantics(
     x = radiance.basis(torch.cat(grid_products(radiance.appearance, place), -1))
     out = {"feature": dense_sum(weight, mask, field.clip(x))}
     if "scales" in wanted:
-        votes = field.select_basis(torch.cat(grid_products(field.select, place), -1))
+        votes = field.scale_selection_basis(
+            torch.cat(grid_products(field.scale_selection, place), -1)
+        )
         out["scales"] = dense_sum(weight, mask, torch.sigmoid(votes)).softmax(-1)
     if "colour" in wanted:
         view = direction[:, None].expand_as(point)[mask]

@@ -40,8 +40,8 @@ from ovnerf.config.run import parse, read_yaml, scene_settings
 from ovnerf.inspection.plan import Plan, make_plan, shipped
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
-from ovnerf.runtime.lock import only_maker
-from ovnerf.runtime.memory import expected_mb, refuse_too_large
+from ovnerf.runtime.lock import hold_lock
+from ovnerf.runtime.memory import check_memory, expected_mb
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
@@ -189,9 +189,9 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     with (
         progress.watched() as state,
         naming(out),
-        only_maker(out) if out else nullcontext(),
+        hold_lock(out) if out else nullcontext(),
     ):
-        refuse_too_large(name, options)
+        check_memory(name, options)
         expected = expected_mb(name, options)
         summary = module.run(**options) or {}
         closing = {
@@ -208,7 +208,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         if out:
             closing |= {"out": str(out), "digest": path_digest(out)}
     for text in progress.warnings():
-        progress.say(f"warning: {text}")
+        progress.log(f"warning: {text}")
     print(json.dumps(closing), flush=True)
 
 

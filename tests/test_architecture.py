@@ -200,7 +200,7 @@ code_digest("sample_frames")
 
 def test_the_closure_of_a_stage_reaches_what_its_library_imports() -> None:
     names = {path.name for path in import_closure("ovnerf.stages.rank_regions")}
-    assert {"rank_regions.py", "relabel.py", "runlength.py", "stores.py", "errors.py"} <= names
+    assert {"rank_regions.py", "rsr.py", "runlength.py", "stores.py"} <= names
     assert "reconstruct.py" not in names
 
 

@@ -262,9 +262,9 @@ def test_settings_that_are_named_without_their_section_exist() -> None:
         (wrong_setting("dino.mode", "online"), ""),
         (wrong_setting("dino.zarr", ""), ""),
         (wrong_short_setting("held_out", "none"), ""),
-        (wrong_short_setting("cache_clip", "{parts: N}"), ""),
+        (wrong_short_setting("cache_features", "{parts: N}"), ""),
         (wrong_short_setting("held_out", "some"), "taken nowhere"),
-        (wrong_short_setting("cache_clip", "{part: 1}"), "taken nowhere"),
+        (wrong_short_setting("cache_features", "{part: 1}"), "taken nowhere"),
         (wrong_short_setting("refreshed", "all"), "no setting"),
     ],
 )

@@ -72,7 +72,7 @@ class Precomputed(Strict):
 Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminator="kind")]
 
 
-class CacheClip(Strict):
+class CacheFeatures(Strict):
     """CLIP pyramid, stored as window embeddings and boxes (docs/method.md#clip-pyramid)."""
 
     encoder: Encoder | None = None

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ovnerf.config.base import Fraction, Name, Positive, Seed, Strict
-from ovnerf.config.features import CacheClip, CacheDino
+from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.config.labels import RankRegions
@@ -30,9 +30,9 @@ from ovnerf.storage.text import read_lines, read_text
 RESERVED = {
     "dataset": {"tables", "logs", "benchmarks"},
     "encoder": {"room", "frames.zarr", "truth.zarr", "regions.zarr", "dino.zarr", "radiance"},
-    "variant": {"clip.zarr", "clip-parts", "labels.zarr", "label_scores.csv", "figures"},
+    "variant": {"features.zarr", "feature-parts", "labels.zarr", "label_scores.csv", "figures"},
 }
-"""Names that results beside a folder of this kind have (`trunk-...` is a variant's, too)."""
+"""Names that results beside a folder of this kind have (`shared-...` is a variant's, too)."""
 
 
 class Config(Strict):
@@ -66,7 +66,7 @@ class Config(Strict):
     make_room: MakeRoom = MakeRoom()
     sample_frames: SampleFrames = SampleFrames()
     propose_regions: ProposeRegions = ProposeRegions()
-    cache_clip: CacheClip = CacheClip()
+    cache_features: CacheFeatures = CacheFeatures()
     cache_dino: CacheDino = CacheDino()
     rank_regions: RankRegions = RankRegions()
     reconstruct: Reconstruct = Reconstruct()
@@ -80,8 +80,8 @@ class Config(Strict):
             listed = getattr(self, name)
             if len(set(listed)) < len(listed):
                 raise ValueError(f"{name}: an entry is listed twice in {list(listed)}")
-        if self.cache_clip.encoder is not None:
-            raise ValueError("cache_clip.encoder: name the encoder under `encoders` instead")
+        if self.cache_features.encoder is not None:
+            raise ValueError("cache_features.encoder: name the encoder under `encoders` instead")
         return self
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ class Scene(Strict):
 
 def refuse_reserved(kind: str, name: str) -> None:
     """ValueError for a name that would put a folder where results of another kind lie."""
-    if name in RESERVED[kind] or (kind == "variant" and name.startswith("trunk-")):
+    if name in RESERVED[kind] or (kind == "variant" and name.startswith("shared-")):
         raise ValueError(f"{kind} {name}: results have a file or folder of this name; take another")
 
 
@@ -255,10 +255,10 @@ def read_config(data: Any, where: str = "config") -> Config:
     return parse(Config, data, where)
 
 
-def cache_clip_settings(config: Config, path: Path | str) -> CacheClip:
-    """The `cache_clip` section completed with the encoder file at `path`."""
-    section = config.cache_clip.model_dump()
-    return parse(CacheClip, {**section, "encoder": read_yaml(path)}, str(path))
+def cache_features_settings(config: Config, path: Path | str) -> CacheFeatures:
+    """The `cache_features` section completed with the encoder file at `path`."""
+    section = config.cache_features.model_dump()
+    return parse(CacheFeatures, {**section, "encoder": read_yaml(path)}, str(path))
 
 
 def variant_settings(config: Config, path: Path | str) -> tuple[TrainSemantics, RenderViews]:
@@ -276,11 +276,11 @@ def variant_settings(config: Config, path: Path | str) -> tuple[TrainSemantics, 
         )
     if not settings.cse.enabled:
         # So that a change to CSE reruns only the variants that use it.
-        settings = trunk_settings(settings)
+        settings = shared_settings(settings)
     return settings, parse(RenderViews, render, str(path))
 
 
-def trunk_settings(settings: TrainSemantics) -> TrainSemantics:
+def shared_settings(settings: TrainSemantics) -> TrainSemantics:
     """What variants share up to iteration T: CSE off, its fields forgotten but for `start`."""
     return settings.model_copy(update={"cse": Cse(enabled=False, start=settings.cse.start)})
 

@@ -68,7 +68,7 @@ class TrainSemantics(Strict):
     joint_start: Fraction = 5000 / 15_000
     """From here appearance, its basis and the colour head train as well, with the colour loss
     (stage B). 0 is the paper's wording: colour loss throughout."""
-    labels: Literal["relevancy", "ranked"] = "ranked"
+    labels: Literal["clip", "rsr"] = "rsr"
     """First labels: argmax CLIP (paper Eq. 4; label maps of a `precomputed` encoder as they are),
     or the same after RSR (Eq. 6)."""
     view_fraction: Fraction = 0.8
@@ -77,7 +77,7 @@ class TrainSemantics(Strict):
     """Rays per step."""
     head_width: Positive = 128
     """Width of the two inner layers of the semantic head."""
-    select_ranks: tuple[int, int, int] = (16, 4, 4)
+    scale_selection_ranks: tuple[int, int, int] = (16, 4, 4)
     """Components per axis pair of the scale-selection volume."""
     ray_length: Literal["full", "as_shipped"] = "full"
     """`as_shipped` cuts training rays at the initial grid's count (docs/method.md#short-rays)."""

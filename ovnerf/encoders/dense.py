@@ -1,8 +1,8 @@
 """Dense encoders in the pyramid's store: features of whole images, kept as means of square cells.
 
 A regular grid of touching windows without jitter is a pyramid of one scale, so everything that
-reads a `clip` store reads these, too. Cells are squares of `cell` pixels; those at the right and
-bottom edge are cut by the image.
+reads a `features` store reads these, too. Cells are squares of `cell` pixels; those at the right
+and bottom edge are cut by the image.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def window_grid(height: int, width: int, scale: int, stride: float, jitter: floa
     side = min(height, width) // scale
     if side < 1:
         raise UserError(
-            f"cache_clip.scales: scale {scale} needs images of at least {scale} pixels, "
+            f"cache_features.scales: scale {scale} needs images of at least {scale} pixels, "
             f"found {width}x{height}",
             "use smaller scales or larger images",
         )
@@ -180,7 +180,7 @@ def window_corners(box: Tensor) -> tuple[tuple[Tensor, Tensor, int], ...]:
 
 
 class PyramidFeatures:
-    """Per-pixel CLIP features of many frames, made on demand from a `clip` store.
+    """Per-pixel CLIP features of many frames, made on demand from a `features` store.
 
     Embeddings are held as f32 (frames x W x D x 4 bytes) on `device`, where all work is done: the
     host's, for a card that they do not fit. A frame is named by its slot, its place in `frames`.
@@ -192,10 +192,10 @@ class PyramidFeatures:
         device: torch.device | str = "cpu",
         frames: list[int] | None = None,
     ) -> None:
-        """Load a `clip` store.
+        """Load a `features` store.
 
         Args:
-            group: an open store of kind `clip`.
+            group: an open store of kind `features`.
             frames: frame indices to load; all of the store's when None.
 
         Raises:
@@ -207,7 +207,7 @@ class PyramidFeatures:
         if missing:
             raise UserError(
                 f"{group.store_path}: holds no features of frames {missing[:10]}",
-                "set `cache_clip: {views: all}` for test views",
+                "set `cache_features: {views: all}` for test views",
             )
         self.device = torch.device(device)
         self.height, self.width = (int(side) for side in group.attrs["shape"])

@@ -30,7 +30,7 @@ class TextBanks:
     """(D,), the void class of the as-shipped option."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of a `clip` store."""
+        """The arrays of a `features` store."""
         return {
             "text_ensemble": self.ensemble,
             "text_bare": self.bare,
@@ -60,7 +60,7 @@ def unit_mean(embedding: Tensor) -> Tensor:
 
 
 def text_bank(clip: zarr.Group, bank: Bank, blank_prompt: bool, device: torch.device) -> Tensor:
-    """Unit text vectors (C, D) of a `clip` store; with a blank prompt its vector comes last."""
+    """Unit text vectors (C, D) of a `features` store; with a blank prompt its vector comes last."""
     rows = [read(clip, f"text_{bank}")]
     if blank_prompt:
         rows.append(read(clip, "text_blank")[None])

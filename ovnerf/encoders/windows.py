@@ -1,4 +1,4 @@
-"""From a scene and an encoder to a `clip` store: the embeddings of every view's windows.
+"""From a scene and an encoder to a `features` store: the embeddings of every view's windows.
 
 Frames are read in a thread while those before them are encoded. Frames whose windows fit into one
 batch of the network together are encoded together; which ones belong together depends on their
@@ -17,13 +17,13 @@ import numpy as np
 import zarr
 from tqdm import tqdm
 
-from ovnerf.config.features import CacheClip, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
 from ovnerf.encoders.dense import Cells, cell_means, cells_of
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.runtime.errors import UserError
-from ovnerf.runtime.prefetch import ahead
+from ovnerf.runtime.prefetch import prefetch
 from ovnerf.storage.finite import binary16, require_finite
 from ovnerf.storage.provenance import digest, file_digest, result_digest, unchanged
 from ovnerf.storage.sizes import resize_labels
@@ -78,16 +78,16 @@ class Source:
 
 
 def write_windows(
-    frames: Path, out: Path, settings: CacheClip, truth: Path | None, part: int | None = None
+    frames: Path, out: Path, settings: CacheFeatures, truth: Path | None, part: int | None = None
 ) -> dict[str, Any]:
-    """Write the `clip` store of a scene, or the store of one of its `settings.parts` parts.
+    """Write the `features` store of a scene, or the store of one of its `settings.parts` parts.
 
     A part's attributes say which frames of the whole it holds (`part`: first, last + 1, all) and
     the digest that the whole will have; `gather.gather_stores` makes the whole of them.
     """
     encoder = settings.encoder
     if encoder is None:
-        raise UserError("cache_clip.encoder: found none", "name a file of config/encoders")
+        raise UserError("cache_features.encoder: found none", "name a file of config/encoders")
     scene = open_store(frames, "frames")
     height, width = scene["rgb"].shape[1:3]
     names = scene.attrs["names"]
@@ -107,8 +107,8 @@ def write_windows(
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         wanted = set(todo)
-        with tqdm(total=len(todo), desc="cache_clip", disable=None, unit="view") as bar:
-            for slots, data, boxes in ahead(loaded(todo)):
+        with tqdm(total=len(todo), desc="cache_features", disable=None, unit="view") as bar:
+            for slots, data, boxes in prefetch(loaded(todo)):
                 found = source.embed([source.frames[slot] for slot in slots], data, boxes)
                 for slot, content, raw, box in zip(slots, data, found, boxes, strict=True):
                     if slot - first in wanted:
@@ -120,7 +120,7 @@ def write_windows(
             unchanged(path, source.inputs[name])
 
     whole = result_digest(
-        "cache_clip",
+        "cache_features",
         settings.model_dump(mode="json", exclude={"parts"}),
         {"frames": scene.attrs["digest"], **source.inputs},
     )
@@ -137,7 +137,7 @@ def write_windows(
         attributes |= {"part": [first, last, total], "whole": whole}
     write_by_frame(
         out,
-        "clip",
+        "features",
         last - first,
         produce,
         attributes,
@@ -158,19 +158,19 @@ def part_range(total: int, group: int, part: int, parts: int) -> tuple[int, int]
     [(0, 3), (3, 6), (6, 10)]
     """
     if not 0 <= part < parts:
-        raise UserError(f"part: found {part}, expected 0 to {parts - 1} (`cache_clip.parts`)")
+        raise UserError(f"part: found {part}, expected 0 to {parts - 1} (`cache_features.parts`)")
     groups = -(-total // group)
     if parts > groups:
         raise UserError(
-            f"cache_clip.parts: found {parts}, expected at most {groups}: the scene has {total} "
-            f"frames, {group} of which are encoded together",
+            f"cache_features.parts: found {parts}, expected at most {groups}: the scene has "
+            f"{total} frames, {group} of which are encoded together",
             "use fewer parts",
         )
     begin, end = (number * groups // parts * group for number in (part, part + 1))
     return begin, min(end, total)
 
 
-def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> Source:
+def open_source(scene: zarr.Group, settings: CacheFeatures, truth: Path | None) -> Source:
     """The settings' encoder; UserError when a file of it is missing or does not fit."""
     encoder = settings.encoder
     chosen = frame_indices(scene, settings.views)
@@ -186,14 +186,14 @@ def open_source(scene: zarr.Group, settings: CacheClip, truth: Path | None) -> S
     if isinstance(encoder, Precomputed):
         return precomputed_source(scene, encoder, chosen)
     if truth is None:
-        raise no_truth("cache_clip.truth")
+        raise no_truth("cache_features.truth")
     assert isinstance(encoder, Simulated)
     chosen = frame_indices(scene, "train")
     labels = open_truth(truth, scene)
     check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
     embed, banks = simulated_embed(scene, encoder)
     return Source(
-        "cache_clip.encoder",
+        "cache_features.encoder",
         lambda frame: read(labels, "label", frame),
         embed,
         banks,

@@ -13,7 +13,7 @@ from ovnerf.runtime.errors import UserError
 
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
-LABEL_MAPS = ("clip_labels", "rsr_labels", "rsr_truth")
+LABEL_MAPS = ("clip", "rsr", "rsr_truth")
 SOURCES = ("radiance", *(name + part for name in LABEL_MAPS for part in ("", COVERED)), "field")
 SOURCE_ORDER = {name: rank for rank, name in enumerate(SOURCES)}
 VARIANT_ORDER = {"baseline": 0, "rsr": 1, "cse": 2, "ovnerf": 3}
@@ -174,8 +174,8 @@ def summary(tables: dict[str, pd.DataFrame]) -> str:
         "prediction, as the paper prints it. `pooled`: one confusion matrix over the split, "
         "classes absent from ground truth and prediction dropped. `multi_label`: as 3D-OVS scores "
         "overlapping masks, absent classes count as 0. Split `seen`: views that were trained on. "
-        "Sources: `clip_labels` the first labels (argmax of CLIP relevancy, or label maps made "
-        "elsewhere), `rsr_labels` the same after region semantic ranking, `rsr_truth` the true "
+        "Sources: `clip` the first labels (argmax of CLIP relevancy, or label maps made "
+        "elsewhere), `rsr` the same after region semantic ranking, `rsr_truth` the true "
         "labels after it, `field` the trained field. A pixel without a label is wrong; "
         "`..._covered` leaves such pixels out, as training does.",
         "image_quality": "## Image quality\n\nHeld-out views; PSNR in dB. Source `radiance`: the "

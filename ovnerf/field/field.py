@@ -21,10 +21,10 @@ from ovnerf.field.compositing import composite, rendering_weights, transmittance
 from ovnerf.field.heads import ClipHead, ColourHead
 from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.sampling import (
-    Lit,
     Rays,
-    Room,
+    SampleCapacity,
     Samples,
+    WeightedSamples,
     indices,
     kept_offsets,
     march,
@@ -81,16 +81,16 @@ class RadianceField(nn.Module):
         size = torch.tensor(self.density.resolution, device=self.box.device)
         sides = self.box[1] - self.box[0]
         self.step = float(self.shape.step_ratio * (sides / (size - 1)).mean())
-        self.limit = int(float(sides.norm()) / self.step) + 1
-        self.room = Room()
+        self.max_samples = int(float(sides.norm()) / self.step) + 1
+        self.capacity = SampleCapacity()
 
     def optical_depth(self, point: Tensor, delta: Tensor) -> Tensor:
         """sigma x delta x distance_scale per sample (s,), see docs/method.md#density."""
         return torch.relu(self.density.density(point)) * delta * self.shape.distance_scale
 
-    def visible(
+    def contributing_samples(
         self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
-    ) -> tuple[Lit, Samples, Tensor]:
+    ) -> tuple[WeightedSamples, Samples, Tensor]:
         """Samples that matter to reconstruction: those with a rendering weight above 0.
 
         All others have no density, or lie where the transmittance is below `TRANSMITTANCE_END`;
@@ -106,82 +106,86 @@ class RadianceField(nn.Module):
             i64 (b,).
         """
         floors = 0.0, self.shape.weight_threshold
-        rays = self.sampled(origin, direction, jitter)
-        seen, bright = self.trace(rays, TRANSMITTANCE_END, floors)
+        rays = self.make_rays(origin, direction, jitter)
+        seen, bright = self.march(rays, TRANSMITTANCE_END, floors)
         index = indices(seen.weight > floors[1], len(bright.samples))
         return seen, bright.samples, index
 
-    def bright(
+    def samples_above_threshold(
         self,
         origin: Tensor,
         direction: Tensor,
         jitter: Tensor | None = None,
-        limit: int | None = None,
+        max_samples: int | None = None,
     ) -> tuple[Samples, Tensor]:
         """Samples of weight above `weight_threshold`, and their weights f32 (s,); no gradient.
 
         A weight is at most the transmittance, so a ray ends where that is at the threshold.
-        `limit` cuts rays short (docs/method.md#short-rays).
+        `max_samples` cuts rays short (docs/method.md#short-rays).
         """
         threshold = self.shape.weight_threshold
-        rays = self.sampled(origin, direction, jitter, limit)
-        (found,) = self.trace(rays, threshold, (threshold,))
+        rays = self.make_rays(origin, direction, jitter, max_samples)
+        (found,) = self.march(rays, threshold, (threshold,))
         return found.samples, found.weight
 
-    def sampled(
+    def make_rays(
         self,
         origin: Tensor,
         direction: Tensor,
         jitter: Tensor | None = None,
-        limit: int | None = None,
+        max_samples: int | None = None,
     ) -> Rays:
         """Rays with the part of each that lies in the field's box (`Rays.inside`)."""
-        place = self.step, limit or self.limit, self.shape.near, self.shape.far
+        place = self.step, max_samples or self.max_samples, self.shape.near, self.shape.far
         return Rays.inside(self.box, origin, direction, jitter, *place)
 
     @torch.no_grad()
-    def trace(self, rays: Rays, last_light: float, faintest: Sequence[float]) -> list[Lit]:
+    def march(
+        self, rays: Rays, early_stop_transmittance: float, min_weights: Sequence[float]
+    ) -> list[WeightedSamples]:
         """March rays through the occupied cells.
 
         Args:
-            last_light: a ray ends where its transmittance is not above this.
-            faintest: weights, the smallest first.
+            early_stop_transmittance: a ray ends where its transmittance is not above this.
+            min_weights: weights, the smallest first.
 
         Returns:
-            For each number in `faintest`, the samples of greater weight. Compiled loops on a CPU,
-            tensor operations elsewhere; both find the same samples.
+            For each number in `min_weights`, the samples of greater weight. Compiled loops on a
+            CPU, tensor operations elsewhere; both find the same samples.
         """
         if self.density.native(rays.origin):
-            return self.trace_natively(rays, last_light, faintest)
-        return self.trace_by_tensors(rays, last_light, faintest)
+            return self.march_natively(rays, early_stop_transmittance, min_weights)
+        return self.march_by_tensors(rays, early_stop_transmittance, min_weights)
 
-    def trace_by_tensors(
-        self, rays: Rays, last_light: float, faintest: Sequence[float]
-    ) -> list[Lit]:
-        """`trace` by tensor operations; on CUDA it waits for the device once."""
+    def march_by_tensors(
+        self, rays: Rays, early_stop_transmittance: float, min_weights: Sequence[float]
+    ) -> list[WeightedSamples]:
+        """`march` by tensor operations; on CUDA it waits for the device once."""
         fits = False
         while not fits:
             ray, distance, delta, point, found = march(
-                rays, self.box, self.occupancy, self.room.of(len(rays))
+                rays, self.box, self.occupancy, self.capacity.of(len(rays))
             )
             offset = ray_offsets(ray, len(rays))
             depth = self.optical_depth(point, delta)
             light = transmittance(depth, offset, ray)
             weight = -torch.expm1(-depth) * light
-            masks = [(weight > floor) & (light > last_light) for floor in faintest]
+            masks = [(weight > floor) & (light > early_stop_transmittance) for floor in min_weights]
             offsets = [kept_offsets(mask, offset) for mask in masks]
             host = to_host(torch.cat([*offsets, found]))
             bounds = host[:-2].reshape(len(masks), len(rays) + 1)
-            fits = self.room.fits(len(rays), *host[-2:].tolist())
+            fits = self.capacity.fits(len(rays), *host[-2:].tolist())
         packed = Samples(offset, ray, distance, delta, point, bounds[0])
         kept = [indices(mask, int(ends[-1])) for mask, ends in zip(masks, bounds, strict=True)]
         return [
-            Lit(packed.keep(index, *ends), weight[index], light[index])
+            WeightedSamples(packed.keep(index, *ends), weight[index], light[index])
             for index, *ends in zip(kept, offsets, bounds, strict=True)
         ]
 
-    def trace_natively(self, rays: Rays, last_light: float, faintest: Sequence[float]) -> list[Lit]:
-        """`trace` by the compiled loop: the same samples."""
+    def march_natively(
+        self, rays: Rays, early_stop_transmittance: float, min_weights: Sequence[float]
+    ) -> list[WeightedSamples]:
+        """`march` by the compiled loop: the same samples."""
         grid = self.density
         count, distance, weight, light, point = native.march(
             rays.origin,
@@ -189,7 +193,7 @@ class RadianceField(nn.Module):
             rays.first,
             rays.count,
             rays.step,
-            rays.limit,
+            rays.max_samples,
             self.box,
             self.occupancy.cells,
             (self.occupancy.coarse, BLOCK, COARSE),
@@ -197,27 +201,34 @@ class RadianceField(nn.Module):
             grid.planes,
             grid.lines,
             self.shape.distance_scale,
-            faintest[0],
-            last_light,
+            min_weights[0],
+            early_stop_transmittance,
         )
         offset = functional.pad(count.cumsum(0), (1, 0))
         ray = torch.repeat_interleave(torch.arange(len(count)), count)
         delta = torch.full_like(distance, self.step)
         samples = Samples(offset, ray, distance, delta, point, offset.numpy())
-        found = [Lit(samples, weight, light)]
-        for floor in faintest[1:]:
+        found = [WeightedSamples(samples, weight, light)]
+        for floor in min_weights[1:]:
             index = (weight > floor).nonzero()[:, 0]
             ends = torch.searchsorted(index, offset)
             kept = samples.keep(index, ends, ends.numpy())
-            found.append(Lit(kept, weight[index], light[index]))
+            found.append(WeightedSamples(kept, weight[index], light[index]))
         return found
 
-    def weights(self, seen: Lit) -> tuple[Tensor, Tensor]:
+    def weights(self, seen: WeightedSamples) -> tuple[Tensor, Tensor]:
         """Rendering weights (s,) and opacities (r,), with gradients for the density's grids."""
         samples, grid = seen.samples, self.density
         if grid.native(samples.point):
             scale = samples.delta * self.shape.distance_scale
-            known = samples.point, scale, seen.weight, seen.light, samples.offset, grid.resolution
+            known = (
+                samples.point,
+                scale,
+                seen.weight,
+                seen.transmittance,
+                samples.offset,
+                grid.resolution,
+            )
             return native.RenderingWeights.apply(*known, *grid.planes, *grid.lines)
         packed = samples.offset, samples.ray
         weight = rendering_weights(self.optical_depth(samples.point, samples.delta), *packed)
@@ -235,7 +246,7 @@ class RadianceField(nn.Module):
         Returns:
             rgb (r, 3) over a grey `background`, and the samples that were evaluated.
         """
-        seen, bright, index = self.visible(origin, direction, jitter)
+        seen, bright, index = self.contributing_samples(origin, direction, jitter)
         weight, opacity = self.weights(seen)
         rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
         pixel = composite(weight[index], rgb, bright.offset, bright.ray)
@@ -321,7 +332,7 @@ class SemanticField(nn.Module):
 
     Args:
         radiance: trained field; its density never changes here.
-        select_ranks: ranks of the scale-selection grid.
+        scale_selection_ranks: ranks of the scale-selection grid.
         scales: number of pyramid scales K.
         width: CLIP dimension D. head_width: hidden width of the head.
         generator: draws the selection grid.
@@ -330,7 +341,7 @@ class SemanticField(nn.Module):
     def __init__(
         self,
         radiance: RadianceField,
-        select_ranks: tuple[int, int, int],
+        scale_selection_ranks: tuple[int, int, int],
         scales: int,
         width: int,
         head_width: int,
@@ -339,14 +350,16 @@ class SemanticField(nn.Module):
         super().__init__()
         self.radiance = radiance
         self.sizes = {
-            "select_ranks": tuple(select_ranks),
+            "scale_selection_ranks": tuple(scale_selection_ranks),
             "scales": scales,
             "width": width,
             "head_width": head_width,
         }
         self.clip = ClipHead(radiance.shape.appearance_width, head_width, width)
-        self.select = VectorMatrixGrid(radiance.density.resolution, select_ranks, generator)
-        self.select_basis = nn.Linear(sum(select_ranks), scales)
+        self.scale_selection = VectorMatrixGrid(
+            radiance.density.resolution, scale_selection_ranks, generator
+        )
+        self.scale_selection_basis = nn.Linear(sum(scale_selection_ranks), scales)
 
     def rays(self, samples: Samples, weight: Tensor) -> Tensor:
         """u = [X; a] per ray (r, 28) (docs/method.md#affine-head).
@@ -360,7 +373,9 @@ class SemanticField(nn.Module):
 
     def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
         """s(r), softmax of the composited sigmoids: (r, K) (docs/method.md#scale-selection)."""
-        vote = torch.sigmoid(self.select_basis(self.select.features(samples.point)))
+        vote = torch.sigmoid(
+            self.scale_selection_basis(self.scale_selection.features(samples.point))
+        )
         return composite(weight, vote, samples.offset, samples.ray).softmax(-1)
 
     def header(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
 @cache
 def say_uncached() -> None:
     """One line a process: its start takes longer, and how to change that."""
-    progress.say(
+    progress.log(
         "no folder is writable for numba's compiled loops, so this process compiles its own (half "
         "a minute); set NUMBA_CACHE_DIR to a folder of yours to keep them"
     )
@@ -284,7 +284,7 @@ def march_loop(
     first,
     steps,
     step,
-    limit,
+    max_samples,
     shift,
     scale,
     cells,
@@ -295,15 +295,17 @@ def march_loop(
     planes,
     lines,
     factor,
-    faintest,
-    last_light,
+    min_weights,
+    early_stop_transmittance,
     count,
     distance,
     weight,
     reached,
     point,
 ):
-    """Rays begin..end-1: writes samples of weight above `faintest` until T <= `last_light`.
+    """Rays begin..end-1: write the samples of weight above `min_weights`.
+
+    A ray ends where its transmittance is `early_stop_transmittance` or less.
 
     Returns how many were written, from 0 on; `count` (r,) holds them per ray.
     """
@@ -321,7 +323,7 @@ def march_loop(
         tested = -1
         occupied = False
         # The last sample of a full-length ray has no length, hence no weight.
-        for n in range(min(steps[r], limit - 1)):
+        for n in range(min(steps[r], max_samples - 1)):
             if n // block != tested:
                 tested = n // block
                 t = first[r] + (np.float32(tested * block) + half_block) * step
@@ -346,13 +348,13 @@ def march_loop(
                 continue
             depth = sigma * step * factor
             value = -np.expm1(-depth) * light
-            if value > faintest:
+            if value > min_weights:
                 distance[kept], weight[kept], reached[kept] = t, value, light
                 point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
                 kept += 1
             passed += depth
             light = np.float32(np.exp(-passed))
-            if light <= last_light:
+            if light <= early_stop_transmittance:
                 break
         count[r] = kept - before
     return kept
@@ -500,7 +502,7 @@ def march(
     first: Tensor,
     steps: Tensor,
     step: float,
-    limit: int,
+    max_samples: int,
     box: Tensor,
     cells: Tensor,
     coarse: tuple[Tensor, int, int],
@@ -508,10 +510,12 @@ def march(
     planes: Tables,
     lines: Tables,
     factor: float,
-    faintest: float,
-    last_light: float,
+    min_weights: float,
+    early_stop_transmittance: float,
 ) -> tuple[Tensor, ...]:
-    """Samples whose weight is above `faintest`, along rays until T <= `last_light`.
+    """Samples whose weight is above `min_weights`.
+
+    A ray ends where its transmittance is `early_stop_transmittance` or less.
 
     Args:
         first, steps: distance of the first sample and number of samples per ray, (r,).
@@ -528,7 +532,7 @@ def march(
     fixed = (
         *ray,
         np.float32(step),
-        limit,
+        max_samples,
         array(box[0]),
         array(2 / (box[1] - box[0])),
         array(cells),
@@ -539,8 +543,8 @@ def march(
         tables(planes),
         tables(lines),
         np.float32(factor),
-        np.float32(faintest),
-        np.float32(last_light),
+        np.float32(min_weights),
+        np.float32(early_stop_transmittance),
         count,
     )
 

@@ -34,10 +34,10 @@ def sample_grid(
     origin: Tensor,
     direction: Tensor,
     jitter: Tensor | None,
-    limit: int | None = None,
+    max_samples: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Distances (r, S), normalised points (r, S, 3), validity (r, S) (docs/method.md#sampling)."""
-    count = limit or field.limit
+    count = max_samples or field.max_samples
     entry, _ = box_entry_exit(origin, direction, field.box)
     begin = entry.clamp(field.shape.near, field.shape.far)
     shift = torch.zeros_like(begin) if jitter is None else jitter
@@ -95,15 +95,17 @@ def render_semantics(
     origin: Tensor,
     direction: Tensor,
     jitter: Tensor | None,
-    limit: int | None = None,
+    max_samples: int | None = None,
 ) -> dict[str, Tensor]:
     """Dense composited outputs: `feature` (r, D), `scales` (r, K), `colour` (r, 3)."""
     radiance = field.radiance
-    distance, point, valid = sample_grid(radiance, origin, direction, jitter, limit)
+    distance, point, valid = sample_grid(radiance, origin, direction, jitter, max_samples)
     weight = weights(radiance, distance, point, valid).detach()
     used = (weight * (weight > radiance.shape.weight_threshold))[..., None]
     x = appearance(radiance, point)
-    votes = field.select_basis(torch.cat(grid_products(field.select, point.reshape(-1, 3)), -1))
+    votes = field.scale_selection_basis(
+        torch.cat(grid_products(field.scale_selection, point.reshape(-1, 3)), -1)
+    )
     votes = torch.sigmoid(votes).view(*point.shape[:2], -1)
     view = direction[:, None].expand_as(point)
     return {

@@ -100,7 +100,7 @@ def view_weights(field: RadianceField, camera: Camera) -> ViewWeights:
     origin, direction = camera.rays()
     counts, distances, weights = [], [], []
     for tile in tile_slices(origin):
-        samples, weight = field.bright(origin[tile], direction[tile])
+        samples, weight = field.samples_above_threshold(origin[tile], direction[tile])
         counts.append(samples.offset.diff())
         distances.append(samples.distance)
         weights.append(weight)
@@ -131,7 +131,7 @@ def render_labels(field: SemanticField, view: ViewWeights, text: Tensor, void: i
     table = text @ field.clip.matrix()  # (C, 28)
     out = torch.full((len(view.origin),), void, device=view.origin.device)
     for rays, samples, weight in view.tiles(field.radiance.box):
-        ray = field.rays(samples, weight)
+        ray = field.ray_features(samples, weight)
         label = (ray @ table.T).argmax(-1)
         out[rays] = torch.where(ray[:, -1] > 0, label, void)
     return out

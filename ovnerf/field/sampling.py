@@ -54,16 +54,16 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Lit:
+class WeightedSamples:
     """Samples with their rendering weights w, f32 (s,), and transmittances T, f32 (s,)."""
 
     samples: Samples
     weight: Tensor
-    light: Tensor
+    transmittance: Tensor
 
 
 @dataclass
-class Room:
+class SampleCapacity:
     """How large the buffers of a march must be, learned from earlier marches.
 
     How many blocks and samples a batch has is known on the device only, and asking for it makes the
@@ -110,7 +110,7 @@ class Rays:
     Attributes:
         origin, direction: f32 (r, 3), scene units.
         first: f32 (r,) distance of the first sample. count: i64 (r,).
-        step: sample spacing. limit: S, samples of a full-length ray.
+        step: sample spacing. max_samples: S, samples of a full-length ray.
     """
 
     origin: Tensor
@@ -118,7 +118,7 @@ class Rays:
     first: Tensor
     count: Tensor
     step: float
-    limit: int
+    max_samples: int
 
     def __len__(self) -> int:
         return len(self.origin)
@@ -131,11 +131,11 @@ class Rays:
         direction: Tensor,
         jitter: Tensor | None,
         step: float,
-        limit: int,
+        max_samples: int,
         near: float,
         far: float,
     ) -> Rays:
-        """Samples inside the box (2, 3), at most `limit` a ray.
+        """Samples inside the box (2, 3), at most `max_samples` a ray.
 
         Args:
             jitter: u in [0, 1), (r,), steps by which a ray's samples move; None is 0 (evaluation).
@@ -144,9 +144,9 @@ class Rays:
         entry, leave = box_entry_exit(origin, direction, box)
         begin = entry.clamp(near, far)
         first = begin if jitter is None else begin + jitter * step
-        count = (((leave - first) / step).floor() + 1).clamp(0, limit)
+        count = (((leave - first) / step).floor() + 1).clamp(0, max_samples)
         count = torch.where(leave < entry, torch.zeros_like(count), count).long()
-        return cls(origin, direction, first, count, step, limit)
+        return cls(origin, direction, first, count, step, max_samples)
 
 
 def indices(mask: Tensor, size: int) -> Tensor:
@@ -169,7 +169,7 @@ def march(
         ray, distance, delta and point as in `Samples`, filled up to the buffer's size with entries
         of ray r and delta 0; and how many blocks and samples there really are, i64 (2,).
     """
-    origin, direction, step, limit = rays.origin, rays.direction, rays.step, rays.limit
+    origin, direction, step, max_samples = rays.origin, rays.direction, rays.step, rays.max_samples
     device = origin.device
     scale, shift = 2 / (box[1] - box[0]), box[0]
 
@@ -177,7 +177,7 @@ def march(
         world = origin[ray] + direction[ray] * distance[..., None]
         return (world - shift) * scale - 1
 
-    per_ray = (limit + BLOCK - 1) // BLOCK
+    per_ray = (max_samples + BLOCK - 1) // BLOCK
     number = torch.arange(len(rays) * per_ray, device=device)
     ray, number = number // per_ray, number % per_ray
     middle = rays.first[ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
@@ -199,7 +199,7 @@ def march(
     def packed(value: Tensor, fill: int) -> Tensor:
         return functional.pad(value.reshape(-1), (0, 1), value=fill)[index]
 
-    delta = torch.where(sample == limit - 1, 0.0, step).to(distance)
+    delta = torch.where(sample == max_samples - 1, 0.0, step).to(distance)
     point = functional.pad(point.view(-1, 3), (0, 0, 0, 1))[index]
     found = torch.stack([active.sum(), hit.sum()])
     return packed(ray, len(rays)), packed(distance, 0), packed(delta, 0), point, found

@@ -14,11 +14,11 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from ovnerf.config.features import CacheClip, LSeg, OpenClip, Precomputed
+from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed
 from ovnerf.config.run import (
     Config,
     Scene,
-    cache_clip_settings,
+    cache_features_settings,
     read_config,
     read_scenes,
     scene_settings,
@@ -62,7 +62,7 @@ class Plan:
         config: the settings; `results` without needless dots and slashes.
         scenes: rows of the scene sheet.
         files: the files of each scene.
-        encoders: settings of `cache_clip` by encoder.
+        encoders: settings of `cache_features` by encoder.
         variants: settings of `train_semantics` and `render_views` by variant.
         weights: rows of the table of weights, by file.
         warnings: what a person should know although it stops nothing.
@@ -71,7 +71,7 @@ class Plan:
     config: Config
     scenes: Mapping[Key, Scene]
     files: Mapping[Key, SceneFiles]
-    encoders: Mapping[str, CacheClip]
+    encoders: Mapping[str, CacheFeatures]
     variants: Mapping[str, tuple[TrainSemantics, RenderViews]]
     weights: Mapping[str, Weight]
     warnings: tuple[str, ...]
@@ -105,7 +105,7 @@ def validated(data: Any, where: str) -> Plan:
     refuse_braces([str(REPOSITORY_ROOT)])
     scenes = {(row.dataset, row.scene): row for row in read_scenes(shipped(config.scenes))}
     encoders = {
-        name: cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
+        name: cache_features_settings(config, shipped(f"config/encoders/{name}.yaml"))
         for name in config.encoders
     }
     variants = {
@@ -234,7 +234,7 @@ def section_files(section: OpenClip | LSeg | Any) -> list[str]:
     return [shipped(os.path.normpath(name)) for name in named if name]
 
 
-def named_files(config: Config, encoders: Mapping[str, CacheClip]) -> Iterator[tuple[str, str]]:
+def named_files(config: Config, encoders: Mapping[str, CacheFeatures]) -> Iterator[tuple[str, str]]:
     """(setting, file) of every weight file and model config that the config needs."""
     sections: dict[str, Any] = {
         f"encoder {name}": section.encoder for name, section in encoders.items()
@@ -269,7 +269,7 @@ def refuse_absent_folder(weights_dir: str) -> None:
         )
 
 
-def precomputed(encoders: Mapping[str, CacheClip]) -> list[Precomputed]:
+def precomputed(encoders: Mapping[str, CacheFeatures]) -> list[Precomputed]:
     """The encoders whose maps were made elsewhere."""
     found = [section.encoder for section in encoders.values()]
     return [encoder for encoder in found if isinstance(encoder, Precomputed)]

@@ -22,7 +22,7 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
 
 @contextmanager
-def only_maker(out: Path) -> Iterator[None]:
+def hold_lock(out: Path) -> Iterator[None]:
     """Hold the lock of result `out`; it goes with the process, however that ends.
 
     Unfinished files that killed processes left under temporary names are removed first.

@@ -42,7 +42,7 @@ OCCUPIED = 0.25
 WINDOW_SHARE = 1 / 64
 """Activations of one window in an image encoder, as a share of its weights (ViT-B/16: 9 MB)."""
 
-FEATURES = ("clip", "dino")
+FEATURES = ("features", "dino")
 """Parts that a training on CUDA can leave in the host's memory."""
 
 Parts = dict[str, float]
@@ -96,7 +96,7 @@ def propose_regions(options: Mapping[str, Any]) -> Parts:
     return {**regions_parts(frames, options["settings"]), "runs": frames.count * frames.pixels}
 
 
-def cache_clip(options: Mapping[str, Any]) -> Parts:
+def cache_features(options: Mapping[str, Any]) -> Parts:
     """One batch of windows, one frame's embeddings."""
     settings = options["settings"]
     weights = file_size(getattr(settings.encoder, "weights", "") or ".")
@@ -114,7 +114,7 @@ def cache_dino(options: Mapping[str, Any]) -> Parts:
 def rank_regions(options: Mapping[str, Any]) -> Parts:
     """Class scores and region masks of one frame."""
     frames = frames_of(options)
-    (classes, _) = array_shape(options["clip"], "text_ensemble")
+    (classes, _) = array_shape(options["features"], "text_ensemble")
     return {"frame": frames.pixels * (24 * classes + 1000)}
 
 
@@ -142,7 +142,7 @@ def reconstruct(options: Mapping[str, Any]) -> Parts:
     }
 
 
-def train_trunk(options: Mapping[str, Any]) -> Parts:
+def train_shared(options: Mapping[str, Any]) -> Parts:
     """Photos, labels, CLIP windows as f32, DINO tokens, the field with Adam, one batch."""
     frames, settings = frames_of(options), options["settings"]
     field = file_size(options["radiance"] / "field.safetensors")
@@ -152,7 +152,7 @@ def train_trunk(options: Mapping[str, Any]) -> Parts:
     return {
         "photos": photos_bytes(frames),
         "labels": 8 * frames.count * frames.pixels,
-        "clip": 4 * prod(array_shape(options["clip"], "embedding")),
+        "features": 4 * prod(array_shape(options["features"], "embedding")),
         "dino": 3 * prod(array_shape(options["dino"], "token")),
         "grids": GRID_COPIES * field,
         "rays": OCCUPIED * march_bytes(rays, voxels, 0.5),
@@ -160,9 +160,9 @@ def train_trunk(options: Mapping[str, Any]) -> Parts:
 
 
 def train_semantics(options: Mapping[str, Any]) -> Parts:
-    """The trunk's need, and for CSE the views' weights, regions and pseudo labels."""
+    """The shared part's need, and for CSE the views' weights, regions and pseudo labels."""
     frames, cse = frames_of(options), options["settings"].cse
-    parts = train_trunk(options)
+    parts = train_shared(options)
     if not cse.enabled:
         return parts
     refreshed = (frames.count + cse.novel_views) * frames.pixels
@@ -183,8 +183,8 @@ def render_views(options: Mapping[str, Any]) -> Parts:
 FORMULAS: dict[str, Callable[[Mapping[str, Any]], Parts]] = {
     formula.__name__: formula
     for formula in (
-        *(propose_regions, cache_clip, cache_dino, rank_regions),
-        *(reconstruct, train_trunk, train_semantics, render_views),
+        *(propose_regions, cache_features, cache_dino, rank_regions),
+        *(reconstruct, train_shared, train_semantics, render_views),
     )
 }
 
@@ -256,7 +256,7 @@ def places(parts: Parts) -> list[tuple[Parts, float, str]]:
     return [(rest, there, where), (held, machine_mb(), "on this machine")]
 
 
-def refuse_too_large(stage: str, options: Mapping[str, Any]) -> None:
+def check_memory(stage: str, options: Mapping[str, Any]) -> None:
     """UserError, with the number it would need, when a stage cannot fit."""
     needed = need(stage, options)
     for parts, there, where in places(needed) if needed else ():

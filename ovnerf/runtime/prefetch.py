@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 WAIT_SECONDS = 0.1
 
 
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
     """The items in their order, at most `depth` of them made before they are asked for.
 
     An exception of `items` is raised where its item would have come. The thread ends with the

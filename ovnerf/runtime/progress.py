@@ -58,7 +58,7 @@ class State:
 STATE = State()
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """One line on standard error, with the process it comes from."""
     # A reader that has gone (`tee`, killed with the job) must not cost a checkpoint.
     with suppress(BrokenPipeError):
@@ -69,7 +69,7 @@ def begin(label: str, unit: str, total: int, first: int = 0) -> None:
     """A loop of `total` units starts, or goes on after the `first` that are done."""
     now = time.monotonic()
     STATE.work = Work(label, unit, total, first, first, now, now)
-    say(f"{label}: {'goes on at' if first else 'begins at'} {first} of {total} {unit}")
+    log(f"{label}: {'goes on at' if first else 'begins at'} {first} of {total} {unit}")
 
 
 def advance(count: int = 1) -> None:
@@ -81,13 +81,13 @@ def advance(count: int = 1) -> None:
     if now - work.said >= SAY_SECONDS and (rate := work.rate()):
         left = (work.total - work.done) / rate / 60
         done = f"{work.done} of {work.total} {work.unit}"
-        say(f"{work.label}: {done}, {rate:.3g} a second, {left:.1f} minutes left")
+        log(f"{work.label}: {done}, {rate:.3g} a second, {left:.1f} minutes left")
         work.said = now
 
 
-def kept(label: str, done: int) -> None:
+def log_checkpoint(label: str, done: int) -> None:
     """The state at `done` is on disk."""
-    say(f"{label}: kept {done}")
+    log(f"{label}: kept {done}")
 
 
 def warn(text: str, about: str = "") -> None:

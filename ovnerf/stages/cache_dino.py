@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ovnerf.config.features import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
-from ovnerf.runtime.prefetch import ahead
+from ovnerf.runtime.prefetch import prefetch
 from ovnerf.storage.finite import binary16
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
@@ -38,7 +38,7 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
     )
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        photos = ahead((slot, read(scene, "rgb", chosen[slot])) for slot in todo)
+        photos = prefetch((slot, read(scene, "rgb", chosen[slot])) for slot in todo)
         for slot, photo in tqdm(photos, "cache_dino", len(todo), disable=None, unit="view"):
             image = torch.from_numpy(photo).permute(2, 0, 1)
             token = encoder.tokens(image[None].float() / 255)[0].cpu().numpy()

@@ -109,8 +109,8 @@ def view_panels(
         panels["ground truth"] = read(truth, "label", frame)
     if labels is not None and frame in labels.attrs["frames"]:
         slot = list(labels.attrs["frames"]).index(frame)
-        panels["CLIP labels"] = read(labels, "relevancy", slot)
-        panels["RSR labels"] = read(labels, "ranked", slot)
+        panels["CLIP labels"] = read(labels, "clip", slot)
+        panels["RSR labels"] = read(labels, "rsr", slot)
     for name, store in stores.items():
         slot = list(store.attrs["frames"]).index(frame)
         panels[name] = read(store, "label", slot)

@@ -26,12 +26,12 @@ from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.stores import open_store, read, write_by_frame
 
 FirstLabels = Callable[[int], np.ndarray]
-"""Place of a frame in the `clip` store -> its first labels, u16 (H, W)."""
-STORED = {"relevancy": "first labels", "ranked": "labels after ranking"}
+"""Place of a frame in the `features` store -> its first labels, u16 (H, W)."""
+STORED = {"clip": "first labels", "rsr": "labels after ranking"}
 """Arrays of the `labels` store, in the order they are made, with what a person calls them."""
 
 
-def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankRegions) -> dict:
+def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: RankRegions) -> dict:
     """Write a `labels` store for the frames that have both CLIP features and regions."""
     if settings.uncovered == "void_class" and not settings.blank_prompt:
         raise UserError(
@@ -40,27 +40,27 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
         )
     scene = open_store(frames, "frames")
     height, width = scene["rgb"].shape[1:3]
-    features, proposals = open_store(clip, "clip"), open_store(regions, "regions")
-    for path, group in ((clip, features), (regions, proposals)):
+    feature_store, proposals = open_store(features, "features"), open_store(regions, "regions")
+    for path, group in ((features, feature_store), (regions, proposals)):
         check_size(path, group, height, width)
     store = Regions(proposals)
-    clip_frames = [int(frame) for frame in features.attrs["frames"]]
-    chosen = sorted(set(clip_frames) & set(store.frames))
+    feature_frames = [int(frame) for frame in feature_store.attrs["frames"]]
+    chosen = sorted(set(feature_frames) & set(store.frames))
     if not chosen:
-        raise UserError(f"{clip} and {regions}: no frame is in both, expected at least one")
-    classes = len(features.attrs["classes"])
-    if "label" in features:
-        first_labels = stored_labels(features, settings)
+        raise UserError(f"{features} and {regions}: no frame is in both, expected at least one")
+    classes = len(feature_store.attrs["classes"])
+    if "label" in feature_store:
+        first_labels = stored_labels(feature_store, settings)
     else:
-        first_labels = relevancy_of(features, settings)
+        first_labels = relevancy_of(feature_store, settings)
     uncovered = classes if settings.uncovered == "void_class" else VOID
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "rank_regions", disable=None, unit="view"):
-            relevancy = first_labels(clip_frames.index(chosen[slot]))
+            relevancy = first_labels(feature_frames.index(chosen[slot]))
             masks = store.masks(chosen[slot])
             ranked = rank_regions(relevancy, masks, classes, settings.order, uncovered)
-            yield slot, {"relevancy": relevancy, "ranked": ranked}
+            yield slot, {"clip": relevancy, "rsr": ranked}
 
     write_by_frame(
         out,
@@ -69,7 +69,7 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
         produce,
         {
             "frames": chosen,
-            "classes": features.attrs["classes"],
+            "classes": feature_store.attrs["classes"],
             "settings": settings.model_dump(mode="json"),
         },
         result_digest(
@@ -77,20 +77,20 @@ def run(*, frames: Path, clip: Path, regions: Path, out: Path, settings: RankReg
             settings.model_dump(mode="json"),
             {
                 "frames": scene.attrs["digest"],
-                "clip": features.attrs["digest"],
+                "features": feature_store.attrs["digest"],
                 "regions": proposals.attrs["digest"],
             },
         ),
     )
     stored = open_store(out, "labels")
     void = {name: void_percent(stored, name) for name in STORED}
-    closing = {"frames": len(chosen), "void_percent": round(void["ranked"], 2)}
+    closing = {"frames": len(chosen), "void_percent": round(void["rsr"], 2)}
     empty = [meaning for name, meaning in STORED.items() if void[name] == 100]
     return {**closing, "warning": f"{empty[0]} are void everywhere"} if empty else closing
 
 
 def relevancy_of(features: zarr.Group, settings: RankRegions) -> FirstLabels:
-    """The most relevant class of each pixel of a `clip` store's frames."""
+    """The most relevant class of each pixel of a `features` store's frames."""
     height, width = features.attrs["shape"]
     text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
     scale = torch.from_numpy(read(features, "scale"))
@@ -104,7 +104,7 @@ def relevancy_of(features: zarr.Group, settings: RankRegions) -> FirstLabels:
 
 
 def stored_labels(features: zarr.Group, settings: RankRegions) -> FirstLabels:
-    """The label maps that a `clip` store's features were made from.
+    """The label maps that a `features` store's features were made from.
 
     With a blank prompt their void is the blank prompt's class, as it is in the features.
     """

@@ -31,7 +31,7 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
             "the folder or `layout` changed since; rerun sample_frames",
         )
     for line in ignored_lines(listing):
-        progress.say(f"read_truth: {line}")
+        progress.log(f"read_truth: {line}")
     height, width = store["rgb"].shape[1:3]
     native = tuple(store.attrs["native_size"])
     label, found = read_labels(listing, native, (height, width))

@@ -32,7 +32,7 @@ from ovnerf.training.data import load_photos, similarity
 def run(
     *,
     frames: Path,
-    clip: Path,
+    features: Path,
     radiance: Path,
     semantics: Path,
     out: Path,
@@ -40,15 +40,15 @@ def run(
 ) -> dict[str, object]:
     """Write a `views` store; `rgb_radiance` is the colour before the semantic stage."""
     device = resolve_device()
-    scene, features = open_store(frames, "frames"), open_store(clip, "clip")
+    scene, feature_store = open_store(frames, "frames"), open_store(features, "features")
     tensors, header = load_tensors(semantics / "field.safetensors")
     field = semantics_from_header(header, tensors).to(device).eval()
     before, before_header = load_tensors(radiance / "field.safetensors")
     radiance_field = radiance_from_header(before_header, strip(before, "radiance.")).to(device)
     test = frame_indices(scene, "test")
     photos = load_photos(scene, test).to(device)
-    classes = len(features.attrs["classes"])
-    text = text_bank(features, settings.text_bank, settings.blank_prompt, device)
+    classes = len(feature_store.attrs["classes"])
+    text = text_bank(feature_store, settings.text_bank, settings.blank_prompt, device)
     metres = 1 / similarity(scene).scale
     height, width = photos.size
 
@@ -78,7 +78,7 @@ def run(
         "views",
         len(test),
         produce,
-        {"frames": test, "classes": list(features.attrs["classes"])},
+        {"frames": test, "classes": list(feature_store.attrs["classes"])},
         result_digest(
             "render_views",
             settings.model_dump(mode="json"),

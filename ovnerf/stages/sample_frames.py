@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ovnerf.config.frames import SampleFrames
+from ovnerf.runtime import progress
 from ovnerf.runtime.errors import UserError
-from ovnerf.runtime.progress import say
 from ovnerf.scenes.box import Box, as_shipped, triangulated
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
@@ -45,7 +45,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     warnings = camera_warnings(frames.native_intrinsics, width, height)
     warnings += [box.warning] if box.warning else []
     for text in (*listing.notes, *warnings):
-        say(f"sample_frames: {text}")
+        progress.log(f"sample_frames: {text}")
     write_store(
         out,
         "frames",

@@ -1,9 +1,9 @@
 """Score the label maps that training starts from: CLIP argmax, and the same after RSR.
 
-Rows of source `clip_labels` and `rsr_labels`, and of `rsr_truth`, the true labels after RSR by the
+Rows of source `clip` and `rsr`, and of `rsr_truth`, the true labels after RSR by the
 same regions: what ranking costs where a region mixes classes, whatever the encoder. In these rows a
-pixel without a label is wrong. Training ignores such pixels; rows of `clip_labels_covered`,
-`rsr_labels_covered` and `rsr_truth_covered` leave them out. Written once per scene and encoder, on
+pixel without a label is wrong. Training ignores such pixels; rows of `clip_covered`,
+`rsr_covered` and `rsr_truth_covered` leave them out. Written once per scene and encoder, on
 training views, and on test views where the label store covers them.
 """
 
@@ -47,8 +47,8 @@ def run(
         return read(labelled, "label", covered[slot])
 
     sources: dict[str, Callable[[int], np.ndarray]] = {
-        "clip_labels": lambda slot: read(store, "relevancy", slot),
-        "rsr_labels": lambda slot: read(store, "ranked", slot),
+        "clip": lambda slot: read(store, "clip", slot),
+        "rsr": lambda slot: read(store, "rsr", slot),
         "rsr_truth": lambda slot: rank_regions(
             true_label(slot), proposals.masks(covered[slot]), len(classes), order
         ),

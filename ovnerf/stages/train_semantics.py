@@ -23,12 +23,12 @@ from ovnerf.training.pseudo_labels import Proposer
 def run(
     *,
     frames: Path,
-    clip: Path,
+    features: Path,
     dino: Path,
     labels: Path,
     regions: Path,
     radiance: Path,
-    trunk: Path,
+    shared: Path,
     out: Path,
     settings: TrainSemantics,
     region_settings: ProposeRegions,
@@ -36,15 +36,15 @@ def run(
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
     """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
-    inputs = SemanticInputs(frames, clip, dino, labels, radiance)
-    start = trunk / "checkpoint.safetensors"
-    _, trunk_header = load_tensors(start)
+    inputs = SemanticInputs(frames, features, dino, labels, radiance)
+    start = shared / "checkpoint.safetensors"
+    _, shared_header = load_tensors(start)
     stated = {
         **settings.model_dump(mode="json"),
         "regions": region_settings.model_dump(mode="json"),
         "seed": seed,
     }
-    digest = result_digest("train_semantics", stated, {"trunk": trunk_header["digest"]})
+    digest = result_digest("train_semantics", stated, {"shared": shared_header["digest"]})
     on_host = features_on_host(
         "train_semantics",
         {**vars(inputs), "settings": settings, "region_settings": region_settings},

@@ -44,7 +44,7 @@ MADE_BY = {
     "frames": "sample_frames",
     "truth": "read_truth",
     "regions": "propose_regions",
-    "clip": "cache_clip",
+    "features": "cache_features",
     "dino": "cache_dino",
     "labels": "rank_regions",
     "views": "render_views",
@@ -414,7 +414,7 @@ def is_finished(path: Path) -> bool:
     try:
         load_part(path)
     except UserError as error:
-        progress.say(f"{error.message}; it is made again")
+        progress.log(f"{error.message}; it is made again")
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""From stores to a semantic training run: what `train_trunk` and `train_semantics` share."""
+"""From stores to a semantic training run: what `train_shared` and `train_semantics` share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SemanticInputs:
     """Paths of the stores and folders that semantic training reads."""
 
     frames: Path
-    clip: Path
+    features: Path
     dino: Path
     labels: Path
     radiance: Path
@@ -70,7 +70,7 @@ def assemble_training(
     """
     device = resolve_device()
     features = torch.device("cpu") if features_on_host else device
-    frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.clip, "clip")
+    frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.features, "features")
     labels, dino = open_store(inputs.labels, "labels"), open_store(inputs.dino, "dino")
     train = frame_indices(frames, "train")
     photos = load_photos(frames, train).to(device)
@@ -81,7 +81,7 @@ def assemble_training(
     if missing:
         raise UserError(
             f"{inputs.labels}: found no labels of training frames {missing[:10]}",
-            "rerun rank_regions, cache_clip and propose_regions of this scene",
+            "rerun rank_regions, cache_features and propose_regions of this scene",
         )
     maps = read(labels, settings.labels, [stored.index(frame) for frame in labelled])
     rules = RankRegions(**labels.attrs["settings"])
@@ -91,7 +91,7 @@ def assemble_training(
     pyramid = PyramidFeatures(clip, features, labelled)
     field = SemanticField(
         radiance,
-        settings.select_ranks,
+        settings.scale_selection_ranks,
         len(pyramid.grids),
         pyramid.channels,
         settings.head_width,
@@ -135,7 +135,7 @@ def assemble_pseudo_labels(
             "(`box: ndc`), which has no rays to the side",
             "use `novel_path: interpolated`",
         )
-    clip, labels = open_store(inputs.clip, "clip"), open_store(inputs.labels, "labels")
+    clip, labels = open_store(inputs.features, "features"), open_store(inputs.labels, "labels")
     rules = RankRegions(**labels.attrs["settings"])
     classes = len(clip.attrs["classes"])
     label_rules = LabelRules(

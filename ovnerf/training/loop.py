@@ -93,7 +93,7 @@ def run_with_checkpoints(
             stop = progress.stop_wanted()
             if stop or time.monotonic() - saved > 60 * minutes:
                 run.save(checkpoint, digest)
-                progress.kept(label, run.iteration)
+                progress.log_checkpoint(label, run.iteration)
                 saved = time.monotonic()
             if stop:
                 raise Stopped(f"{label}: stopped as asked; iteration {run.iteration} is kept")

@@ -47,7 +47,7 @@ class ViewCache:
     """Rendering weights of views, kept within a memory budget and recomputed beyond it."""
 
     def __init__(self, field: SemanticField, budget_mb: int) -> None:
-        self.field, self.room = field, budget_mb * 2**20
+        self.field, self.bytes_left = field, budget_mb * 2**20
         self.kept: dict[str, ViewWeights] = {}
 
     def get(self, name: str, camera: Camera) -> ViewWeights:
@@ -55,9 +55,9 @@ class ViewCache:
         if name in self.kept:
             return self.kept[name]
         view = view_weights(self.field.radiance, camera)
-        if view.nbytes() <= self.room:
+        if view.nbytes() <= self.bytes_left:
             self.kept[name] = view
-            self.room -= view.nbytes()
+            self.bytes_left -= view.nbytes()
         return view
 
 

@@ -194,8 +194,8 @@ class SemanticTraining:
         field, settings = self.field, self.settings
         groups = [
             (field.clip.parameters(), settings.learning_rate_head),
-            (field.select.parameters(), settings.learning_rate_grid),
-            (field.select_basis.parameters(), settings.learning_rate_head),
+            (field.scale_selection.parameters(), settings.learning_rate_grid),
+            (field.scale_selection_basis.parameters(), settings.learning_rate_head),
         ]
         if self.joint:
             radiance = field.radiance
@@ -248,10 +248,10 @@ class SemanticTraining:
     def refresh_labels(self) -> None:
         """Replace the labels by the field's own, cleaned renders."""
         assert self.pseudo_labels is not None
-        progress.say(f"train_semantics: refreshing labels at {self.iteration}")
+        progress.log(f"train_semantics: refreshing labels at {self.iteration}")
         label, novel = self.pseudo_labels.refresh()
         self.label, self.novel_label = label.to(self.label), novel.to(self.label)
-        progress.say("train_semantics: labels refreshed")
+        progress.log("train_semantics: labels refreshed")
 
     def draw_novel(self) -> tuple[Tensor, Tensor, Tensor]:
         """Origins, directions and labels of novel rays; empty before the first refresh."""
@@ -291,7 +291,7 @@ class SemanticTraining:
         front_weight, back_weight = weight.split([len(front), len(back)])
         feature, ray = self.feature_rays(front, front_weight)
         with torch.set_grad_enabled(self.joint):
-            crop_ray, novel_ray = self.field.rays(back, back_weight).split(
+            crop_ray, novel_ray = self.field.ray_features(back, back_weight).split(
                 [crop_count, len(novel_origin)]
             )
 
@@ -329,7 +329,7 @@ class SemanticTraining:
         jitter = to_device(torch.rand(len(origin), generator=draw), origin.device)
         short = self.settings.ray_length == "as_shipped"
         limit = self.data.initial_samples if short else None
-        return self.field.radiance.bright(origin, direction, jitter, limit)
+        return self.field.radiance.samples_above_threshold(origin, direction, jitter, limit)
 
     def feature_rays(self, samples: Samples, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Appearance features per sample (s, 27), empty in stage A, and u per ray (r, 28).
@@ -338,7 +338,7 @@ class SemanticTraining:
         """
         if not self.joint:
             with torch.no_grad():
-                return weight.new_zeros(0, 0), self.field.rays(samples, weight)
+                return weight.new_zeros(0, 0), self.field.ray_features(samples, weight)
         feature = self.field.radiance.appearance_features(samples)
         ones = feature.new_ones(len(feature), 1)
         ray = composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)

@@ -27,12 +27,12 @@ SCENES = SEEDS = 2
 JOBS = Counter(
     dict.fromkeys(
         (
-            *("make_room", "sample_frames", "read_truth", "propose_regions", "cache_clip"),
+            *("make_room", "sample_frames", "read_truth", "propose_regions", "cache_features"),
             *("cache_dino", "rank_regions", "score_labels", "reconstruct", "draw_figures"),
         ),
         SCENES,
     )
-    | dict.fromkeys(("train_trunk", "train_semantics", "render_views", "evaluate"), SCENES * SEEDS)
+    | dict.fromkeys(("train_shared", "train_semantics", "render_views", "evaluate"), SCENES * SEEDS)
     | {"aggregate": 1, "summarise_runs": 1}
 )
 # Three rules of a scene, two of its labels and two of each trained seed are one submission each.

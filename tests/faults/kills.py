@@ -21,7 +21,7 @@ from place import LOGS, OUTPUTS, Place, is_alive, kill_group, stage_process, wai
 RETRIES = "6"
 MOMENT = {
     "propose_regions": 0.3,
-    "cache_clip": 0.1,
+    "cache_features": 0.1,
     "cache_dino": 0.02,
     "reconstruct": 0.5,
     "train_semantics": 0.5,

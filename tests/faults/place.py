@@ -24,7 +24,7 @@ SCENE = "results/tiny/room7"
 RUN = f"{SCENE}/toy/ovnerf/seed0"
 OUTPUTS = {
     "propose_regions": f"{SCENE}/regions.zarr",
-    "cache_clip": f"{SCENE}/toy/clip.zarr",
+    "cache_features": f"{SCENE}/toy/features.zarr",
     "cache_dino": f"{SCENE}/dino.zarr",
     "reconstruct": f"{SCENE}/radiance",
     "train_semantics": f"{RUN}/semantics",
@@ -33,7 +33,7 @@ OUTPUTS = {
 """The long stages and what each makes."""
 LOGS = {
     "propose_regions": "tiny.room7",
-    "cache_clip": "tiny.room7.toy",
+    "cache_features": "tiny.room7.toy",
     "cache_dino": "tiny.room7",
     "reconstruct": "tiny.room7",
     "train_semantics": "tiny.room7.toy.ovnerf.seed0",

@@ -14,7 +14,7 @@ from place import OUTPUTS, Place
 
 KILLS = {
     "propose_regions": Kill(),
-    "cache_clip": Kill(),
+    "cache_features": Kill(),
     "cache_dino": Kill(),
     "reconstruct": Kill(group=True),
     "train_semantics": Kill(refresh=True),

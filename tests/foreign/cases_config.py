@@ -38,10 +38,10 @@ def config(
 
 
 def encoder(text: str) -> Callable[[Path], table.Arguments]:
-    """`cache_clip` with `precomputed` maps in a folder that is written like this."""
+    """`cache_features` with `precomputed` maps in a folder that is written like this."""
     settings = json.dumps({"encoder": {"kind": "precomputed", "folder": text}})
     return lambda folder: [
-        *("cache_clip", "--frames", folder / "frames.zarr", "--out", folder / "clip.zarr"),
+        *("cache_features", "--frames", folder / "frames.zarr", "--out", folder / "features.zarr"),
         *("--settings", settings),
     ]
 
@@ -118,9 +118,9 @@ CASES: list[table.Case] = [
         ("encoder radiance: results have a file or folder of this name",),
     ),
     table.Refused(
-        "a variant called like a trunk",
-        config({"variants": ["trunk-x"]}),
-        ("variant trunk-x: results have a file or folder of this name",),
+        "a variant called like a shared part",
+        config({"variants": ["shared-x"]}),
+        ("variant shared-x: results have a file or folder of this name",),
     ),
     table.Refused(
         "two scenes whose logs would have one name",

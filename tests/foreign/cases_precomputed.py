@@ -44,8 +44,8 @@ def maps(
         (folder / "maps/manifest.json").write_text(json.dumps(content), encoding="utf-8")
         encoder = {"kind": "precomputed", "folder": str(folder / "maps"), "cell": 4}
         settings = json.dumps({"encoder": encoder})
-        out = folder / "clip.zarr"
-        return ["cache_clip", "--frames", frames, "--out", out, "--settings", settings]
+        out = folder / "features.zarr"
+        return ["cache_features", "--frames", frames, "--out", out, "--settings", settings]
 
     return make
 
@@ -76,7 +76,7 @@ def stored(value: int, rest: int = 0) -> Callable[[Path], None]:
     """The label of frame 001 is `corner`, those of all other frames are 0."""
 
     def check(folder: Path) -> None:
-        group = open_store(folder / "clip.zarr", "clip")
+        group = open_store(folder / "features.zarr", "features")
         assert group.attrs["frames"] == TRAIN
         label = read(group, "label")
         assert (label[0] == corner(value, np.uint16, rest)).all()
@@ -96,20 +96,20 @@ def cut(path: Path) -> None:
 
 def void_in_front(folder: Path) -> None:
     """Frame 001 is lamp, the third class, but for a void pixel; the others are void."""
-    label = read(open_store(folder / "clip.zarr", "clip"), "label")
+    label = read(open_store(folder / "features.zarr", "features"), "label")
     assert (label[0] == corner(VOID, np.uint16, 2)).all()
     assert (label[1:] == VOID).all()
 
 
 def other_order(folder: Path) -> None:
     """Frame 001 is wall but for a table's pixel; 0 is lamp in the others."""
-    label = read(open_store(folder / "clip.zarr", "clip"), "label")
+    label = read(open_store(folder / "features.zarr", "features"), "label")
     assert (label[0] == corner(1, np.uint16, 0)).all()
     assert (label[1:] == 2).all()
 
 
 def all_alike(folder: Path, expected: np.ndarray) -> None:
-    label = read(open_store(folder / "clip.zarr", "clip"), "label")
+    label = read(open_store(folder / "features.zarr", "features"), "label")
     assert label.shape == (len(TRAIN), *SIZE)
     assert (label == expected).all()
 

@@ -55,13 +55,13 @@ def encoder_with(stage: str, name: str, change: Change) -> Callable[[Path], tabl
 
     def make(folder: Path) -> table.Arguments:
         write_tiny_scene(folder)
-        kind = {"cache_clip": "clip", "cache_dino": "dino", "propose_regions": "sam"}[stage]
+        kind = {"cache_features": "clip", "cache_dino": "dino", "propose_regions": "sam"}[stage]
         weights = folder / f"{kind}.safetensors"
         tensors = load_file(TOY / f"weights/{kind}.safetensors")
         save_file({**tensors, name: change(tensors[name].float())}, weights)
         model = str(TOY / "models/toy-clip.json")
         settings = {
-            "cache_clip": {
+            "cache_features": {
                 "encoder": {"kind": "openclip", "model": model, "weights": str(weights)}
             },
             "cache_dino": {"model": "toy", "weights": str(weights)},
@@ -92,7 +92,7 @@ def feature_maps(
         manifest = {"kind": "features", "classes": CLASSES, "text": "text.npy", "files": files}
         (maps / "manifest.json").write_text(json.dumps(manifest))
         encoder = {"kind": "precomputed", "folder": str(maps), "cell": 8}
-        return stage_arguments(folder, "cache_clip", {"encoder": encoder})
+        return stage_arguments(folder, "cache_features", {"encoder": encoder})
 
     return make
 
@@ -109,16 +109,16 @@ def simulated(noise: str) -> Callable[[Path], table.Arguments]:
         _, truth = write_tiny_scene(folder)
         settings = "{encoder: {kind: simulated, noise: " + noise + "}}"
         (folder / "settings.yaml").write_text(settings)
-        common = stage_arguments(folder, "cache_clip", {})[:-1]
+        common = stage_arguments(folder, "cache_features", {})[:-1]
         return [*common, folder / "settings.yaml", "--truth", truth]
 
     return make
 
 
 def stored_features(folder: Path) -> table.Arguments:
-    """A `clip` store of an earlier version, which let NaN pass."""
+    """A `features` store of an earlier version, which let NaN pass."""
     frames, _ = write_tiny_scene(folder)
-    clip, regions = folder / "clip.zarr", folder / "regions.zarr"
+    clip, regions = folder / "features.zarr", folder / "regions.zarr"
     text = np.eye(3, 4, dtype="f4")
     write_store(
         clip,
@@ -158,12 +158,12 @@ def poisoned_field() -> tuple[dict[str, torch.Tensor], dict]:
 
 def field_to_render(folder: Path) -> table.Arguments:
     frames, _ = write_tiny_scene(folder)
-    write_store(folder / "clip.zarr", "clip", {}, {"classes": CLASSES}, "clip")
+    write_store(folder / "features.zarr", "clip", {}, {"classes": CLASSES}, "clip")
     for name in ("radiance", "semantics"):
         save_unchecked(folder / name / "field.safetensors", *poisoned_field())
     named = [part for name in ("radiance", "semantics") for part in (f"--{name}", folder / name)]
     out = ["--out", folder / "views.zarr"]
-    return ["render_views", "--frames", frames, "--clip", folder / "clip.zarr", *named, *out]
+    return ["render_views", "--frames", frames, "--clip", folder / "features.zarr", *named, *out]
 
 
 def checkpoint_to_resume(folder: Path) -> table.Arguments:
@@ -190,7 +190,7 @@ def strange_rate(folder: Path) -> table.Arguments:
 
 
 def text_of_large_maps(folder: Path) -> None:
-    group = open_store(folder / "out", "clip")
+    group = open_store(folder / "out", "features")
     np.testing.assert_allclose(read(group, "text_bare"), [[0.6, 0.8], [0, 1], [1, 0]], rtol=1e-6)
     assert (read(group, "embedding") == 1).all()
 
@@ -212,12 +212,12 @@ TOO_LARGE = "numbers beyond 65504"
 CASES: list[table.Case] = [
     table.Refused(
         "one NaN in CLIP weights",
-        encoder_with("cache_clip", "visual.proj", put(NAN)),
+        encoder_with("cache_features", "visual.proj", put(NAN)),
         ("{folder}/clip.safetensors: visual.proj: found 1 of", "NaN", "get it again"),
     ),
     table.Refused(
         "CLIP weights that 32 bits cannot hold",
-        encoder_with("cache_clip", "text_projection", lambda part: put(1e300)(part.double())),
+        encoder_with("cache_features", "text_projection", lambda part: put(1e300)(part.double())),
         ("{folder}/clip.safetensors: text_projection: found 1 of", "infinite"),
     ),
     table.Refused(
@@ -232,12 +232,12 @@ CASES: list[table.Case] = [
     ),
     table.Refused(
         "CLIP embeddings that 16 bits cannot hold",
-        encoder_with("cache_clip", "visual.proj", lambda part: part * 1e8),
+        encoder_with("cache_features", "visual.proj", lambda part: part * 1e8),
         ("{folder}/clip.safetensors: embeddings of frame 001: found", TOO_LARGE),
     ),
     table.Refused(
         "CLIP text vectors that are not numbers",
-        encoder_with("cache_clip", "text_projection", lambda part: torch.full_like(part, 3e38)),
+        encoder_with("cache_features", "text_projection", lambda part: torch.full_like(part, 3e38)),
         ("{folder}/clip.safetensors: text_ensemble: found", "NaN"),
     ),
     table.Refused(
@@ -279,7 +279,7 @@ CASES: list[table.Case] = [
     table.Refused(
         "noise beyond 16 bits in the simulated encoder",
         simulated("1.0e+9"),
-        ("cache_clip.encoder: embeddings of frame 001: found", TOO_LARGE),
+        ("cache_features.encoder: embeddings of frame 001: found", TOO_LARGE),
     ),
     table.Refused(
         "a setting that is not a number",
@@ -290,7 +290,7 @@ CASES: list[table.Case] = [
     table.Refused(
         "one NaN in a store of features",
         stored_features,
-        ("{folder}/clip.zarr: array 'embedding': found 1 of 4", "rerun cache_clip"),
+        ("{folder}/features.zarr: array 'embedding': found 1 of 4", "rerun cache_features"),
     ),
     table.Refused(
         "one NaN in the density of a radiance field",

@@ -183,9 +183,9 @@ def test_the_help_of_a_stage_explains_every_setting(
 def test_stages_without_networks_do_not_import_torch() -> None:
     """It takes a second of every job."""
     program = (
-        "import importlib, sys; from ovnerf.runtime.memory import refuse_too_large\n"
+        "import importlib, sys; from ovnerf.runtime.memory import check_memory\n"
         "for name in sys.argv[1:]:\n"
-        "    importlib.import_module(f'ovnerf.stages.{name}'); refuse_too_large(name, {})\n"
+        "    importlib.import_module(f'ovnerf.stages.{name}'); check_memory(name, {})\n"
         "assert 'torch' not in sys.modules"
     )
     without = {"make_room", "sample_frames", "read_truth", "score_labels", "evaluate"}

@@ -11,10 +11,10 @@ import pytest
 from tiny_run import Place, most_at_once, results_of
 
 ON_A_CARD = {
-    *("propose_regions", "cache_clip", "cache_dino", "reconstruct"),
-    *("train_trunk", "train_semantics", "render_views"),
+    *("propose_regions", "cache_features", "cache_dino", "reconstruct"),
+    *("train_shared", "train_semantics", "render_views"),
 }
-UPSTREAM = ["regions.zarr", "dino.zarr", "radiance", "simulated/clip.zarr"]
+UPSTREAM = ["regions.zarr", "dino.zarr", "radiance", "simulated/features.zarr"]
 
 
 def test_results_are_the_same_with_one_core_and_with_two(finished: Place, tmp_path: Path) -> None:

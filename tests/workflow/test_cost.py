@@ -56,11 +56,11 @@ def test_constants_times_sizes_by_hand(
     # 40 iterations of 256 rays, where 30 000 of 4096 take 17.4 minutes.
     seconds = one["reconstruct"].model.seconds(one["reconstruct"])
     assert seconds == pytest.approx(1044 * 40 * 256 / (30_000 * 4096))
-    # 30 iterations, two thirds of them in the trunk; 15 000 take an hour.
-    assert one["train_trunk"].model.seconds(one["train_trunk"]) == pytest.approx(20 * 0.24)
+    # 30 iterations, two thirds of them in the shared part; 15 000 take an hour.
+    assert one["train_shared"].model.seconds(one["train_shared"]) == pytest.approx(20 * 0.24)
     assert one["train_semantics"].model.seconds(one["train_semantics"]) == pytest.approx(10 * 0.24)
     # 48 pixels high: windows of 16, 8 apart, 5 x 7; and of 9, 4 apart, 11 x 15.
-    assert one["cache_clip"].windows == 35 + 11 * 15
+    assert one["cache_features"].windows == 35 + 11 * 15
     assert one["sample_frames"].model.bytes(one["sample_frames"]) == 12 * 64 * 48 * 3
 
 

@@ -31,7 +31,7 @@ def test_a_recording_and_precomputed_maps_reach_ranked_labels(place: Place) -> N
     encoders.mkdir(parents=True)
     text = "kind: precomputed\nfolder: maps/{dataset}/{scene}\ncell: 2\n"
     (encoders / "mine.yaml").write_text(text)
-    place.configure({"encoders": ["mine"], "cache_clip": {"parts": 3}})
+    place.configure({"encoders": ["mine"], "cache_features": {"parts": 3}})
     planned = place.planned()
     assert planned["evaluate"] == 4
     assert "read_truth" not in planned and "score_labels" not in planned
@@ -42,11 +42,11 @@ def test_a_recording_and_precomputed_maps_reach_ranked_labels(place: Place) -> N
     assert dropped["name"] == "7"
     assert frames.attrs["classes"] == list(CLASSES)
     labels = open_store(place.folder / "results/tiny/office/mine/labels.zarr", "labels")
-    found = read(labels, "relevancy")
+    found = read(labels, "clip")
     names = [frames.attrs["names"][index] for index in labels.attrs["frames"]]
     wanted = np.stack([label(int(name)).astype(int) - 1 for name in names])
     assert np.array_equal(found, np.where(wanted < 0, VOID, wanted))
     before = place.planned("results/tiny/office/mine/labels.zarr")
     assert not before
     Image.fromarray(label(0)).save(maps / "3.png")
-    assert place.planned("results/tiny/office/mine/labels.zarr")["cache_clip"] == 1
+    assert place.planned("results/tiny/office/mine/labels.zarr")["cache_features"] == 1

@@ -27,12 +27,12 @@ WHOLE = Counter(
     sample_frames=1,
     read_truth=1,
     propose_regions=1,
-    cache_clip=1,
+    cache_features=1,
     cache_dino=1,
     rank_regions=1,
     score_labels=1,
     reconstruct=1,
-    train_trunk=2,
+    train_shared=2,
     train_semantics=4,
     render_views=4,
     evaluate=4,
@@ -138,7 +138,7 @@ def test_with_a_real_encoder_truth_is_read_by_scores_and_figures_only(place: Pla
     links = edges(place)
     scores = {"score_labels", "evaluate", "draw_figures", "aggregate", "summarise_runs"}
     assert below("read_truth", links) == scores
-    assert "train_semantics" in below("cache_clip", links)
+    assert "train_semantics" in below("cache_features", links)
 
 
 def test_true_regions_come_from_truth_and_mark_their_tables(place: Place) -> None:
@@ -246,30 +246,30 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
     scenes, encoders, variants = 18, 4, 4
     of_scene, of_encoder = (
         ("sample_frames", "read_truth", "propose_regions", "cache_dino"),
-        (*("cache_clip", "rank_regions", "score_labels", "draw_figures"),),
+        (*("cache_features", "rank_regions", "score_labels", "draw_figures"),),
     )
     runs = scenes * encoders * variants
     assert planned_jobs(done.stdout) == Counter(
         dict.fromkeys((*of_scene, "reconstruct"), scenes)
         | dict.fromkeys(of_encoder, scenes * encoders)
         | dict.fromkeys(("train_semantics", "render_views", "evaluate"), runs)
-        | {"train_trunk": runs // 2, "fetch_weights": 5, "aggregate": 1, "summarise_runs": 1}
+        | {"train_shared": runs // 2, "fetch_weights": 5, "aggregate": 1, "summarise_runs": 1}
     )
     assert done.stdout.count("no such scene folder") == scenes
 
 
 def test_a_scenes_windows_may_be_spread_over_jobs(place: Place) -> None:
-    name = place.configure({"cache_clip": {"parts": 3}}, "parts.yaml")
+    name = place.configure({"cache_features": {"parts": 3}}, "parts.yaml")
     done = place.snakemake("--dry-run", "--printshellcmds", config=name)
-    assert planned_jobs(done.stdout) == WHOLE + Counter(cache_clip_part=3)
-    commands = re.findall(r"python -m ovnerf cache_clip\w* (.*) 2>&1", done.stdout)
+    assert planned_jobs(done.stdout) == WHOLE + Counter(cache_features_part=3)
+    commands = re.findall(r"python -m ovnerf cache_features\w* (.*) 2>&1", done.stdout)
     assert [re.findall(r"--part (\d)", command) for command in sorted(commands)[1:]] == [
         ["0"],
         ["1"],
         ["2"],
     ]
     whole = next(command for command in commands if "--parts" in command)
-    assert [f"clip-parts/{part}.zarr" in whole for part in range(3)] == [True] * 3
+    assert [f"feature-parts/{part}.zarr" in whole for part in range(3)] == [True] * 3
 
 
 def test_a_sheets_cells_reach_their_rules(place: Place) -> None:
@@ -280,7 +280,7 @@ def test_a_sheets_cells_reach_their_rules(place: Place) -> None:
     commands = re.findall(r"python -m ovnerf (\w+) .*?--settings '(.*?)'", done.stdout)
     found = {stage: json.loads(text) for stage, text in commands}
     assert (found["sample_frames"]["held_out"], found["sample_frames"]["box"]) == ("none", "ndc")
-    for stage in ("train_trunk", "train_semantics"):
+    for stage in ("train_shared", "train_semantics"):
         assert found[stage]["view_fraction"] == 0.25
 
 

@@ -15,11 +15,11 @@ from tiny_run import Place
 SUMMARIES = {"draw_figures": 1, "aggregate": 1, "summarise_runs": 1}
 SCORES = {"evaluate": 4, **SUMMARIES}
 RENDERS = {"render_views": 4, **SCORES}
-TRAINING = {"train_trunk": 2, "train_semantics": 4, **RENDERS}
+TRAINING = {"train_shared": 2, "train_semantics": 4, **RENDERS}
 LABELS = {"rank_regions": 1, "score_labels": 1, **TRAINING}
 FRAMES = {
     **{"sample_frames": 1, "read_truth": 1, "propose_regions": 1, "cache_dino": 1},
-    **{"cache_clip": 1, "reconstruct": 1, **LABELS},
+    **{"cache_features": 1, "reconstruct": 1, **LABELS},
 }
 HALF = {"train_semantics": 2, "render_views": 2, "evaluate": 2, **SUMMARIES}
 
@@ -33,7 +33,7 @@ def test_a_second_run_does_nothing(finished: Place) -> None:
     [
         ("sample_frames", {"test_every": 6}, FRAMES),
         ("propose_regions", {"points_per_side": 5}, {"propose_regions": 1, **LABELS}),
-        ("cache_clip", {"seed": 1}, {"cache_clip": 1, **LABELS}),
+        ("cache_features", {"seed": 1}, {"cache_features": 1, **LABELS}),
         ("rank_regions", {"order": "descending_area"}, LABELS),
         ("reconstruct", {"iterations": 41}, {"reconstruct": 1, **TRAINING}),
         ("train_semantics", {"iterations": 31}, TRAINING),
@@ -83,7 +83,7 @@ def test_an_edited_image_reruns_everything_read_from_it(finished: Place) -> None
 def test_an_edited_label_reruns_no_frames_no_regions_and_no_radiance(finished: Place) -> None:
     with edited(next((finished.folder / "room" / "semantic_300").iterdir())):
         # `simulated` embeddings are made from truth; for a real encoder see test_plan.py.
-        assert finished.planned() == Counter({"read_truth": 1, "cache_clip": 1, **LABELS})
+        assert finished.planned() == Counter({"read_truth": 1, "cache_features": 1, **LABELS})
 
 
 def test_a_touched_file_reruns_nothing(finished: Place) -> None:

@@ -41,7 +41,7 @@ def test_every_variant_is_scored_once_by_both_protocols(metrics: list[dict[str, 
 
 
 def test_label_maps_are_scored_once_without_variant(metrics: list[dict[str, str]]) -> None:
-    sources = ("clip_labels", "rsr_labels", "rsr_truth")
+    sources = ("clip", "rsr", "rsr_truth")
     for source in (*sources, *(f"{name}_covered" for name in sources)):
         (row,) = aggregates(
             metrics, source=source, split="train", protocol="pooled", metric="accuracy"

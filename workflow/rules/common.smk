@@ -18,7 +18,7 @@ if (REPOSITORY / "ovnerf").is_dir():
 
 from ovnerf.config.frames import ReadTruth
 from ovnerf.config.run import scene_settings
-from ovnerf.config.run import trunk_settings
+from ovnerf.config.run import shared_settings
 from ovnerf.runtime.errors import UserError
 from ovnerf.inspection.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
 from ovnerf.storage.provenance import IS_CLONE, code_digest, digest
@@ -42,30 +42,30 @@ CONFIG, SCENES, FILES = PLAN.config, PLAN.scenes, PLAN.files
 ENCODERS, VARIANTS, WEIGHTS = PLAN.encoders, PLAN.variants, PLAN.weights
 TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 
-# Variants that agree up to iteration T share one trunk; its name says what they share.
-TRUNKS = {name: trunk_settings(train) for name, (train, _) in VARIANTS.items()}
-TRUNK_IDS = {
-    name: f"{trunk.labels}-{digest(trunk.model_dump(mode='json'))[:8]}"
-    for name, trunk in TRUNKS.items()
+# Variants that agree up to iteration T share one shared part; its name says what they share.
+SHAREDS = {name: shared_settings(train) for name, (train, _) in VARIANTS.items()}
+SHARED_IDS = {
+    name: f"{shared.labels}-{digest(shared.model_dump(mode='json'))[:8]}"
+    for name, shared in SHAREDS.items()
 }
 
 RESULTS = CONFIG.results
 SCENE = f"{RESULTS}/{{dataset}}/{{scene}}"
 ENCODER = f"{SCENE}/{{encoder}}"
-TRUNK = f"{ENCODER}/trunk-{{trunk}}/seed{{seed}}"
+SHARED = f"{ENCODER}/shared-{{shared}}/seed{{seed}}"
 RUN = f"{ENCODER}/{{variant}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 OF_SCENE = "{dataset}.{scene}"
 OF_ENCODER = f"{OF_SCENE}.{{encoder}}"
-OF_TRUNK = f"{OF_ENCODER}.{{trunk}}.seed{{seed}}"
+OF_SHARED = f"{OF_ENCODER}.{{shared}}.seed{{seed}}"
 OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
 
 THREADS = CONFIG.compute_threads
 DEVICE = CONFIG.device
 # A resource and not a parameter of its rules: another cadence gives the same results.
 CHECKPOINT_MINUTES = str(CONFIG.checkpoint_minutes)
-CLIP_PARTS = CONFIG.cache_clip.parts
+FEATURE_PARTS = CONFIG.cache_features.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))
 if GPU and "gpu" not in workflow.global_resources and workflow.is_main_process:
@@ -82,15 +82,15 @@ def settings_of(wildcards, stage):
     elif stage == "read_truth":
         frames = scene_settings(CONFIG.sample_frames, scene)
         section = ReadTruth(layout=frames.layout, classes=frames.classes)
-    elif stage == "cache_clip":
+    elif stage == "cache_features":
         section = ENCODERS[wildcards.encoder]
         if section.encoder.kind == "precomputed":
             folder = folder_of_maps(section.encoder, (wildcards.dataset, wildcards.scene))
             encoder = section.encoder.model_copy(update={"folder": folder})
             section = section.model_copy(update={"encoder": encoder})
-    elif stage == "train_trunk":
-        trunk = next(TRUNKS[name] for name, key in TRUNK_IDS.items() if key == wildcards.trunk)
-        section = scene_settings(trunk, scene)
+    elif stage == "train_shared":
+        shared = next(SHAREDS[name] for name, key in SHARED_IDS.items() if key == wildcards.shared)
+        section = scene_settings(shared, scene)
     elif stage == "train_semantics":
         section = scene_settings(VARIANTS[wildcards.variant][0], scene)
     elif stage == "render_views":
@@ -157,11 +157,11 @@ def option(name):
     return words
 
 
-def clip_parts(wildcards):
+def feature_parts(wildcards):
     """`input` function: the stores that a scene's CLIP pyramid is put together from, if any."""
-    if CLIP_PARTS == 1:
+    if FEATURE_PARTS == 1:
         return []
-    return [f"{ENCODER}/clip-parts/{part}.zarr" for part in range(CLIP_PARTS)]
+    return [f"{ENCODER}/feature-parts/{part}.zarr" for part in range(FEATURE_PARTS)]
 
 
 def encoder_files(wildcards):
@@ -187,9 +187,9 @@ def label_scores_where_known(wildcards):
     return [f"{ENCODER}/label_scores.csv"] if has_truth(wildcards) else []
 
 
-def trunk_of_variant(wildcards):
+def shared_of_variant(wildcards):
     """`input` function: the run this variant shares up to iteration T."""
-    return f"{TRUNK}/trunk".replace("{trunk}", TRUNK_IDS[wildcards.variant])
+    return f"{SHARED}/shared".replace("{shared}", SHARED_IDS[wildcards.variant])
 
 
 def one_of(names):
@@ -202,7 +202,7 @@ wildcard_constraints:
     scene=one_of({scene for _, scene in SCENES}),
     encoder=one_of(ENCODERS),
     variant=one_of(VARIANTS),
-    trunk=one_of(set(TRUNK_IDS.values())),
+    shared=one_of(set(SHARED_IDS.values())),
     seed=r"\d+",
     part=r"\d+",
     weight=one_of(WEIGHTS) or "none",

@@ -1,17 +1,17 @@
-# CLIP pyramid (per encoder; in several jobs where `cache_clip.parts` says so) and DINO tokens (per scene).
+# CLIP pyramid (per encoder; in several jobs where `cache_features.parts` says so) and DINO tokens (per scene).
 
 
-rule cache_clip_part:
+rule cache_features_part:
     input:
         frames=f"{SCENE}/frames.zarr",
         truth=truth_of_simulated,
         weights=encoder_files,
     output:
-        temp(directory(f"{ENCODER}/clip-parts/{{part}}.zarr")),
+        temp(directory(f"{ENCODER}/feature-parts/{{part}}.zarr")),
     log:
-        f"{LOGS}/cache_clip_part/{OF_ENCODER}.{{part}}.log",
+        f"{LOGS}/cache_features_part/{OF_ENCODER}.{{part}}.log",
     benchmark:
-        f"{BENCHMARKS}/cache_clip_part/{OF_ENCODER}.{{part}}.tsv"
+        f"{BENCHMARKS}/cache_features_part/{OF_ENCODER}.{{part}}.tsv"
     conda:
         "../../envs/ovnerf.yaml"
     threads: THREADS
@@ -20,44 +20,44 @@ rule cache_clip_part:
         runtime=growing(360),
         gpu=GPU,
     params:
-        settings=setting("cache_clip"),
+        settings=setting("cache_features"),
         truth=option("truth"),
-        code=code_digest("cache_clip_part"),
+        code=code_digest("cache_features_part"),
         compute=COMPUTE,
     shell:
-        "python -m ovnerf cache_clip_part "
+        "python -m ovnerf cache_features_part "
         "--part {wildcards.part} --frames {input.frames} {params.truth} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
 
 
-rule cache_clip:
+rule cache_features:
     input:
         frames=f"{SCENE}/frames.zarr",
         truth=truth_of_simulated,
         weights=encoder_files,
-        parts=clip_parts,
+        parts=feature_parts,
     output:
-        directory(f"{ENCODER}/clip.zarr"),
+        directory(f"{ENCODER}/features.zarr"),
     log:
-        f"{LOGS}/cache_clip/{OF_ENCODER}.log",
+        f"{LOGS}/cache_features/{OF_ENCODER}.log",
     benchmark:
-        f"{BENCHMARKS}/cache_clip/{OF_ENCODER}.tsv"
+        f"{BENCHMARKS}/cache_features/{OF_ENCODER}.tsv"
     conda:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
         mem_mb=growing(8000),
         runtime=growing(360),
-        gpu=GPU if CLIP_PARTS == 1 else 0,
+        gpu=GPU if FEATURE_PARTS == 1 else 0,
     params:
-        settings=setting("cache_clip"),
+        settings=setting("cache_features"),
         truth=option("truth"),
         parts=option("parts"),
-        code=code_digest("cache_clip"),
+        code=code_digest("cache_features"),
         compute=COMPUTE,
     shell:
-        "python -m ovnerf cache_clip "
+        "python -m ovnerf cache_features "
         "--frames {input.frames} {params.truth} {params.parts} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

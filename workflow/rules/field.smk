@@ -29,19 +29,19 @@ rule reconstruct:
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
-rule train_trunk:
+rule train_shared:
     input:
         frames=f"{SCENE}/frames.zarr",
-        clip=f"{ENCODER}/clip.zarr",
+        features=f"{ENCODER}/features.zarr",
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
         radiance=f"{SCENE}/radiance",
     output:
-        directory(f"{TRUNK}/trunk"),
+        directory(f"{SHARED}/shared"),
     log:
-        f"{LOGS}/train_trunk/{OF_TRUNK}.log",
+        f"{LOGS}/train_shared/{OF_SHARED}.log",
     benchmark:
-        f"{BENCHMARKS}/train_trunk/{OF_TRUNK}.tsv"
+        f"{BENCHMARKS}/train_shared/{OF_SHARED}.tsv"
     conda:
         "../../envs/ovnerf.yaml"
     threads: THREADS
@@ -51,12 +51,12 @@ rule train_trunk:
         gpu=GPU,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
-        settings=setting("train_trunk"),
-        code=code_digest("train_trunk"),
+        settings=setting("train_shared"),
+        code=code_digest("train_shared"),
         compute=COMPUTE,
     shell:
-        "python -m ovnerf train_trunk "
-        "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
+        "python -m ovnerf train_shared "
+        "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
         "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
@@ -65,12 +65,12 @@ rule train_trunk:
 rule train_semantics:
     input:
         frames=f"{SCENE}/frames.zarr",
-        clip=f"{ENCODER}/clip.zarr",
+        features=f"{ENCODER}/features.zarr",
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
         radiance=f"{SCENE}/radiance",
         regions=f"{SCENE}/regions.zarr",
-        trunk=trunk_of_variant,
+        shared=shared_of_variant,
         weights=region_files(),
     output:
         directory(f"{RUN}/semantics"),
@@ -93,8 +93,8 @@ rule train_semantics:
         compute=COMPUTE,
     shell:
         "python -m ovnerf train_semantics "
-        "--frames {input.frames} --clip {input.clip} --dino {input.dino} --labels {input.labels} "
-        "--regions {input.regions} --radiance {input.radiance} --trunk {input.trunk} "
+        "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
+        "--regions {input.regions} --radiance {input.radiance} --shared {input.shared} "
         "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
@@ -103,7 +103,7 @@ rule train_semantics:
 rule render_views:
     input:
         frames=f"{SCENE}/frames.zarr",
-        clip=f"{ENCODER}/clip.zarr",
+        features=f"{ENCODER}/features.zarr",
         radiance=f"{SCENE}/radiance",
         semantics=f"{RUN}/semantics",
     output:
@@ -125,7 +125,7 @@ rule render_views:
         compute=COMPUTE,
     shell:
         "python -m ovnerf render_views "
-        "--frames {input.frames} --clip {input.clip} --radiance {input.radiance} "
+        "--frames {input.frames} --features {input.features} --radiance {input.radiance} "
         "--semantics {input.semantics} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

@@ -4,7 +4,7 @@
 rule rank_regions:
     input:
         frames=f"{SCENE}/frames.zarr",
-        clip=f"{ENCODER}/clip.zarr",
+        features=f"{ENCODER}/features.zarr",
         regions=f"{SCENE}/regions.zarr",
     output:
         directory(f"{ENCODER}/labels.zarr"),
@@ -24,7 +24,7 @@ rule rank_regions:
         compute=COMPUTE,
     shell:
         "python -m ovnerf rank_regions "
-        "--frames {input.frames} --clip {input.clip} --regions {input.regions} --out {output} "
+        "--frames {input.frames} --features {input.features} --regions {input.regions} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
 

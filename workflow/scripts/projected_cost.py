@@ -24,10 +24,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config.features import CacheClip  # noqa: E402
+from ovnerf.config.features import CacheFeatures  # noqa: E402
 from ovnerf.config.run import (  # noqa: E402
     Config,
-    cache_clip_settings,
+    cache_features_settings,
     read_config,
     read_scenes,
     read_yaml,
@@ -103,7 +103,7 @@ class Job:
         return width * height
 
     @property
-    def encoder(self) -> CacheClip:
+    def encoder(self) -> CacheFeatures:
         """Settings of its encoder."""
         return self.plan.encoders[self.wildcards["encoder"]]
 
@@ -120,9 +120,9 @@ class Job:
 
     @property
     def iterations(self) -> float:
-        """Optimisation steps: the trunk's up to T, a variant's from there."""
+        """Optimisation steps: the shared part's up to T, a variant's from there."""
         train = self.plan.config.train_semantics
-        share = train.cse.start if self.rule == "train_trunk" else 1 - train.cse.start
+        share = train.cse.start if self.rule == "train_shared" else 1 - train.cse.start
         return train.iterations * share
 
     @property
@@ -157,8 +157,8 @@ def clip_seconds(job: Job) -> float:
     """Seconds of the windows, or of the whole images, of one scene."""
     kind = job.encoder.encoder.kind if job.encoder.encoder else ""
     each = {"openclip": job.windows * CLIP_FLOP, "lseg": LSEG_FLOP}.get(kind, 0.0)
-    parts = job.plan.config.cache_clip.parts
-    gathers = parts > 1 and job.rule == "cache_clip"
+    parts = job.plan.config.cache_features.parts
+    gathers = parts > 1 and job.rule == "cache_features"
     return 0.0 if gathers else job.frames * each / FLOPS / parts
 
 
@@ -166,7 +166,7 @@ def clip_bytes(job: Job) -> float:
     """Embeddings of 512 halves; the encoders without windows store squares of 8 x 8 pixels."""
     kind = job.encoder.encoder.kind if job.encoder.encoder else ""
     rows = job.windows if kind in ("openclip", "simulated") else job.pixels / 64
-    return 0.0 if job.rule == "cache_clip_part" else job.frames * rows * 512 * 2
+    return 0.0 if job.rule == "cache_features_part" else job.frames * rows * 512 * 2
 
 
 def sam_seconds(job: Job) -> float:
@@ -219,14 +219,14 @@ RULES = {
     "cache_dino": Rule(
         dino_seconds, lambda job: job.frames * job.tokens * 768 * 2, ENCODED, card=True
     ),
-    "cache_clip_part": CLIP,
-    "cache_clip": CLIP,
+    "cache_features_part": CLIP,
+    "cache_features": CLIP,
     "rank_regions": on_cpu("rank_regions", 4),
     "score_labels": on_cpu("score_labels"),
     "reconstruct": Rule(
         reconstruct_seconds, lambda job: 1.1 * job.field_bytes, "TensoRF paper, V100", card=True
     ),
-    "train_trunk": trained(4.0),
+    "train_shared": trained(4.0),
     "train_semantics": trained(1.4),
     "render_views": Rule(
         lambda job: job.frames * job.pixels * RENDER,
@@ -249,7 +249,7 @@ class Plan:
     config: Config
     frames: dict[tuple[str, str], int]
     sizes: dict[tuple[str, str], tuple[int, int]]
-    encoders: dict[str, CacheClip]
+    encoders: dict[str, CacheFeatures]
     guessed: tuple[str, ...]
     """What was taken for unknown numbers and sizes of frames."""
 
@@ -277,7 +277,7 @@ def read_plan(path: Path) -> Plan:
         frames[scene.dataset, scene.scene] = count or FRAMES
         sizes[scene.dataset, scene.scene] = (wanted.width or SIZE[0], wanted.height or SIZE[1])
     encoders = {
-        name: cache_clip_settings(config, shipped(f"config/encoders/{name}.yaml"))
+        name: cache_features_settings(config, shipped(f"config/encoders/{name}.yaml"))
         for name in config.encoders
     }
     return Plan(config, frames, sizes, encoders, tuple(guessed))
@@ -304,7 +304,7 @@ def planned(output: str, plan: Plan) -> Iterator[Job]:
 
 def group(job: Job) -> tuple[str, str]:
     """Jobs whose measured seconds may stand for each other's."""
-    encoder = job.wildcards.get("encoder", "") if job.rule.startswith("cache_clip") else ""
+    encoder = job.wildcards.get("encoder", "") if job.rule.startswith("cache_features") else ""
     return job.rule, encoder
 
 
@@ -313,7 +313,7 @@ def name_of(job: Job) -> str:
     parts = dict(job.wildcards)
     if "seed" in parts:
         parts["seed"] = f"seed{parts['seed']}"
-    order = ("dataset", "scene", "encoder", "trunk", "variant", "seed", "part")
+    order = ("dataset", "scene", "encoder", "shared", "variant", "seed", "part")
     return ".".join(parts[key] for key in order if key in parts) or "all"
 
 

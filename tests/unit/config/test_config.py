@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from ovnerf.config.frames import MakeRoom, SampleFrames
 from ovnerf.config.run import (
     Scene,
-    cache_clip_settings,
+    cache_features_settings,
     override,
     read_config,
     read_scenes,
     read_yaml,
     scene_settings,
-    trunk_settings,
+    shared_settings,
     variant_settings,
 )
 from ovnerf.config.semantics import Cse, Dino, TrainSemantics
@@ -38,7 +38,7 @@ def test_shipped_configs_are_complete(path: Path) -> None:
     folder = REPOSITORY_ROOT / "config"
     assert read_scenes(REPOSITORY_ROOT / checked.scenes)
     for name in checked.encoders:
-        assert cache_clip_settings(checked, folder / f"encoders/{name}.yaml").encoder
+        assert cache_features_settings(checked, folder / f"encoders/{name}.yaml").encoder
     for name in checked.variants:
         variant_settings(checked, folder / f"variants/{name}.yaml")
 
@@ -51,10 +51,10 @@ def test_the_four_variants_are_the_two_switches() -> None:
         train, _ = variant_settings(checked, path)
         switches[name] = (train.labels, train.cse.enabled)
     assert switches == {
-        "baseline": ("relevancy", False),
-        "rsr": ("ranked", False),
-        "cse": ("relevancy", True),
-        "ovnerf": ("ranked", True),
+        "baseline": ("clip", False),
+        "rsr": ("rsr", False),
+        "cse": ("clip", True),
+        "ovnerf": ("rsr", True),
     }
 
 
@@ -81,7 +81,10 @@ def test_defaults_are_the_papers_sizes() -> None:
         ({"variants": ["rsr", "rsr"]}, "variants: an entry is listed twice"),
         ({"encoders": ["../toy"]}, "encoders.0: String should match pattern"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu')"),
-        ({"cache_clip": {"encoder": {"kind": "simulated"}}}, "name the encoder under `encoders`"),
+        (
+            {"cache_features": {"encoder": {"kind": "simulated"}}},
+            "name the encoder under `encoders`",
+        ),
         ({"scenes": None}, "scenes: Input should be a valid string"),
     ],
 )
@@ -173,7 +176,7 @@ def test_a_bad_variant_is_one_message_with_the_file(tmp_path: Path, text: str, s
 def test_a_bad_encoder_is_one_message_with_the_file(tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path / "mine.yaml", text)
     with pytest.raises(UserError, match=str(path)) as caught:
-        cache_clip_settings(read_config(MINIMAL), path)
+        cache_features_settings(read_config(MINIMAL), path)
     assert said in str(caught.value)
 
 
@@ -183,12 +186,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
             read(tmp_path / "absent")
 
 
-def test_a_trunk_forgets_what_cse_reads_after_its_start_and_nothing_else() -> None:
+def test_a_shared_forgets_what_cse_reads_after_its_start_and_nothing_else() -> None:
     cse = Cse(enabled=True, start=0.5, novel_views=3)
     settings = TrainSemantics(iterations=9, cse=cse)
-    trunk = trunk_settings(settings)
+    shared = shared_settings(settings)
     unused = Cse(enabled=False, start=0.5)
-    assert trunk == TrainSemantics(iterations=9, cse=unused)
+    assert shared == TrainSemantics(iterations=9, cse=unused)
     assert settings.cse == cse
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ovnerf.config.features import CacheClip
+from ovnerf.config.features import CacheFeatures
 from ovnerf.config.labels import RankRegions
 from ovnerf.encoders.dense import cell_means, cells_of
 from ovnerf.encoders.lseg import (
@@ -30,7 +30,7 @@ from ovnerf.encoders.precomputed import read_manifest
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_clip, cache_clip_part, rank_regions
+from ovnerf.stages import cache_features, cache_features_part, rank_regions
 from ovnerf.storage.stores import open_store, read
 
 NAMES = [f"{index:03d}" for index in range(12)]
@@ -78,16 +78,16 @@ def write_labels(folder: Path, **changes: object) -> Path:
 
 
 def run(tmp_path: Path, tiny_scene: tuple[Path, Path], folder: Path, cell: int = 2) -> Path:
-    out = tmp_path / "clip.zarr"
+    out = tmp_path / "features.zarr"
     encoder = {"kind": "precomputed", "folder": str(folder), "cell": cell}
-    settings = CacheClip.model_validate({"encoder": encoder, "views": "all"})
-    cache_clip.run(frames=tiny_scene[0], out=out, settings=settings)
+    settings = CacheFeatures.model_validate({"encoder": encoder, "views": "all"})
+    cache_features.run(frames=tiny_scene[0], out=out, settings=settings)
     return out
 
 
 def test_label_maps_come_back_as_the_most_relevant_class(tmp_path, tiny_scene):
     out = run(tmp_path, tiny_scene, write_labels(tmp_path / "maps"))
-    group = open_store(out, "clip")
+    group = open_store(out, "features")
     text = torch.from_numpy(read(group, "text_ensemble"))
     assert text.shape == (3, 4)
     features = PyramidFeatures(group)
@@ -129,7 +129,7 @@ def write_thin(folder: Path, suffix: str = "png") -> Path:
 @pytest.mark.parametrize("suffix", ["png", "npy"])
 def test_labels_are_stored_pixel_by_pixel_beside_the_cells(tmp_path, tiny_scene, suffix):
     out = run(tmp_path, tiny_scene, write_thin(tmp_path / "maps", suffix), cell=4)
-    stored = read(open_store(out, "clip"), "label")
+    stored = read(open_store(out, "features"), "label")
     assert (stored.shape, stored.dtype) == ((12, HEIGHT, WIDTH), np.uint16)
     expected = np.full((HEIGHT, WIDTH), VOID)
     expected[:2, :6] = THIN
@@ -147,7 +147,7 @@ def test_first_labels_are_the_maps_and_rsr_ranks_them(tmp_path, tiny_scene, blan
     stores = {"frames": tiny_scene[0], "clip": clip, "regions": regions}
     closing = rank_regions.run(**stores, out=labels, settings=settings)
     group = open_store(labels, "labels")
-    first, ranked = read(group, "relevancy"), read(group, "ranked")
+    first, ranked = read(group, "clip"), read(group, "rsr")
     assert first.dtype == ranked.dtype == np.uint16
     void = 3 if blank_prompt else VOID
     assert (first[:, :2, :6] == np.where(THIN == VOID, void, THIN)).all()
@@ -163,7 +163,7 @@ def test_a_smaller_map_gives_each_pixel_the_label_under_its_centre(tmp_path, tin
     theirs[1, 2] = 1
     for name in NAMES:
         Image.fromarray(theirs).save(folder / f"{name}.png")
-    stored = read(open_store(run(tmp_path, tiny_scene, folder), "clip"), "label", 0)
+    stored = read(open_store(run(tmp_path, tiny_scene, folder), "features"), "label", 0)
     # 48x64 pixels of a 3x4 map: each of its labels covers 16x16.
     expected = np.zeros((HEIGHT, WIDTH), int)
     expected[16:32, 32:48] = 2
@@ -177,7 +177,7 @@ def test_a_larger_map_keeps_its_labels_unmixed(tmp_path, tiny_scene):
     theirs[:, 6] = 2  # under no centre: it covers a third of the pixels of column 2
     for name in NAMES:
         Image.fromarray(theirs).save(folder / f"{name}.png")
-    stored = read(open_store(run(tmp_path, tiny_scene, folder), "clip"), "label", 0)
+    stored = read(open_store(run(tmp_path, tiny_scene, folder), "features"), "label", 0)
     expected = np.zeros((HEIGHT, WIDTH), int)
     expected[:, 0] = 2
     assert (stored == expected).all()
@@ -187,18 +187,18 @@ def test_parts_carry_the_labels(tmp_path, tiny_scene):
     folder = write_thin(tmp_path / "maps")
     whole = run(tmp_path, tiny_scene, folder)
     encoder = {"kind": "precomputed", "folder": str(folder), "cell": 2}
-    settings = CacheClip.model_validate({"encoder": encoder, "views": "all", "parts": 3})
+    settings = CacheFeatures.model_validate({"encoder": encoder, "views": "all", "parts": 3})
     parts = [tmp_path / f"{part}.zarr" for part in range(3)]
     for part, path in enumerate(parts):
-        cache_clip_part.run(frames=tiny_scene[0], out=path, settings=settings, part=part)
+        cache_features_part.run(frames=tiny_scene[0], out=path, settings=settings, part=part)
     out = tmp_path / "gathered.zarr"
-    cache_clip.run(frames=tiny_scene[0], out=out, settings=settings, parts=parts)
-    assert dict(open_store(out, "clip").attrs) == dict(open_store(whole, "clip").attrs)
+    cache_features.run(frames=tiny_scene[0], out=out, settings=settings, parts=parts)
+    assert dict(open_store(out, "features").attrs) == dict(open_store(whole, "features").attrs)
 
 
 def test_feature_maps_bring_no_labels(tmp_path, tiny_scene):
     out = run(tmp_path, tiny_scene, write_features(tmp_path / "maps"))
-    assert "label" not in open_store(out, "clip")
+    assert "label" not in open_store(out, "features")
 
 
 def test_labels_that_are_void_everywhere_are_a_warning(tmp_path, tiny_scene):
@@ -244,7 +244,7 @@ def write_features(folder: Path, channels: int = 6, suffix: str = "npy") -> Path
 @pytest.mark.parametrize("suffix", ["npy", "npz", "zarr"])
 def test_feature_maps(tmp_path, tiny_scene, suffix):
     folder = write_features(tmp_path / "maps", suffix=suffix)
-    group = open_store(run(tmp_path, tiny_scene, folder, cell=4), "clip")
+    group = open_store(run(tmp_path, tiny_scene, folder, cell=4), "features")
     text = torch.from_numpy(read(group, "text_bare"))
     np.testing.assert_allclose(np.linalg.norm(text, axis=1), 1, atol=1e-6)
     found = PyramidFeatures(group).class_scores(5, text)[0].argmax(0).numpy()
@@ -254,9 +254,9 @@ def test_feature_maps(tmp_path, tiny_scene, suffix):
 
 def test_a_changed_map_changes_the_digest(tmp_path, tiny_scene):
     folder = write_labels(tmp_path / "maps")
-    first = open_store(run(tmp_path, tiny_scene, folder), "clip").attrs["digest"]
+    first = open_store(run(tmp_path, tiny_scene, folder), "features").attrs["digest"]
     Image.fromarray(np.zeros((24, 32), np.uint8)).save(folder / "003.png")
-    assert open_store(run(tmp_path, tiny_scene, folder), "clip").attrs["digest"] != first
+    assert open_store(run(tmp_path, tiny_scene, folder), "features").attrs["digest"] != first
 
 
 def without(folder: Path, key: str) -> None:
@@ -295,7 +295,7 @@ def test_bad_label_maps(tmp_path, tiny_scene, case):
     damage(folder)
     with pytest.raises(UserError, match=said):
         run(tmp_path, tiny_scene, folder)
-    assert not (tmp_path / "clip.zarr").exists()
+    assert not (tmp_path / "features.zarr").exists()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def dense_means(embedding, box, scale, height, width):
 
 
 def clip_store(path, height, width, scales, stride, jitter, frames, channels=6):
-    """A `clip` store of random embeddings."""
+    """A `features` store of random embeddings."""
     grids = window_grids(height, width, scales, stride, jitter)
     scale = window_scales(grids)
     random = np.random.default_rng(3)
@@ -112,7 +112,7 @@ def clip_store(path, height, width, scales, stride, jitter, frames, channels=6):
         "jitter": jitter,
     }
     write_store(path, "clip", arrays, attributes, "random")
-    return open_store(path, "clip"), arrays
+    return open_store(path, "features"), arrays
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def clip_store(path, height, width, scales, stride, jitter, frames, channels=6):
 )
 def test_means_of_every_pixel_match_the_dense_map(tmp_path, height, width, scales, stride, jitter):
     frames = [1, 4, 5]
-    path = tmp_path / "clip.zarr"
+    path = tmp_path / "features.zarr"
     group, arrays = clip_store(path, height, width, scales, stride, jitter, frames)
     features = PyramidFeatures(group)
     grid = np.stack(np.meshgrid(range(3), range(height), range(width), indexing="ij"), -1)
@@ -143,7 +143,7 @@ def test_means_of_every_pixel_match_the_dense_map(tmp_path, height, width, scale
 
 
 def test_lookup_of_shuffled_pixels_and_of_a_subset_of_frames(tmp_path):
-    group, _ = clip_store(tmp_path / "clip.zarr", 48, 64, (3, 5), 0.25, 0.25, [0, 2, 7])
+    group, _ = clip_store(tmp_path / "features.zarr", 48, 64, (3, 5), 0.25, 0.25, [0, 2, 7])
     whole, part = PyramidFeatures(group), PyramidFeatures(group, frames=[7, 2])
     slot, of_part = torch.tensor([2, 1, 1, 2]), torch.tensor([0, 1, 1, 0])
     column, row = torch.tensor([0, 63, 31, 5]), torch.tensor([47, 0, 20, 9])
@@ -157,7 +157,7 @@ def test_lookup_of_shuffled_pixels_and_of_a_subset_of_frames(tmp_path):
 @pytest.mark.parametrize("tile_bytes", [1, 20_000, 10**9])
 def test_class_scores_match_the_dense_map_for_any_tile(tmp_path, monkeypatch, tile_bytes):
     height, width = 37, 53
-    group, arrays = clip_store(tmp_path / "clip.zarr", height, width, (3, 7), 0.25, 0.25, [4])
+    group, arrays = clip_store(tmp_path / "features.zarr", height, width, (3, 7), 0.25, 0.25, [4])
     text = torch.nn.functional.normalize(torch.randn(5, 6), dim=1)
     dense = dense_means(
         arrays["embedding"][0].astype(float), arrays["box"][0], arrays["scale"], height, width

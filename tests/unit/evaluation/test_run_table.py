@@ -16,8 +16,8 @@ RUN = {"dataset": "d", "scene": "s.1", "encoder": "clip", "variant": "cse", "see
     [
         ("reconstruct", "d/s.1/radiance", 2),
         ("make_room", "d/s.1/room/room.json", 2),
-        ("cache_clip", "d/s.1/clip/clip.zarr", 3),
-        ("cache_clip_part", "d/s.1/clip/clip-parts/1.zarr", 3),
+        ("cache_features", "d/s.1/clip/features.zarr", 3),
+        ("cache_features_part", "d/s.1/clip/feature-parts/1.zarr", 3),
         ("train_semantics", "d/s.1/clip/cse/seed3/semantics", 5),
         ("aggregate", "tables", 0),
         ("summarise_runs", "tables/runs.csv", 0),

@@ -37,7 +37,7 @@ def tables(tmp_path: Path, *groups: list[dict]) -> Path:
 
 
 def test_means_over_seeds(tmp_path):
-    labels = {**FIELD, "split": "train", "source": "clip_labels"}
+    labels = {**FIELD, "split": "train", "source": "clip"}
     first = row(labels, "mIoU", 10.0, protocol="pooled")
     folder = tables(tmp_path, field_rows(0, 20.0), field_rows(1, 24.0), [first])
     wide = pd.read_csv(folder / "components.csv").set_index("source")
@@ -45,8 +45,8 @@ def test_means_over_seeds(tmp_path):
     assert wide.loc["field", "per_image_mIoU_std"] == pytest.approx(8**0.5, abs=1e-5)
     assert wide.loc["field", "pooled_mIoU_mean"] == 23
     assert wide.loc["field", "seeds"] == 2
-    assert wide.loc["clip_labels", "pooled_mIoU_mean"] == 10
-    assert pd.isna(wide.loc["clip_labels", "pooled_mIoU_std"])
+    assert wide.loc["clip", "pooled_mIoU_mean"] == 10
+    assert pd.isna(wide.loc["clip", "pooled_mIoU_std"])
     classes = pd.read_csv(folder / "per_class.csv")
     assert classes[["class", "pooled_IoU_mean", "seeds"]].values.tolist() == [["wall", 21, 2]]
     quality = pd.read_csv(folder / "image_quality.csv").set_index("source")
@@ -175,7 +175,7 @@ def test_nothing_published_leaves_a_header(tmp_path):
 
 
 def test_label_scores_alone_make_tables(tmp_path):
-    labels = {**FIELD, "split": "train", "source": "clip_labels"}
+    labels = {**FIELD, "split": "train", "source": "clip"}
     folder = tables(tmp_path, [row(labels, "mIoU", 10.0, protocol="pooled")])
     assert len(pd.read_csv(folder / "image_quality.csv")) == 0
     assert len(pd.read_csv(folder / "components.csv")) == 1

@@ -44,8 +44,8 @@ def test_semantics_equal_the_reference(holes):
     radiance = with_holes(radiance_field()) if holes else radiance_field()
     field = semantic_field(radiance)
     origin, direction, jitter = rays(96)
-    samples, weight = radiance.bright(origin, direction, jitter)
-    u = field.rays(samples, weight)
+    samples, weight = radiance.samples_above_threshold(origin, direction, jitter)
+    u = field.ray_features(samples, weight)
     slow = reference.render_semantics(field, origin, direction, jitter)
     fast = u @ field.clip.matrix().T
     assert torch.allclose(fast, slow["feature"], atol=1e-5)
@@ -55,7 +55,7 @@ def test_semantics_equal_the_reference(holes):
     parameters = [
         *field.clip.parameters(),
         *radiance.appearance.parameters(),
-        *field.select.parameters(),
+        *field.scale_selection.parameters(),
     ]
     for one, other in zip(
         torch.autograd.grad((fast.square().sum() + scales.square().sum()), parameters),
@@ -70,10 +70,10 @@ def test_semantics_equal_the_reference(holes):
 def test_short_rays_as_shipped():
     field = radiance_field()
     origin, direction, jitter = rays(32)
-    samples, weight = field.bright(origin, direction, jitter, limit=12)
+    samples, weight = field.samples_above_threshold(origin, direction, jitter, limit=12)
     semantic = semantic_field(field)
     slow = reference.render_semantics(semantic, origin, direction, jitter, limit=12)
-    fast = semantic.rays(samples, weight) @ semantic.clip.matrix().T
+    fast = semantic.ray_features(samples, weight) @ semantic.clip.matrix().T
     assert torch.allclose(fast, slow["feature"], atol=1e-5)
 
 
@@ -108,17 +108,17 @@ def test_march_by_hand():
 def test_place_is_made_when_it_is_too_small(monkeypatch):
     field = radiance_field()
     batch = rays(50)
-    wanted, wanted_weight = field.bright(*batch)
+    wanted, wanted_weight = field.samples_above_threshold(*batch)
     monkeypatch.setenv("OVNERF_NATIVE", "0")
     field.room = Room({50: (4, 40)})
-    found, weight = field.bright(*batch)
+    found, weight = field.samples_above_threshold(*batch)
     assert torch.equal(found.point, wanted.point) and len(found) > 50
     assert torch.allclose(weight, wanted_weight, atol=1e-6)
     assert field.room.needed[50][1] > 50 and field.room.fits(50, *field.room.needed[50])
 
 
 def test_samples_split_by_rays():
-    samples, _ = radiance_field().bright(*rays(20))
+    samples, _ = radiance_field().samples_above_threshold(*rays(20))
     first, rest = samples.split(8)
     assert torch.equal(torch.cat([first.ray, rest.ray + 8]), samples.ray)
     assert torch.equal(torch.cat([first.point, rest.point]), samples.point)
@@ -206,8 +206,8 @@ def test_header_round_trip():
     header = json.loads(json.dumps(field.header()))
     again = semantics_from_header(header, field.state_dict())
     origin, direction, _ = rays(16)
-    one = field.rays(*field.radiance.bright(origin, direction))
-    other = again.rays(*again.radiance.bright(origin, direction))
+    one = field.ray_features(*field.radiance.samples_above_threshold(origin, direction))
+    other = again.ray_features(*again.radiance.samples_above_threshold(origin, direction))
     assert torch.equal(one, other)
     radiance = radiance_from_header(header, field.radiance.state_dict())
     assert radiance.step == field.radiance.step

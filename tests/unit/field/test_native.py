@@ -34,8 +34,10 @@ def threads():
 def test_marching_equals_tensors(monkeypatch, holes, limit):
     field = with_holes(radiance_field()) if holes else radiance_field()
     batch = rays(300)
-    fast, fast_weight = field.bright(*batch, limit)
-    slow, slow_weight = by_tensors(monkeypatch, lambda: field.bright(*batch, limit))
+    fast, fast_weight = field.samples_above_threshold(*batch, limit)
+    slow, slow_weight = by_tensors(
+        monkeypatch, lambda: field.samples_above_threshold(*batch, limit)
+    )
     assert len(slow) > 200
     assert torch.equal(fast.offset, slow.offset) and torch.equal(fast.ray, slow.ray)
     assert torch.equal(fast.distance, slow.distance) and torch.equal(fast.point, slow.point)
@@ -46,13 +48,16 @@ def test_marching_equals_tensors(monkeypatch, holes, limit):
 def test_visible_samples_equal_tensors(monkeypatch):
     field = with_holes(radiance_field())
     batch = rays(300)
-    fast, slow = field.visible(*batch), by_tensors(monkeypatch, lambda: field.visible(*batch))
+    fast, slow = (
+        field.contributing_samples(*batch),
+        by_tensors(monkeypatch, lambda: field.contributing_samples(*batch)),
+    )
     (seen, bright, index), (slow_seen, slow_bright, slow_index) = fast, slow
     for one, other in ((seen.samples, slow_seen.samples), (bright, slow_bright)):
         assert torch.equal(one.offset, other.offset) and torch.equal(one.point, other.point)
         assert np.array_equal(one.bounds, one.offset.numpy())
     assert torch.allclose(seen.weight, slow_seen.weight, atol=1e-6)
-    assert torch.allclose(seen.light, slow_seen.light, atol=1e-6)
+    assert torch.allclose(seen.transmittance, slow_seen.light, atol=1e-6)
     assert torch.equal(seen.samples.point[index], bright.point)
     assert torch.equal(index, slow_index) and 0 < len(index) < len(seen.samples)
 
@@ -71,11 +76,11 @@ def test_colour_gradients_equal_tensors(monkeypatch):
 
 def test_composited_features_equal_tensors(monkeypatch):
     field = semantic_field(with_holes(radiance_field()))
-    samples, weight = field.radiance.bright(*rays(200))
+    samples, weight = field.radiance.samples_above_threshold(*rays(200))
     parameters = [*field.radiance.appearance.parameters(), field.radiance.basis.weight]
 
     def results():
-        u = field.rays(samples, weight)
+        u = field.ray_features(samples, weight)
         return [u.detach(), *torch.autograd.grad(u.square().sum(), parameters)]
 
     for fast, slow in zip(results(), by_tensors(monkeypatch, results), strict=True):
@@ -87,11 +92,11 @@ def test_results_do_not_depend_on_threads(threads):
     origin, direction, jitter = rays(1500)
 
     def results():
-        samples, weight = field.bright(origin, direction, jitter)
+        samples, weight = field.samples_above_threshold(origin, direction, jitter)
         features = field.appearance.features(samples.point)
         factor = torch.linspace(-1, 1, features.shape[1])
         slopes = torch.autograd.grad((features * factor).sum(), list(field.appearance.parameters()))
-        made = field.weights(field.visible(origin, direction, jitter)[0])
+        made = field.weights(field.contributing_samples(origin, direction, jitter)[0])
         grown = torch.autograd.grad(
             sum(part.square().sum() for part in made), list(field.density.parameters())
         )
@@ -106,7 +111,7 @@ def test_results_do_not_depend_on_threads(threads):
 def test_rays_that_miss_give_nothing():
     field = radiance_field()
     origin, direction = torch.tensor([[9.0, 9, 9]]), torch.tensor([[1.0, 0, 0]])
-    samples, weight = field.bright(origin, direction)
+    samples, weight = field.samples_above_threshold(origin, direction)
     assert len(samples) == len(weight) == 0 and samples.offset.tolist() == [0, 0]
     assert field.appearance.features(samples.point).shape == (0, 12)
     rgb, _ = field.requires_grad_().render_colour(origin, direction, None, 0.5)
@@ -122,7 +127,7 @@ from field_fixtures import radiance_field, rays
 
 field = radiance_field().requires_grad_()
 origin, direction, jitter = rays(200)
-samples, weight = field.bright(origin, direction, jitter)
+samples, weight = field.samples_above_threshold(origin, direction, jitter)
 rgb, _ = field.render_colour(origin, direction, jitter, 1.0)
 rgb.sum().backward()
 made = [weight, field.alpha_grid(), rgb.detach(), *(part.grad for part in field.parameters())]

@@ -39,7 +39,7 @@ def device(monkeypatch):
 
 
 def counts(tensor, sets):
-    """What `trace` asks for: offsets of `sets` sets of samples, and that the place is enough."""
+    """What `march` asks for: offsets of `sets` sets of samples, and that the place is enough."""
     ends = np.arange((len(tensor) - 2) // sets) * PER_RAY
     return np.concatenate([ends] * sets + [[0, 0]])
 
@@ -104,7 +104,7 @@ def tiny_features(folder):
     """Two frames of 64x48, two scales, four channels."""
     grids = window_grids(48, 64, (2, 3), 0.5, 0.25)
     scale = window_scales(grids)
-    path = folder / "clip.zarr"
+    path = folder / "features.zarr"
     write_store(
         path,
         "clip",
@@ -116,7 +116,7 @@ def tiny_features(folder):
         {"frames": [0, 1], "shape": [48, 64], "scales": [2, 3], "stride": 0.5, "jitter": 0.25},
         "tiny",
     )
-    return PyramidFeatures(open_store(path, "clip"))
+    return PyramidFeatures(open_store(path, "features"))
 
 
 def test_views(device):

@@ -9,13 +9,13 @@ import pytest
 
 from ovnerf.runtime import lock
 from ovnerf.runtime.errors import UserError
-from ovnerf.runtime.lock import only_maker
+from ovnerf.runtime.lock import hold_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from ovnerf.runtime.lock import only_maker
-with only_maker(Path(sys.argv[1])):
+from ovnerf.runtime.lock import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -24,16 +24,16 @@ with only_maker(Path(sys.argv[1])):
 def test_a_second_maker_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "radiance"
     with (
-        only_maker(out),
+        hold_lock(out),
         pytest.raises(UserError, match=rf"radiance: process {os.getpid()} on .* is making it"),
-        only_maker(out),
+        hold_lock(out),
     ):
         pass
     assert list(out.parent.iterdir()) == []
 
 
 def test_results_beside_each_other_do_not_wait(tmp_path: Path) -> None:
-    with only_maker(tmp_path / "a"), only_maker(tmp_path / "b"):
+    with hold_lock(tmp_path / "a"), hold_lock(tmp_path / "b"):
         pass
 
 
@@ -46,12 +46,12 @@ def test_the_lock_goes_with_a_killed_process(tmp_path: Path) -> None:
         text=True,
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match=f"process {holder.pid} "), only_maker(out):
+    with pytest.raises(UserError, match=f"process {holder.pid} "), hold_lock(out):
         pass
     holder.kill()
     holder.wait()
     assert (tmp_path / ".out.lock").exists()
-    with only_maker(out):
+    with hold_lock(out):
         pass
     assert not (tmp_path / ".out.lock").exists()
 
@@ -62,7 +62,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     for name in (*gone, *kept):
         (tmp_path / name).write_text("x")
     (tmp_path / ".out.7.tmp").mkdir()
-    with only_maker(tmp_path / "out"):
+    with hold_lock(tmp_path / "out"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
@@ -74,5 +74,5 @@ def test_a_disk_without_locks_is_worked_on_all_the_same(
         raise OSError(lock.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(lock.fcntl, "flock", unsupported)
-    with only_maker(tmp_path / "out"):
+    with hold_lock(tmp_path / "out"):
         pass

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ovnerf import cli
-from ovnerf.config.features import CacheClip, CacheDino, OpenClip
+from ovnerf.config.features import CacheDino, CacheFeatures, OpenClip
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics as Semantics
@@ -45,7 +45,9 @@ def options(tmp_path: Path) -> dict:
     weights(tmp_path / "radiance/field.safetensors", 100)
     return {
         "frames": shaped(tmp_path / "frames.zarr", rgb=(900, 480, 640, 3)),
-        "clip": shaped(tmp_path / "clip.zarr", embedding=(720, 3000, 512), text_ensemble=(51, 512)),
+        "clip": shaped(
+            tmp_path / "features.zarr", embedding=(720, 3000, 512), text_ensemble=(51, 512)
+        ),
         "dino": shaped(tmp_path / "dino.zarr", token=(720, 60, 80, 768)),
         "radiance": tmp_path / "radiance",
         "semantics": tmp_path / "radiance",
@@ -76,7 +78,7 @@ def test_reconstruction_by_hand(options: dict) -> None:
 
 
 def test_training_by_hand(options: dict) -> None:
-    found = parts("train_trunk", options, Semantics())
+    found = parts("train_shared", options, Semantics())
     assert found["clip"] == 4 * 720 * 3000 * 512
     assert found["dino"] == 3 * 720 * 60 * 80 * 768
     assert found["grids"] == 5 * 100 * MB
@@ -92,14 +94,14 @@ def test_attention_grows_with_the_square_of_the_tokens(options: dict) -> None:
 
 
 def test_every_formula_gives_a_sum_in_reach_of_a_workstation(options: dict) -> None:
-    encoder = CacheClip(encoder=OpenClip(kind="openclip", model="x", weights="none"))
+    encoder = CacheFeatures(encoder=OpenClip(kind="openclip", model="x", weights="none"))
     settings = {
         "propose_regions": ProposeRegions(),
-        "cache_clip": encoder,
+        "cache_features": encoder,
         "cache_dino": CacheDino(),
         "rank_regions": None,
         "reconstruct": Reconstruct(),
-        "train_trunk": Semantics(),
+        "train_shared": Semantics(),
         "train_semantics": Semantics(),
         "render_views": RenderViews(),
     }
@@ -113,17 +115,19 @@ def test_rules_ask_for_what_the_papers_scenes_need(options: dict, tmp_path: Path
     """300 frames of 640x480 with the largest networks: no stage is refused in its own job."""
     paper = tmp_path / "paper"
     options["frames"] = shaped(paper / "frames", rgb=(300, 480, 640, 3))
-    options["clip"] = shaped(paper / "clip", embedding=(270, 3205, 512), text_ensemble=(101, 512))
+    options["features"] = shaped(
+        paper / "clip", embedding=(270, 3205, 512), text_ensemble=(101, 512)
+    )
     options["dino"] = shaped(paper / "dino", token=(270, 60, 80, 768))
     sam = ProposeRegions(architecture="vit_h", weights=weights(tmp_path / "sam", 2450))
     clip = OpenClip(kind="openclip", model="x", weights=weights(tmp_path / "clip", 600))
     settings = {
         "propose_regions": sam,
-        "cache_clip": CacheClip(encoder=clip),
+        "cache_features": CacheFeatures(encoder=clip),
         "cache_dino": CacheDino(weights=weights(tmp_path / "dino", 330)),
         "rank_regions": None,
         "reconstruct": Reconstruct(),
-        "train_trunk": Semantics(),
+        "train_shared": Semantics(),
         "train_semantics": Semantics(),
         "render_views": RenderViews(),
     }
@@ -148,19 +152,19 @@ def test_too_large_is_refused_with_the_number(
     total = sum(memory.need("reconstruct", chosen).values()) / MB  # type: ignore[union-attr]
     monkeypatch.setattr(memory, "machine_mb", lambda: total - 1)
     with pytest.raises(UserError) as caught:
-        memory.refuse_too_large("reconstruct", chosen)
+        memory.check_memory("reconstruct", chosen)
     said = str(caught.value)
     assert f"reconstruct: 900 frames of 640x480 need about {total:.0f} MB of memory" in said
     assert "for rays; found" in said and "on this machine" in said
     monkeypatch.setenv("OVNERF_MEMORY_MB", str(total + 1))
-    memory.refuse_too_large("reconstruct", chosen)
+    memory.check_memory("reconstruct", chosen)
 
 
 def test_features_stay_on_the_host_of_a_small_card(
     options: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = {**options, "settings": Semantics()}
-    found = memory.need("train_trunk", chosen)
+    found = memory.need("train_shared", chosen)
     assert found is not None
     held = {part: found[part] for part in ("program", "clip", "dino")}
     card = {part: size for part, size in found.items() if part not in held}
@@ -168,23 +172,23 @@ def test_features_stay_on_the_host_of_a_small_card(
     monkeypatch.setattr(memory, "machine_mb", lambda: sum(held.values()) / MB + 1)
 
     monkeypatch.setattr(memory, "card_mb", lambda: fits)
-    assert not memory.features_on_host("train_trunk", chosen)
-    memory.refuse_too_large("train_trunk", chosen)
+    assert not memory.features_on_host("train_shared", chosen)
+    memory.check_memory("train_shared", chosen)
 
     monkeypatch.setattr(memory, "card_mb", lambda: too_small + 2)
-    assert memory.features_on_host("train_trunk", chosen)
-    memory.refuse_too_large("train_trunk", chosen)
+    assert memory.features_on_host("train_shared", chosen)
+    memory.check_memory("train_shared", chosen)
     monkeypatch.setattr(memory, "machine_mb", lambda: sum(held.values()) / MB - 1)
     with pytest.raises(UserError, match=r"for dino; found .* on this machine"):
-        memory.refuse_too_large("train_trunk", chosen)
+        memory.check_memory("train_shared", chosen)
 
     monkeypatch.setattr(memory, "card_mb", lambda: too_small)
     with pytest.raises(UserError, match=r"for rays; found .* on the card"):
-        memory.refuse_too_large("train_trunk", chosen)
+        memory.check_memory("train_shared", chosen)
     # A stage without features has nothing to leave behind.
     plain = {**options, "settings": Reconstruct()}
     with pytest.raises(UserError, match="on the card"):
-        memory.refuse_too_large("reconstruct", plain)
+        memory.check_memory("reconstruct", plain)
     assert not memory.features_on_host("reconstruct", plain)
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ovnerf.runtime.prefetch import ahead
+from ovnerf.runtime.prefetch import prefetch
 
 
 def own_threads() -> int:
@@ -14,8 +14,8 @@ def own_threads() -> int:
 
 
 def test_items_come_in_order_and_the_thread_ends():
-    assert list(ahead(range(20), 3)) == list(range(20))
-    assert list(ahead([])) == []
+    assert list(prefetch(range(20), 3)) == list(range(20))
+    assert list(prefetch([])) == []
     assert own_threads() == 0
 
 
@@ -27,7 +27,7 @@ def test_the_next_item_is_made_while_this_one_is_worked_on():
             event.set()
             yield index
 
-    iterator = ahead(items(), 1)
+    iterator = prefetch(items(), 1)
     assert next(iterator) == 0
     assert made[1].wait(5)
     iterator.close()
@@ -36,7 +36,7 @@ def test_the_next_item_is_made_while_this_one_is_worked_on():
 
 def test_no_more_is_made_than_asked_for():
     made = []
-    iterator = ahead((made.append(index) or index for index in range(100)), 2)
+    iterator = prefetch((made.append(index) or index for index in range(100)), 2)
     assert [next(iterator) for _ in range(3)] == [0, 1, 2]
     iterator.close()
     assert len(made) <= 3 + 2 + 1
@@ -47,7 +47,7 @@ def test_an_error_comes_where_its_item_would_have():
         yield 1
         raise ValueError("broken photo")
 
-    iterator = ahead(items())
+    iterator = prefetch(items())
     assert next(iterator) == 1
     with pytest.raises(ValueError, match="broken photo"):
         next(iterator)

@@ -15,7 +15,7 @@ from ovnerf.storage import stores
 def test_lines_say_where_a_loop_begins_and_goes_on(capsys: pytest.CaptureFixture) -> None:
     progress.begin("x", "it", 10)
     progress.begin("x", "it", 10, 4)
-    progress.kept("x", 6)
+    progress.log_checkpoint("x", 6)
     said = capsys.readouterr().err.splitlines()
     mine = f"[{os.getpid()}]"
     assert said == [
@@ -50,12 +50,12 @@ def test_a_long_loop_says_how_fast_it_is_and_what_is_left(
 ) -> None:
     clock = iter([0.0, 30.0, 61.0, 61.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    progress.begin("cache_clip", "frames", 400, 20)
+    progress.begin("cache_features", "frames", 400, 20)
     progress.advance(100)
     progress.advance(22)
     said = capsys.readouterr().err.splitlines()
     assert said[1:] == [
-        f"[{os.getpid()}] cache_clip: 142 of 400 frames, 2 a second, 2.1 minutes left"
+        f"[{os.getpid()}] cache_features: 142 of 400 frames, 2 a second, 2.1 minutes left"
     ]
 
 

@@ -16,12 +16,12 @@ from ovnerf.storage.provenance import REPOSITORY_ROOT
 from ovnerf.storage.stores import open_store, read, write_store
 
 TOY = REPOSITORY_ROOT / "ovnerf/toy"
-WEIGHTS = {"cache_clip": "clip", "cache_dino": "dino", "propose_regions": "sam"}
+WEIGHTS = {"cache_features": "clip", "cache_dino": "dino", "propose_regions": "sam"}
 
 
 def settings_of(stage: str, weights: Path) -> dict:
     """The stage with its toy model and these weights."""
-    if stage == "cache_clip":
+    if stage == "cache_features":
         model = str(TOY / "models/toy-clip.json")
         return {"encoder": {"kind": "openclip", "model": model, "weights": str(weights)}}
     return {
@@ -97,7 +97,7 @@ def test_bad_weights(tiny_scene, capsys, case, stage):
     path = folder / f"weights.{suffix}"
     damage(path, TOY / f"weights/{WEIGHTS[stage]}.safetensors")
     message = refused(capsys, folder, stage, settings_of(stage, path))
-    where = {"cache_clip": "encoder.model", "cache_dino": "cache_dino.model"}
+    where = {"cache_features": "encoder.model", "cache_dino": "cache_dino.model"}
     stage_name = where.get(stage, "propose_regions.architecture")
     assert f"error: {path}: {said.format(stage=stage_name)}" in message
 
@@ -119,5 +119,7 @@ def test_a_class_name_longer_than_the_models_context(tiny_scene, capsys):
     names = [*CLASSES[:-1], "very " * 80 + "long"]
     write_store(frames, "frames", arrays, {**attributes, "classes": names}, "long")
     weights = TOY / "weights/clip.safetensors"
-    message = refused(capsys, frames.parent, "cache_clip", settings_of("cache_clip", weights))
+    message = refused(
+        capsys, frames.parent, "cache_features", settings_of("cache_features", weights)
+    )
     assert "class list: found a prompt of" in message and "shorten the class name" in message

@@ -8,7 +8,7 @@ import torch
 from features_fixtures import CLASSES, FRAMES, HEIGHT, NAMES, WIDTH, tiny_labels, write_regions
 
 from ovnerf.cli import main
-from ovnerf.config.features import CacheClip, CacheDino, Simulated
+from ovnerf.config.features import CacheDino, CacheFeatures, Simulated
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
@@ -16,12 +16,12 @@ from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import masks_of
 from ovnerf.regions.sam import build_sam
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_clip, cache_dino, propose_regions, rank_regions
+from ovnerf.stages import cache_dino, cache_features, propose_regions, rank_regions
 from ovnerf.storage import stores
 from ovnerf.storage.stores import open_store, read, write_store
 
 TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
-CLIP = CacheClip(
+CLIP = CacheFeatures(
     encoder=Simulated(kind="simulated", width=16, noise=0.2), scales=(5, 7, 10), stride=0.5
 )
 
@@ -77,13 +77,13 @@ def test_propose_regions_from_truth(tiny_scene, tmp_path):
     assert (masks_of(group, TRAIN[0]).sum(0) == (label != VOID)).all()
 
 
-def test_cache_clip_simulated(tiny_scene, tmp_path, monkeypatch):
+def test_cache_features_simulated(tiny_scene, tmp_path, monkeypatch):
     frames, truth = tiny_scene
 
     def stage(out):
-        return cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+        return cache_features.run(frames=frames, out=out, settings=CLIP, truth=truth)
 
-    group = check_resume(monkeypatch, tmp_path / "clip.zarr", stage, len(TRAIN))
+    group = check_resume(monkeypatch, tmp_path / "features.zarr", stage, len(TRAIN))
     windows = sum(grid.count for grid in window_grids(HEIGHT, WIDTH, (5, 7, 10), 0.5, 0.25))
     assert group.attrs["frames"] == TRAIN
     assert group.attrs["classes"] == CLASSES
@@ -101,13 +101,13 @@ def test_cache_clip_simulated(tiny_scene, tmp_path, monkeypatch):
 
 def test_the_simulated_encoder_refuses_scenes_without_labels(tiny_scene, tmp_path):
     frames, truth = tiny_scene
-    out = tmp_path / "clip.zarr"
+    out = tmp_path / "features.zarr"
     with pytest.raises(UserError, match="no labelled pixel"):
-        cache_clip.run(frames=frames, out=out, settings=CLIP)
+        cache_features.run(frames=frames, out=out, settings=CLIP)
     empty = np.full((FRAMES, HEIGHT, WIDTH), VOID, dtype=np.uint16)
     write_store(truth, "truth", {"label": empty}, {"names": NAMES}, "empty")
     with pytest.raises(UserError, match="no labelled pixel"):
-        cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+        cache_features.run(frames=frames, out=out, settings=CLIP, truth=truth)
     assert not out.exists()
 
 
@@ -120,7 +120,7 @@ def test_truth_of_other_frames_is_refused(tiny_scene, tmp_path):
         r"truth\.zarr: its frames differ from those in .*frames\.zarr",
     )
     with pytest.raises(UserError, match=said):
-        cache_clip.run(frames=frames, out=out, settings=CLIP, truth=truth)
+        cache_features.run(frames=frames, out=out, settings=CLIP, truth=truth)
     settings = ProposeRegions(architecture="truth", weights="absent")
     with pytest.raises(UserError, match=said):
         propose_regions.run(frames=frames, out=out, settings=settings, truth=truth)
@@ -128,8 +128,10 @@ def test_truth_of_other_frames_is_refused(tiny_scene, tmp_path):
 
 
 def test_no_encoder_is_refused(tiny_scene, tmp_path):
-    with pytest.raises(UserError, match=r"cache_clip\.encoder"):
-        cache_clip.run(frames=tiny_scene[0], out=tmp_path / "clip.zarr", settings=CacheClip())
+    with pytest.raises(UserError, match=r"cache_features\.encoder"):
+        cache_features.run(
+            frames=tiny_scene[0], out=tmp_path / "features.zarr", settings=CacheFeatures()
+        )
 
 
 @pytest.fixture
@@ -196,8 +198,8 @@ def proposed(frame):
 def clip_and_regions(tiny_scene, tmp_path):
     """Paths for `rank_regions`; the regions cover test views and miss frame 11."""
     frames, truth = tiny_scene
-    clip, regions = tmp_path / "clip.zarr", tmp_path / "regions.zarr"
-    cache_clip.run(frames=frames, out=clip, settings=CLIP, truth=truth)
+    clip, regions = tmp_path / "features.zarr", tmp_path / "regions.zarr"
+    cache_features.run(frames=frames, out=clip, settings=CLIP, truth=truth)
     write_regions(regions, {frame: proposed(frame) for frame in range(11)})
     return {"frames": frames, "clip": clip, "regions": regions}
 
@@ -209,7 +211,7 @@ def test_rank_regions(clip_and_regions, tmp_path, monkeypatch):
     both = TRAIN[:-1]
     group = check_resume(monkeypatch, tmp_path / "labels.zarr", stage, len(both))
     assert group.attrs["frames"] == both
-    relevancy, ranked = read(group, "relevancy"), read(group, "ranked")
+    relevancy, ranked = read(group, "clip"), read(group, "rsr")
     truth = tiny_labels()[both]
     known = truth != VOID
     assert relevancy.dtype == ranked.dtype == np.uint16
@@ -222,7 +224,7 @@ def test_rank_regions_as_shipped(clip_and_regions, tmp_path):
     settings = RankRegions(blank_prompt=True, uncovered="void_class", text_bank="bare")
     out = tmp_path / "labels.zarr"
     rank_regions.run(**clip_and_regions, out=out, settings=settings)
-    ranked = read(open_store(out, "labels"), "ranked")
+    ranked = read(open_store(out, "labels"), "rsr")
     assert (ranked[:, :, 62:] == len(CLASSES)).all()
     assert ranked.max() == len(CLASSES)
 
@@ -249,9 +251,9 @@ def test_regions_of_other_frames_are_refused(clip_and_regions, tmp_path):
 
 def test_the_command_line(tiny_scene, tmp_path, capsys):
     frames, truth = tiny_scene
-    out = tmp_path / "clip.zarr"
+    out = tmp_path / "features.zarr"
     options = ["--frames", str(frames), "--out", str(out), "--settings", CLIP.model_dump_json()]
-    assert main(["cache_clip", *options]) == 2
+    assert main(["cache_features", *options]) == 2
     assert "needs ground truth" in capsys.readouterr().err
-    assert main(["cache_clip", *options, "--truth", str(truth)]) == 0
+    assert main(["cache_features", *options, "--truth", str(truth)]) == 0
     assert json.loads(capsys.readouterr().out)["frames"] == len(TRAIN)

@@ -84,7 +84,7 @@ def test_score_labels(tiny_scene, tmp_path):
     relevancy[:, :, :6] = VOID
     labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
     about = {"frames": covered, "settings": {}}
-    write_store(labels, "labels", {"relevancy": relevancy, "ranked": ranked}, about, "x")
+    write_store(labels, "labels", {"clip": relevancy, "rsr": ranked}, about, "x")
     # The upper half is one region of wall and lamp, the lower half is in none.
     upper = np.zeros((1, *ranked.shape[1:]), bool)
     upper[:, :24] = True
@@ -96,10 +96,7 @@ def test_score_labels(tiny_scene, tmp_path):
     assert list(table.columns) == list(COLUMNS)
     assert set(table["split"]) == {"train", "test"}
     for metric in ("mIoU", "accuracy"):
-        assert (
-            value(table, source="rsr_labels", split="train", protocol="pooled", metric=metric)
-            == 100
-        )
+        assert value(table, source="rsr", split="train", protocol="pooled", metric=metric) == 100
     # Of 2880 labelled pixels 1440 are in the region; the lamp's 192 there become wall.
     ceiling = {"source": "rsr_truth", "metric": "accuracy", "split": "train"}
     assert value(table, **ceiling, protocol="pooled") == pytest.approx(100 * 1248 / 2880)
@@ -112,10 +109,10 @@ def test_score_labels(tiny_scene, tmp_path):
     miou = value(table, **covered, metric="mIoU", protocol="pooled")
     assert miou == pytest.approx(100 * (1248 / 1440 + 0) / 2)
     # 6 of 60 labelled columns are predicted void, whatever the row.
-    wrong = {"source": "clip_labels", "metric": "accuracy"}
+    wrong = {"source": "clip", "metric": "accuracy"}
     assert value(table, **wrong, split="test", protocol="per_image") == pytest.approx(90)
     assert value(table, **wrong, split="train", protocol="pooled") == pytest.approx(90)
-    right = {"source": "clip_labels_covered", "metric": "accuracy"}
+    right = {"source": "clip_covered", "metric": "accuracy"}
     assert value(table, **right, split="test", protocol="per_image") == 100
     assert (table[["variant", "seed"]] == "").all(axis=None)
 
@@ -125,12 +122,12 @@ def test_labels_of_no_pixel_have_no_covered_score(tiny_scene, tmp_path):
     labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
     empty = np.full((2, *tiny_labels().shape[1:]), VOID, np.uint16)
     about = {"frames": [1, 2], "settings": {}}
-    write_store(labels, "labels", {"relevancy": empty, "ranked": empty}, about, "x")
+    write_store(labels, "labels", {"clip": empty, "rsr": empty}, about, "x")
     write_regions(regions, dict.fromkeys([1, 2], np.zeros((0, *empty.shape[1:]), bool)))
     stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
     score_labels.run(**stores, out=tmp_path / "scores.csv", **PLACE)
     table = read_table(tmp_path / "scores.csv")
-    assert set(table["source"]) == {"clip_labels", "rsr_labels", "rsr_truth"}
+    assert set(table["source"]) == {"clip", "rsr", "rsr_truth"}
     accuracy = table[table["metric"] == "accuracy"]
     assert (accuracy["value"] == 0).all()
 
@@ -260,10 +257,10 @@ def test_bars_show_a_label_map_once():
     cells = {"split": "test", "dataset": "d", "scene": "s", "encoder": "e", "variant": ""}
     rows = [
         row({**cells, "source": source}, "IoU", value, **{"class": "wall"})
-        for source, value in (("rsr_labels", 40.0), ("rsr_labels_covered", 50.0))
+        for source, value in (("rsr", 40.0), ("rsr_covered", 50.0))
     ]
     bars = draw_figures.iou_by_method(pd.DataFrame(rows))
-    assert bars.values.tolist() == [["rsr_labels", "wall", 40.0]]
+    assert bars.values.tolist() == [["rsr", "wall", 40.0]]
 
 
 def test_draw_figures_counts_names(tiny_scene, tmp_path):

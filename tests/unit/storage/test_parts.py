@@ -11,17 +11,17 @@ import open_clip
 import pytest
 import torch
 
-from ovnerf.config.features import CacheClip, OpenClip, Simulated
+from ovnerf.config.features import CacheFeatures, OpenClip, Simulated
 from ovnerf.encoders.windows import part_range
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_clip, cache_clip_part
+from ovnerf.stages import cache_features, cache_features_part
 from ovnerf.storage.stores import open_store, verify
 
-SIMULATED = CacheClip(encoder=Simulated(kind="simulated", width=16, noise=0.2), stride=0.5)
+SIMULATED = CacheFeatures(encoder=Simulated(kind="simulated", width=16, noise=0.2), stride=0.5)
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory) -> CacheClip:
+def real(tmp_path_factory) -> CacheFeatures:
     """A CLIP with random weights whose batch holds the windows of three frames."""
     folder = tmp_path_factory.mktemp("clip")
     sizes = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8}
@@ -34,13 +34,13 @@ def real(tmp_path_factory) -> CacheClip:
     torch.save(model.state_dict(), folder / "weights.pt")
     encoder = OpenClip(kind="openclip", model=str(path), weights=str(folder / "weights.pt"))
     # 3 x 5 and 5 x 7 windows a frame of 48 x 64.
-    return CacheClip(encoder=encoder, scales=(2, 3), stride=0.5, batch=3 * 50 + 20)
+    return CacheFeatures(encoder=encoder, scales=(2, 3), stride=0.5, batch=3 * 50 + 20)
 
 
-def make_parts(folder: Path, stores: tuple[Path, Path], settings: CacheClip) -> list[Path]:
+def make_parts(folder: Path, stores: tuple[Path, Path], settings: CacheFeatures) -> list[Path]:
     paths = [folder / f"{part}.zarr" for part in range(settings.parts)]
     for part, path in enumerate(paths):
-        cache_clip_part.run(
+        cache_features_part.run(
             frames=stores[0], truth=stores[1], out=path, settings=settings, part=part
         )
     return paths
@@ -56,20 +56,20 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_parts_make_the_same_bytes(tiny_scene, tmp_path, real, kind, parts):
     settings = SIMULATED if kind == "simulated" else real
     frames, truth = tiny_scene
-    whole, gathered = tmp_path / "whole.zarr", tmp_path / "clip.zarr"
-    cache_clip.run(frames=frames, truth=truth, out=whole, settings=settings)
+    whole, gathered = tmp_path / "whole.zarr", tmp_path / "features.zarr"
+    cache_features.run(frames=frames, truth=truth, out=whole, settings=settings)
     settings = settings.model_copy(update={"parts": parts})
     paths = make_parts(tmp_path, tiny_scene, settings)
-    cache_clip.run(frames=frames, out=gathered, settings=settings, parts=paths[::-1])
-    verify(open_store(gathered, "clip"))
+    cache_features.run(frames=frames, out=gathered, settings=settings, parts=paths[::-1])
+    verify(open_store(gathered, "features"))
     assert files(gathered) == files(whole)
 
 
 def test_frames_that_share_a_batch_stay_in_one_part(tiny_scene, tmp_path, real):
     paths = make_parts(tmp_path, tiny_scene, real.model_copy(update={"parts": 3}))
-    ranges = [open_store(path, "clip").attrs["part"] for path in paths]
+    ranges = [open_store(path, "features").attrs["part"] for path in paths]
     assert ranges == [[0, 3, 10], [3, 6, 10], [6, 10, 10]]
-    assert open_store(paths[1], "clip").attrs["frames"] == [4, 5, 6]
+    assert open_store(paths[1], "features").attrs["frames"] == [4, 5, 6]
 
 
 def test_ranges_cover_every_frame_once():
@@ -84,27 +84,29 @@ def test_bad_parts_are_refused(tiny_scene, tmp_path):
     frames, truth = tiny_scene
     settings = SIMULATED.model_copy(update={"parts": 3})
     first, second, third = make_parts(tmp_path, tiny_scene, settings)
-    out = tmp_path / "clip.zarr"
+    out = tmp_path / "features.zarr"
 
     def refused(paths: list[Path], said: str) -> None:
         with pytest.raises(UserError, match=said):
-            cache_clip.run(frames=frames, out=out, settings=settings, parts=paths)
+            cache_features.run(frames=frames, out=out, settings=settings, parts=paths)
         assert not out.exists()
 
     refused([first, third], r"2\.zarr: found frames 6 to 9, expected them to begin at 3")
     refused([first, second, second, third], "expected them to begin at 6")
     refused([first, second], "found parts up to frame 5, expected 10 frames")
     other = settings.model_copy(update={"seed": 1})
-    cache_clip_part.run(frames=frames, truth=truth, out=third, settings=other, part=2)
+    cache_features_part.run(frames=frames, truth=truth, out=third, settings=other, part=2)
     refused([first, second, third], "found a part of another result than")
     whole = tmp_path / "whole.zarr"
-    cache_clip.run(frames=frames, truth=truth, out=whole, settings=settings)
+    cache_features.run(frames=frames, truth=truth, out=whole, settings=settings)
     refused([first, second, whole], "found a whole clip store, expected a part")
     shutil.rmtree(second / "embedding/c/1")
     refused([first, second, third], "array 'embedding': found 2 chunks, expected 3")
     for part, said in ((3, "expected 0 to 2"), (-1, "expected 0 to 2")):
         with pytest.raises(UserError, match=said):
-            cache_clip_part.run(frames=frames, truth=truth, out=out, settings=settings, part=part)
+            cache_features_part.run(
+                frames=frames, truth=truth, out=out, settings=settings, part=part
+            )
     many = settings.model_copy(update={"parts": 11})
     with pytest.raises(UserError, match="found 11, expected at most 10"):
-        cache_clip_part.run(frames=frames, truth=truth, out=out, settings=many, part=0)
+        cache_features_part.run(frames=frames, truth=truth, out=out, settings=many, part=0)

@@ -176,13 +176,13 @@ def test_a_bad_table_is_refused(tmp_path, rows, said):
 def test_the_shipped_table_names_the_weights_of_the_shipped_settings():
     from ovnerf.config.features import CacheDino
     from ovnerf.config.regions import ProposeRegions
-    from ovnerf.config.run import cache_clip_settings, read_config
+    from ovnerf.config.run import cache_features_settings, read_config
 
     rows = read_table(REPOSITORY_ROOT / "config/weights.tsv")
     named = {ProposeRegions().weights, CacheDino().weights}
     base = read_config({"scenes": "any"})
     for path in (REPOSITORY_ROOT / "config/encoders").glob("*.yaml"):
-        encoder = cache_clip_settings(base, path).encoder
+        encoder = cache_features_settings(base, path).encoder
         if getattr(encoder, "weights", "").startswith("weights/"):
             named.add(encoder.weights)
             row = rows[encoder.weights]

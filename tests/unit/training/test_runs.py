@@ -10,7 +10,7 @@ from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import parity
-from ovnerf.config.features import CacheClip
+from ovnerf.config.features import CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
@@ -19,7 +19,7 @@ from ovnerf.field import field
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_clip, rank_regions, reconstruct, train_semantics, train_trunk
+from ovnerf.stages import cache_features, rank_regions, reconstruct, train_semantics, train_shared
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, seal, write_by_frame, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
@@ -42,7 +42,7 @@ SEMANTICS = TrainSemantics(
     iterations=12,
     batch_rays=64,
     head_width=8,
-    select_ranks=(2, 1, 1),
+    scale_selection_ranks=(2, 1, 1),
     dino={"crops": 2},
     cse={"every": 0.1, "novel_views": 2, "min_seen_by": 1, "min_valid": 0.0, "min_opacity": 0.0},
 )
@@ -77,11 +77,11 @@ def stores(tmp_path_factory):
     token = np.random.default_rng(0).normal(size=(len(train), 6, 8, 4)).astype("f2")
     write_store(folder / "dino.zarr", "dino", {"token": token}, {**shape, "settings": {}}, "dino")
     encoder = {"kind": "simulated", "width": 16, "confusion": 0.3}
-    settings = CacheClip(encoder=encoder, scales=(3, 5), stride=0.5)
-    cache_clip.run(frames=frames, out=folder / "clip.zarr", settings=settings, truth=truth)
+    settings = CacheFeatures(encoder=encoder, scales=(3, 5), stride=0.5)
+    cache_features.run(frames=frames, out=folder / "features.zarr", settings=settings, truth=truth)
     rank_regions.run(
         frames=frames,
-        clip=folder / "clip.zarr",
+        clip=folder / "features.zarr",
         regions=folder / "regions.zarr",
         out=folder / "labels.zarr",
         settings=RankRegions(),
@@ -91,18 +91,18 @@ def stores(tmp_path_factory):
 
 
 def inputs(folder):
-    names = {"frames": "frames.zarr", "clip": "clip.zarr", "dino": "dino.zarr"}
+    names = {"frames": "frames.zarr", "clip": "features.zarr", "dino": "dino.zarr"}
     paths = {key: folder / name for key, name in names.items()}
     return {**paths, "labels": folder / "labels.zarr", "radiance": folder / "radiance"}
 
 
 def train(folder, out, settings=SEMANTICS, seed=0):
-    """Trunk and branch; returns the final tensors and the header."""
-    train_trunk.run(**inputs(folder), out=out / "trunk", settings=settings, seed=seed)
+    """Shared and branch; returns the final tensors and the header."""
+    train_shared.run(**inputs(folder), out=out / "shared", settings=settings, seed=seed)
     train_semantics.run(
         **inputs(folder),
         regions=folder / "regions.zarr",
-        trunk=out / "trunk",
+        shared=out / "shared",
         out=out / "semantics",
         settings=settings,
         region_settings=REGIONS,
@@ -139,7 +139,7 @@ def whole(stores, tmp_path_factory):
 def test_a_trained_field_gives_what_the_published_arithmetic_gives(
     stores, whole, capsys, monkeypatch
 ):
-    folders = stores / "frames.zarr", stores / "clip.zarr", whole[0] / "semantics"
+    folders = stores / "frames.zarr", stores / "features.zarr", whole[0] / "semantics"
     arguments = [str(folder) for folder in folders]
     assert parity.main(arguments) == 0
     found = capsys.readouterr().out
@@ -215,7 +215,7 @@ def test_an_empty_field_is_said(stores, tmp_path, monkeypatch):
     ]
     assert share[0] < 0.5 and share[2:] == [1.0] * 22
     paths = {**inputs(stores), "radiance": tmp_path / "radiance"}
-    closing = train_trunk.run(**paths, out=tmp_path / "trunk", settings=SEMANTICS)
+    closing = train_shared.run(**paths, out=tmp_path / "shared", settings=SEMANTICS)
     assert closing["warning"] == "all of the labelled rays of the last batch meet nothing"
 
 
@@ -314,15 +314,15 @@ def test_density_never_trains_and_appearance_does(stores, whole):
     semantics_from_header(header, tensors)
 
 
-def test_variants_share_their_trunk(stores, whole, tmp_path):
-    """Without CSE the trunk is the same, the end is not."""
+def test_variants_share_their_shared(stores, whole, tmp_path):
+    """Without CSE the shared part is the same, the end is not."""
     off = SEMANTICS.cse.model_copy(update={"enabled": False})
     tensors, _ = train(stores, tmp_path, SEMANTICS.model_copy(update={"cse": off}))
-    trunks = [
-        load_tensors(folder / "trunk" / "checkpoint.safetensors")[0]
+    shared_runs = [
+        load_tensors(folder / "shared" / "checkpoint.safetensors")[0]
         for folder in (whole[0], tmp_path)
     ]
-    assert same(*trunks)
+    assert same(*shared_runs)
     assert not same(tensors, whole[1])
 
 

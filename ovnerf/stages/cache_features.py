@@ -4,7 +4,7 @@ The `simulated` encoder makes embeddings from ground truth and covers training v
 with a vector per pixel (`lseg`, `precomputed`) are kept as means of small touching windows. Label
 maps of `precomputed` are kept at pixel size beside them, for `rank_regions`.
 
-With `parts`, stores of `cache_clip_part`, the store is put together from them and nothing is
+With `parts`, stores of `cache_features_part`, the store is put together from them and nothing is
 encoded: its bytes are the same.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovnerf.config.features import CacheClip
+from ovnerf.config.features import CacheFeatures
 from ovnerf.encoders.windows import BY_FRAME, write_windows
 from ovnerf.storage.parts import gather_stores
 
@@ -21,11 +21,11 @@ def run(
     *,
     frames: Path,
     out: Path,
-    settings: CacheClip,
+    settings: CacheFeatures,
     truth: Path | None = None,
     parts: list[Path] | None = None,
 ) -> dict:
-    """Write a `clip` store; `truth` is read by the `simulated` encoder only."""
+    """Write a `features` store; `truth` is read by the `simulated` encoder only."""
     if parts:
-        return {"frames": gather_stores(out, "clip", parts, BY_FRAME), "parts": len(parts)}
+        return {"frames": gather_stores(out, "features", parts, BY_FRAME), "parts": len(parts)}
     return write_windows(frames, out, settings, truth)

@@ -15,7 +15,7 @@ from ovnerf.training.loop import run_with_checkpoints
 def run(
     *,
     frames: Path,
-    clip: Path,
+    features: Path,
     dino: Path,
     labels: Path,
     radiance: Path,
@@ -25,14 +25,14 @@ def run(
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
     """Write `checkpoint.safetensors` at iteration T to folder `out`; resumes after a kill."""
-    inputs = SemanticInputs(frames, clip, dino, labels, radiance)
+    inputs = SemanticInputs(frames, features, dino, labels, radiance)
     stated = {**settings.model_dump(mode="json", exclude={"cse"}), "seed": seed}
-    digest = result_digest("train_trunk", stated, inputs.digests())
-    on_host = features_on_host("train_trunk", {**vars(inputs), "settings": settings})
+    digest = result_digest("train_shared", stated, inputs.digests())
+    on_host = features_on_host("train_shared", {**vars(inputs), "settings": settings})
     training = assemble_training(inputs, settings, seed, on_host)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
-        training, training.cse_start, partial, digest, checkpoint_minutes, "train_trunk"
+        training, training.cse_start, partial, digest, checkpoint_minutes, "train_shared"
     )
     publish_folder(out, lambda folder: training.save(folder / "checkpoint.safetensors", digest))
     partial.unlink(missing_ok=True)
