@@ -51,7 +51,7 @@ class SemanticInputs:
         """What each input was made from."""
         stores = {
             kind: str(open_store(getattr(self, kind), kind).attrs["digest"])
-            for kind in ("frames", "clip", "dino", "labels")
+            for kind in ("frames", "features", "dino", "labels")
         }
         _, header = load_tensors(self.radiance / "field.safetensors")
         return {**stores, "radiance": header["digest"]}

@@ -166,7 +166,7 @@ def test_features_stay_on_the_host_of_a_small_card(
     chosen = {**options, "settings": Semantics()}
     found = memory.need("train_shared", chosen)
     assert found is not None
-    held = {part: found[part] for part in ("program", "clip", "dino")}
+    held = {part: found[part] for part in ("program", "features", "dino")}
     card = {part: size for part, size in found.items() if part not in held}
     fits, too_small = sum(found.values()) / MB, sum(card.values()) / MB - 1
     monkeypatch.setattr(memory, "machine_mb", lambda: sum(held.values()) / MB + 1)
