@@ -40,9 +40,9 @@ def test_what_is_written_is_read_back_with_its_attributes(tmp_path: Path) -> Non
 @given(
     st.sampled_from(["u1", "u2", "i8", "f2", "f4", "f8", "?"]).flatmap(
         lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=3, min_side=0, max_side=4))
-    )
+    ).filter(lambda array: np.isfinite(array).all())
 )
-def test_any_array_survives(tmp_path: Path, array: np.ndarray) -> None:
+def test_any_finite_array_survives(tmp_path: Path, array: np.ndarray) -> None:
     stores.write_store(tmp_path / "s.zarr", "frames", {"x": array}, {}, "d")
     group = stores.open_store(tmp_path / "s.zarr", "frames")
     found = stores.read(group, "x")
