@@ -162,7 +162,7 @@ def sizes() -> list[str]:
         folder = Path(name)
         clip = {"embedding": embedding.astype(np.float16), "box": box}
         stored = {
-            "clip": {**clip, "scale": window_scales(grids)},
+            "features": {**clip, "scale": window_scales(grids)},
             "dino": {"token": token},
             "regions": encode_all(ellipses(MASKS)),
         }

@@ -90,7 +90,7 @@ def build_stores(folder: Path, frames: int) -> None:
     scale = {"scale": window_scales(grids), **banks}
     count = len(train)
     write_by_frame(folder / "frames.zarr", "frames", frames, photo, scene, "bench", fixed)
-    write_by_frame(folder / "features.zarr", "clip", count, windows, pyramid, "bench", scale)
+    write_by_frame(folder / "features.zarr", "features", count, windows, pyramid, "bench", scale)
     write_by_frame(folder / "dino.zarr", "dino", count, tokens, common, "bench")
     write_by_frame(folder / "labels.zarr", "labels", count, labels, ranking, "bench")
     field = bench_field(300)

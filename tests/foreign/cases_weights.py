@@ -122,7 +122,7 @@ def stored_features(folder: Path) -> table.Arguments:
     text = np.eye(3, 4, dtype="f4")
     write_store(
         clip,
-        "clip",
+        "features",
         {
             "embedding": np.ones((1, 1, 4), dtype="f2"),
             "box": np.array([[[0, 0, WIDTH, HEIGHT]]], dtype="i2"),
@@ -136,7 +136,7 @@ def stored_features(folder: Path) -> table.Arguments:
     )
     zarr.open_group(str(clip))["embedding"][0, 0, 2] = NAN
     write_regions(regions, {1: np.ones((1, HEIGHT, WIDTH), dtype=bool)})
-    named = ["--frames", frames, "--clip", clip, "--regions", regions, "--out", folder / "out"]
+    named = ["--frames", frames, "--features", clip, "--regions", regions, "--out", folder / "out"]
     return ["rank_regions", *named]
 
 
@@ -158,12 +158,12 @@ def poisoned_field() -> tuple[dict[str, torch.Tensor], dict]:
 
 def field_to_render(folder: Path) -> table.Arguments:
     frames, _ = write_tiny_scene(folder)
-    write_store(folder / "features.zarr", "clip", {}, {"classes": CLASSES}, "clip")
+    write_store(folder / "features.zarr", "features", {}, {"classes": CLASSES}, "clip")
     for name in ("radiance", "semantics"):
         save_unchecked(folder / name / "field.safetensors", *poisoned_field())
     named = [part for name in ("radiance", "semantics") for part in (f"--{name}", folder / name)]
     out = ["--out", folder / "views.zarr"]
-    return ["render_views", "--frames", frames, "--clip", folder / "features.zarr", *named, *out]
+    return ["render_views", "--frames", frames, "--features", folder / "features.zarr", *named, *out]
 
 
 def checkpoint_to_resume(folder: Path) -> table.Arguments:

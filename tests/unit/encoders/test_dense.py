@@ -144,7 +144,7 @@ def test_first_labels_are_the_maps_and_rsr_ranks_them(tmp_path, tiny_scene, blan
     corner[:, :2, :6] = True
     write_regions(regions, dict.fromkeys(range(12), corner))
     settings = RankRegions(blank_prompt=blank_prompt)
-    stores = {"frames": tiny_scene[0], "clip": clip, "regions": regions}
+    stores = {"frames": tiny_scene[0], "features": clip, "regions": regions}
     closing = rank_regions.run(**stores, out=labels, settings=settings)
     group = open_store(labels, "labels")
     first, ranked = read(group, "clip"), read(group, "rsr")
@@ -209,7 +209,7 @@ def test_labels_that_are_void_everywhere_are_a_warning(tmp_path, tiny_scene):
     write_regions(regions, dict.fromkeys(range(12), np.ones((1, HEIGHT, WIDTH), bool)))
     closing = rank_regions.run(
         frames=tiny_scene[0],
-        clip=run(tmp_path, tiny_scene, folder),
+        features=run(tmp_path, tiny_scene, folder),
         regions=regions,
         out=tmp_path / "labels.zarr",
         settings=RankRegions(),

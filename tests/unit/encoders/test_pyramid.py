@@ -111,7 +111,7 @@ def clip_store(path, height, width, scales, stride, jitter, frames, channels=6):
         "stride": stride,
         "jitter": jitter,
     }
-    write_store(path, "clip", arrays, attributes, "random")
+    write_store(path, "features", arrays, attributes, "random")
     return open_store(path, "features"), arrays
 
 

@@ -107,7 +107,7 @@ def tiny_features(folder):
     path = folder / "features.zarr"
     write_store(
         path,
-        "clip",
+        "features",
         {
             "embedding": np.ones((2, len(scale), 4), np.float16),
             "box": np.stack([window_boxes(48, 64, grids, 0, frame) for frame in range(2)]),

@@ -45,7 +45,7 @@ def options(tmp_path: Path) -> dict:
     weights(tmp_path / "radiance/field.safetensors", 100)
     return {
         "frames": shaped(tmp_path / "frames.zarr", rgb=(900, 480, 640, 3)),
-        "clip": shaped(
+        "features": shaped(
             tmp_path / "features.zarr", embedding=(720, 3000, 512), text_ensemble=(51, 512)
         ),
         "dino": shaped(tmp_path / "dino.zarr", token=(720, 60, 80, 768)),
@@ -79,7 +79,7 @@ def test_reconstruction_by_hand(options: dict) -> None:
 
 def test_training_by_hand(options: dict) -> None:
     found = parts("train_shared", options, Semantics())
-    assert found["clip"] == 4 * 720 * 3000 * 512
+    assert found["features"] == 4 * 720 * 3000 * 512
     assert found["dino"] == 3 * 720 * 60 * 80 * 768
     assert found["grids"] == 5 * 100 * MB
     more = parts("train_semantics", options, Semantics(), region_settings=ProposeRegions())

@@ -201,7 +201,7 @@ def clip_and_regions(tiny_scene, tmp_path):
     clip, regions = tmp_path / "features.zarr", tmp_path / "regions.zarr"
     cache_features.run(frames=frames, out=clip, settings=CLIP, truth=truth)
     write_regions(regions, {frame: proposed(frame) for frame in range(11)})
-    return {"frames": frames, "clip": clip, "regions": regions}
+    return {"frames": frames, "features": clip, "regions": regions}
 
 
 def test_rank_regions(clip_and_regions, tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def test_bad_parts_are_refused(tiny_scene, tmp_path):
     refused([first, second, third], "found a part of another result than")
     whole = tmp_path / "whole.zarr"
     cache_features.run(frames=frames, truth=truth, out=whole, settings=settings)
-    refused([first, second, whole], "found a whole clip store, expected a part")
+    refused([first, second, whole], "found a whole features store, expected a part")
     shutil.rmtree(second / "embedding/c/1")
     refused([first, second, third], "array 'embedding': found 2 chunks, expected 3")
     for part, said in ((3, "expected 0 to 2"), (-1, "expected 0 to 2")):

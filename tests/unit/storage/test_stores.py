@@ -88,8 +88,8 @@ def test_a_store_that_cannot_be_used_is_refused_with_the_rule_that_remakes_it(
     (tmp_path / "folder").mkdir()
     assert "not a readable zarr group" in str(refuse(tmp_path / "folder"))
     write(tmp_path / "s.zarr")
-    assert "found a store of kind 'frames', expected 'clip'" in str(
-        refuse(tmp_path / "s.zarr", "clip")
+    assert "found a store of kind 'frames', expected 'features'" in str(
+        refuse(tmp_path / "s.zarr", "features")
     )
 
 

@@ -81,7 +81,7 @@ def stores(tmp_path_factory):
     cache_features.run(frames=frames, out=folder / "features.zarr", settings=settings, truth=truth)
     rank_regions.run(
         frames=frames,
-        clip=folder / "features.zarr",
+        features=folder / "features.zarr",
         regions=folder / "regions.zarr",
         out=folder / "labels.zarr",
         settings=RankRegions(),
@@ -91,7 +91,7 @@ def stores(tmp_path_factory):
 
 
 def inputs(folder):
-    names = {"frames": "frames.zarr", "clip": "features.zarr", "dino": "dino.zarr"}
+    names = {"frames": "frames.zarr", "features": "features.zarr", "dino": "dino.zarr"}
     paths = {key: folder / name for key, name in names.items()}
     return {**paths, "labels": folder / "labels.zarr", "radiance": folder / "radiance"}
 
