@@ -65,7 +65,7 @@ class Reconstruction:
             near=settings.near_scene,
         )
         self.field = RadianceField(shape, box, grid_generator).to(device)
-        self.initial_samples = self.field.limit
+        self.initial_samples = self.field.max_samples
         self.batches = PixelBatches(len(photos), *photos.size, settings.batch_rays, settings.seed)
         self.growth, self.occupancy_updates = growth(settings), occupancy_updates(settings)
         self.iteration, self.rows = 0, []
