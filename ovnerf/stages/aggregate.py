@@ -1,7 +1,7 @@
 """Join the scores of all scenes and write the wide tables made from them.
 
 The folder holds `metrics.csv` (long form, every score), `components.csv`, `per_class.csv`,
-`image_quality.csv`, `paper.csv` (beside the published numbers) and `summary.md`.
+`image_quality.csv`, `paper.csv` (beside the published numbers) and `summary.md`, the page to read.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ovnerf.evaluation.summary import summary
 from ovnerf.evaluation.tables import (
     beside_paper,
     components,
     image_quality,
     per_class,
     read_long,
-    summary,
 )
 
 
-def run(*, metrics: list[Path], out: Path) -> dict[str, Any]:
-    """Write the tables of the long CSV files `metrics` to the folder `out`; returns row counts."""
+def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
+    """Write the tables of the long CSV files `metrics` to the folder `out`; returns row counts.
+
+    Args:
+        metrics: long CSV files.
+        out: folder, replaced when complete.
+        about: a sentence for the captions of summary.md: what the scores do not say of the run.
+    """
     long = read_long(metrics)
     tables = {
         "components": components(long),
@@ -37,7 +43,7 @@ def run(*, metrics: list[Path], out: Path) -> dict[str, Any]:
         table.to_csv(
             temporary / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
         )
-    (temporary / "summary.md").write_text(summary(tables), encoding="utf-8")
+    (temporary / "summary.md").write_text(summary(long, tables["paper"], about), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     os.replace(temporary, out)
     return {"rows": len(long), **{name: len(table) for name, table in tables.items()}}

@@ -187,6 +187,15 @@ def label_scores_where_known(wildcards):
     return [f"{ENCODER}/label_scores.csv"] if has_truth(wildcards) else []
 
 
+def about_the_run():
+    """What the scores do not say of a run and their captions must: regions and iterations."""
+    semantics = sorted({train.iterations for train, _ in VARIANTS.values()})
+    return (
+        f"Regions: `{CONFIG.propose_regions.architecture}`. Iterations: {CONFIG.reconstruct.iterations} "
+        f"of the reconstruction, then {' or '.join(map(str, semantics))} of the semantics."
+    )
+
+
 def shared_of_variant(wildcards):
     """`input` function: the run this variant shares up to iteration T."""
     return f"{SHARED}/shared".replace("{shared}", SHARED_IDS[wildcards.variant])

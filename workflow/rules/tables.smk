@@ -66,11 +66,12 @@ rule aggregate:
         runtime=growing(10),
     params:
         folder=subpath(output.metrics, parent=True),
+        about=about_the_run(),
         code=code_digest("aggregate"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf aggregate "
-        "--metrics {input.metrics} --out {params.folder} "
+        "--metrics {input.metrics} --about {params.about:q} --out {params.folder} "
         "{params.compute} 2>&1 | tee {log}"
 
 
