@@ -361,7 +361,7 @@ class SemanticField(nn.Module):
         )
         self.scale_selection_basis = nn.Linear(sum(scale_selection_ranks), scales)
 
-    def rays(self, samples: Samples, weight: Tensor) -> Tensor:
+    def ray_features(self, samples: Samples, weight: Tensor) -> Tensor:
         """u = [X; a] per ray (r, 28) (docs/method.md#affine-head).
 
         The basis has no bias, so it too commutes with compositing: it is applied once per ray.
