@@ -108,11 +108,15 @@ def unit_rows(*shape: int, seed: int) -> Tensor:
 
 
 def training(
-    field: SemanticField, sizes: Sizes, frames: int = 8, limit: int = SHORT, device: str = "cpu"
+    field: SemanticField,
+    sizes: Sizes,
+    frames: int = 8,
+    max_samples: int = SHORT,
+    device: str = "cpu",
 ) -> SemanticTraining:
     """A semantic run over the bench views with random colours, labels and tokens.
 
-    `limit`: samples of a training ray.
+    `max_samples`: samples of a training ray.
     """
     place = torch.device(device)
     random = torch.Generator().manual_seed(3)
@@ -136,7 +140,7 @@ def training(
         ),
         tokens=CachedTokens(token.contiguous().to(place)),
         text=bench_text().to(place),
-        initial_samples=limit,
+        initial_samples=max_samples,
     )
     settings = TrainSemantics(
         batch_rays=sizes.rays, ray_length="as_shipped", dino=Dino(crops=sizes.crops)
@@ -148,9 +152,13 @@ def training(
     return run
 
 
-def stage_run(name: str, sizes: Sizes, limit: int = SHORT, device: str = "cpu") -> SemanticTraining:
+def stage_run(
+    name: str, sizes: Sizes, max_samples: int = SHORT, device: str = "cpu"
+) -> SemanticTraining:
     """A run about to do an iteration of stage a, b or c."""
-    run = training(bench_semantics(bench_field(sizes.edge)), sizes, limit=limit, device=device)
+    run = training(
+        bench_semantics(bench_field(sizes.edge)), sizes, max_samples=max_samples, device=device
+    )
     run.iteration = {"a": 0, "b": run.joint_start, "c": run.cse_start}[name]
     run.new_optimiser()
     if name == "c":
@@ -169,7 +177,7 @@ def fast_iteration(run: SemanticTraining) -> None:
 def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callable[[], Any], int]]:
     """The same iteration as shipped, in chunks: 1024 rays, one crop, 1024 novel rays, Adam."""
     data, settings, field = run.data, run.settings, run.field
-    limit = data.initial_samples
+    max_samples = data.initial_samples
     device = data.label.device
     slot, row, column = (part[:CHUNK].to(device) for part in run.pixels.at(run.iteration))
     origin, direction = data.photos.rays(slot, row, column)
@@ -185,7 +193,7 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
 
     def labelled() -> None:
         wanted = ("feature", "scales", "colour") if run.joint else ("feature", "scales")
-        out = shipped.semantics(field, origin, direction, jitter, limit, wanted)
+        out = shipped.semantics(field, origin, direction, jitter, max_samples, wanted)
         loss = label_loss(out["feature"] @ text.T, label)
         loss = loss + feature_loss(out["feature"], out["scales"], pyramid)
         if run.joint:
@@ -194,13 +202,13 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
 
     def cropped() -> None:
         rays = crop_origin, crop_direction, jitter[: len(crop_origin)]
-        out = shipped.semantics(field, *rays, limit, ("feature",))
+        out = shipped.semantics(field, *rays, max_samples, ("feature",))
         cosine = functional.normalize(out["feature"], dim=-1) @ text.T
         shipped.correlation(cosine, token, settings.dino, sizes.crops).backward()
 
     def novel() -> None:
         part = novel_origin[:CHUNK], novel_direction[:CHUNK], jitter
-        out = shipped.semantics(field, *part, limit, ("feature",))
+        out = shipped.semantics(field, *part, max_samples, ("feature",))
         label_loss(out["feature"] @ text.T, novel_label[:CHUNK].long()).backward()
 
     chunks = len(run.pixels.at(0)[0]) // CHUNK
@@ -227,13 +235,13 @@ def semantic_gaps(run: SemanticTraining, rays: int = 256) -> tuple[float, float]
     return max(gap(features, slow["feature"]), gap(scales, slow["scales"])), gradients
 
 
-def stage(name: str, sizes: Sizes, limit: int = SHORT) -> Result:
-    """One iteration of stage a, b or c, with `limit` samples along a training ray."""
-    run = stage_run(name, sizes, limit)
+def stage(name: str, sizes: Sizes, max_samples: int = SHORT) -> Result:
+    """One iteration of stage a, b or c, with `max_samples` samples along a training ray."""
+    run = stage_run(name, sizes, max_samples)
     gaps = semantic_gaps(run)
-    size = f"grid {sizes.edge}^3, {sizes.rays} rays + {sizes.crops} crops, S={limit}"
+    size = f"grid {sizes.edge}^3, {sizes.rays} rays + {sizes.crops} crops, S={max_samples}"
     return compare(
-        f"stage_{name}" if limit == SHORT else f"stage_{name}_full",
+        f"stage_{name}" if max_samples == SHORT else f"stage_{name}_full",
         size,
         lambda: fast_iteration(run),
         shipped_iteration(run, sizes),
@@ -489,7 +497,7 @@ def describe(field: RadianceField, sizes: Sizes) -> str:
     return (
         f"bench scene {field.density.resolution}: {field.occupancy.share():.1%} of the cells "
         f"occupied, {len(view.weight) / len(view.origin):.1f} samples of w > 1e-4 a ray, "
-        f"{field.limit} samples along a full ray"
+        f"{field.max_samples} samples along a full ray"
     )
 
 
@@ -498,7 +506,7 @@ def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
     for name in "abc":
         yield f"stage_{name}", lambda name=name: stage(name, sizes)
     if sizes.edge == FULL.edge:
-        yield "stage_b_full", lambda: stage("b", sizes, bench_field(sizes.edge).limit)
+        yield "stage_b_full", lambda: stage("b", sizes, bench_field(sizes.edge).max_samples)
     grids = [("reconstruct_128", 128, False), ("reconstruct_128_occupied", 128, True)]
     if sizes.edge == FULL.edge:
         grids += [("reconstruct_286", 286, True), ("reconstruct_639", 639, True)]

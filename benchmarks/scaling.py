@@ -25,9 +25,9 @@ Work = Callable[[], Any]
 REPEATS = 3
 
 
-def iteration(sizes: Sizes, frames: int = 8, limit: int = SHORT) -> Work:
+def iteration(sizes: Sizes, frames: int = 8, max_samples: int = SHORT) -> Work:
     """A stage B iteration."""
-    run = training(bench_semantics(bench_field(sizes.edge)), sizes, frames, limit)
+    run = training(bench_semantics(bench_field(sizes.edge)), sizes, frames, max_samples)
     run.iteration = run.joint_start
     run.new_optimiser()
     return partial(fast_iteration, run)
@@ -65,7 +65,7 @@ def curves() -> Iterator[tuple[str, str, list[int], Callable[[int], Work]]]:
         "samples",
         "stage B iteration, samples along a ray",
         [138, 276, 551, 1102],
-        lambda limit: iteration(few, limit=limit),
+        lambda max_samples: iteration(few, max_samples=max_samples),
     )
     yield "grid", "640x480 label map, corners per side", [100, 200, 400], label_map
     yield "classes", "correlation losses of 8 crops", [14, 28, 56, 112], alignment

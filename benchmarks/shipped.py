@@ -25,10 +25,10 @@ def weights(
     origin: Tensor,
     direction: Tensor,
     jitter: Tensor | None,
-    limit: int | None,
+    max_samples: int | None,
 ) -> tuple[Tensor, Tensor]:
     """Points (r, S, 3) and rendering weights (r, S)."""
-    distance, point, valid = sample_grid(field, origin, direction, jitter, limit)
+    distance, point, valid = sample_grid(field, origin, direction, jitter, max_samples)
     sigma = point.new_zeros(valid.shape)
     products = grid_products(field.density, point[valid])
     sigma[valid] = torch.relu(torch.stack([part.sum(-1) for part in products]).sum(0))
@@ -66,13 +66,13 @@ def semantics(
     origin: Tensor,
     direction: Tensor,
     jitter: Tensor | None,
-    limit: int | None,
+    max_samples: int | None,
     wanted: tuple[str, ...] = ("feature", "scales", "colour"),
 ) -> dict[str, Tensor]:
     """Composited `feature` (r, D), `scales` (r, K) and `colour` (r, 3)."""
     radiance = field.radiance
     with torch.no_grad():
-        point, weight = weights(radiance, origin, direction, jitter, limit)
+        point, weight = weights(radiance, origin, direction, jitter, max_samples)
     mask = weight > radiance.shape.weight_threshold
     place = point[mask]
     x = radiance.basis(torch.cat(grid_products(radiance.appearance, place), -1))

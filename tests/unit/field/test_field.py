@@ -14,7 +14,7 @@ from ovnerf.field import reference
 from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.rendering import render_labels, render_rgb, view_weights
-from ovnerf.field.sampling import Rays, Room, box_entry_exit, march
+from ovnerf.field.sampling import Rays, SampleCapacity, box_entry_exit, march
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import pixel_rays
 
@@ -70,9 +70,9 @@ def test_semantics_equal_the_reference(holes):
 def test_short_rays_as_shipped():
     field = radiance_field()
     origin, direction, jitter = rays(32)
-    samples, weight = field.samples_above_threshold(origin, direction, jitter, limit=12)
+    samples, weight = field.samples_above_threshold(origin, direction, jitter, max_samples=12)
     semantic = semantic_field(field)
-    slow = reference.render_semantics(semantic, origin, direction, jitter, limit=12)
+    slow = reference.render_semantics(semantic, origin, direction, jitter, max_samples=12)
     fast = semantic.ray_features(samples, weight) @ semantic.clip.matrix().T
     assert torch.allclose(fast, slow["feature"], atol=1e-5)
 
@@ -100,21 +100,21 @@ def test_march_by_hand():
     assert ray.tolist() == [0, 0, 0, 1, 1]
     # 11 steps of 0.2 from x = -1 make one block.
     assert found.tolist() == [1, 3]
-    # Without place samples are lost, and counted all the same.
+    # Where the buffer is too small, samples are lost, and counted all the same.
     assert march(rays, box, occupancy, (10, 2))[0].tolist() == [0, 0]
     assert march(rays, box, occupancy, (10, 2))[-1].tolist() == [1, 3]
 
 
-def test_place_is_made_when_it_is_too_small(monkeypatch):
+def test_buffers_grow_when_they_are_too_small(monkeypatch):
     field = radiance_field()
     batch = rays(50)
     wanted, wanted_weight = field.samples_above_threshold(*batch)
     monkeypatch.setenv("OVNERF_NATIVE", "0")
-    field.room = Room({50: (4, 40)})
+    field.capacity = SampleCapacity({50: (4, 40)})
     found, weight = field.samples_above_threshold(*batch)
     assert torch.equal(found.point, wanted.point) and len(found) > 50
     assert torch.allclose(weight, wanted_weight, atol=1e-6)
-    assert field.room.needed[50][1] > 50 and field.room.fits(50, *field.room.needed[50])
+    assert field.capacity.needed[50][1] > 50 and field.capacity.fits(50, *field.capacity.needed[50])
 
 
 def test_samples_split_by_rays():

@@ -30,13 +30,13 @@ def threads():
 
 
 @pytest.mark.parametrize("holes", [False, True])
-@pytest.mark.parametrize("limit", [None, 12])
-def test_marching_equals_tensors(monkeypatch, holes, limit):
+@pytest.mark.parametrize("max_samples", [None, 12])
+def test_marching_equals_tensors(monkeypatch, holes, max_samples):
     field = with_holes(radiance_field()) if holes else radiance_field()
     batch = rays(300)
-    fast, fast_weight = field.samples_above_threshold(*batch, limit)
+    fast, fast_weight = field.samples_above_threshold(*batch, max_samples)
     slow, slow_weight = by_tensors(
-        monkeypatch, lambda: field.samples_above_threshold(*batch, limit)
+        monkeypatch, lambda: field.samples_above_threshold(*batch, max_samples)
     )
     assert len(slow) > 200
     assert torch.equal(fast.offset, slow.offset) and torch.equal(fast.ray, slow.ray)
@@ -45,7 +45,7 @@ def test_marching_equals_tensors(monkeypatch, holes, limit):
     assert torch.allclose(fast_weight, slow_weight, atol=1e-6)
 
 
-def test_visible_samples_equal_tensors(monkeypatch):
+def test_contributing_samples_equal_tensors(monkeypatch):
     field = with_holes(radiance_field())
     batch = rays(300)
     fast, slow = (
@@ -57,7 +57,7 @@ def test_visible_samples_equal_tensors(monkeypatch):
         assert torch.equal(one.offset, other.offset) and torch.equal(one.point, other.point)
         assert np.array_equal(one.bounds, one.offset.numpy())
     assert torch.allclose(seen.weight, slow_seen.weight, atol=1e-6)
-    assert torch.allclose(seen.transmittance, slow_seen.light, atol=1e-6)
+    assert torch.allclose(seen.transmittance, slow_seen.transmittance, atol=1e-6)
     assert torch.equal(seen.samples.point[index], bright.point)
     assert torch.equal(index, slow_index) and 0 < len(index) < len(seen.samples)
 
