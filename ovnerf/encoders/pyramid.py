@@ -12,14 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import zarr
 from torch import Tensor
 from torch.nn.functional import embedding_bag, normalize
 
 from ovnerf.compute.transfer import to_device
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import read
+from ovnerf.storage.stores import Store, read
 
 TILE_BYTES = 48 * 2**20
 """Working memory of one row tile in `class_scores`."""
@@ -188,7 +187,7 @@ class PyramidFeatures:
 
     def __init__(
         self,
-        group: zarr.Group,
+        group: Store,
         device: torch.device | str = "cpu",
         frames: list[int] | None = None,
     ) -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import zarr
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ovnerf.labels.vocabulary import Bank, prompts
-from ovnerf.storage.stores import read
+from ovnerf.storage.stores import Store, read
 
 BLANK = " "
 """The as-shipped prompt of the void class: it tokenises to begin and end marks only."""
@@ -59,7 +58,7 @@ def unit_mean(embedding: Tensor) -> Tensor:
     return normalize(normalize(embedding, dim=-1).mean(0), dim=-1)
 
 
-def text_bank(clip: zarr.Group, bank: Bank, blank_prompt: bool, device: torch.device) -> Tensor:
+def text_bank(clip: Store, bank: Bank, blank_prompt: bool, device: torch.device) -> Tensor:
     """Unit text vectors (C, D) of a `features` store; with a blank prompt its vector comes last."""
     rows = [read(clip, f"text_{bank}")]
     if blank_prompt:

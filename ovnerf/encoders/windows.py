@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from tqdm import tqdm
 
 from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
@@ -28,7 +27,7 @@ from ovnerf.storage.finite import binary16, require_finite
 from ovnerf.storage.provenance import digest, file_digest, result_digest, unchanged
 from ovnerf.storage.sizes import resize_labels
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
 from ovnerf.storage.weight_files import find_file
 
 Load = Callable[[int], Any]
@@ -170,7 +169,7 @@ def part_range(total: int, group: int, part: int, parts: int) -> tuple[int, int]
     return begin, min(end, total)
 
 
-def open_source(scene: zarr.Group, settings: CacheFeatures, truth: Path | None) -> Source:
+def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> Source:
     """The settings' encoder; UserError when a file of it is missing or does not fit."""
     encoder = settings.encoder
     chosen = frame_indices(scene, settings.views)
@@ -202,7 +201,7 @@ def open_source(scene: zarr.Group, settings: CacheFeatures, truth: Path | None) 
     )
 
 
-def photos(scene: zarr.Group) -> Load:
+def photos(scene: Store) -> Load:
     """Reads u8 (H, W, 3) frames."""
     return lambda frame: read(scene, "rgb", frame)
 
@@ -218,7 +217,7 @@ def one_by_one(embed: Callable[[int, Any, np.ndarray], np.ndarray]) -> Embed:
     return every
 
 
-def openclip_embed(scene: zarr.Group, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
+def openclip_embed(scene: Store, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
     """Window embeddings and text banks of an open_clip model."""
     from ovnerf.encoders.openclip import OpenClipEncoder
 
@@ -246,7 +245,7 @@ def digests_of(files: dict[str, Path]) -> dict[str, str]:
     return {name: file_digest(path) for name, path in files.items()}
 
 
-def simulated_embed(scene: zarr.Group, settings: Simulated) -> tuple[Embed, TextBanks]:
+def simulated_embed(scene: Store, settings: Simulated) -> tuple[Embed, TextBanks]:
     """Window embeddings and text banks made from ground truth."""
     banks = simulated_text(len(scene.attrs["classes"]), settings)
 
@@ -256,7 +255,7 @@ def simulated_embed(scene: zarr.Group, settings: Simulated) -> tuple[Embed, Text
     return one_by_one(embed), banks
 
 
-def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
+def lseg_source(scene: Store, settings: LSeg, chosen: list[int]) -> Source:
     """Cell features and text banks of LSeg."""
     from ovnerf.encoders.lseg import LSegEncoder
 
@@ -276,7 +275,7 @@ def lseg_source(scene: zarr.Group, settings: LSeg, chosen: list[int]) -> Source:
     return Source(origin, load, one_by_one(embed), banks, chosen, cells, inputs, files)
 
 
-def precomputed_source(scene: zarr.Group, settings: Precomputed, chosen: list[int]) -> Source:
+def precomputed_source(scene: Store, settings: Precomputed, chosen: list[int]) -> Source:
     """Cell features and text vectors of maps made elsewhere; of label maps the labels, too."""
     from ovnerf.encoders.precomputed import map_files, read_manifest
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import zarr
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import read
+from ovnerf.storage.stores import Store, read
 
 
 def encode(mask: np.ndarray) -> np.ndarray:
@@ -47,7 +46,7 @@ def encode_all(masks: np.ndarray) -> dict[str, np.ndarray]:
 class Regions:
     """The region proposals of a scene, decoded frame by frame."""
 
-    def __init__(self, group: zarr.Group) -> None:
+    def __init__(self, group: Store) -> None:
         """Read an open store of kind `regions`."""
         self.group = group
         self.frames = [int(frame) for frame in group.attrs["frames"]]
@@ -77,6 +76,6 @@ class Regions:
         return masks
 
 
-def masks_of(group: zarr.Group, frame: int) -> np.ndarray:
+def masks_of(group: Store, frame: int) -> np.ndarray:
     """Masks bool (m, H, W) of one frame; use `Regions` to read many frames."""
     return Regions(group).masks(frame)

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import zarr
 from matplotlib.figure import Figure
 
 from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import open_store, open_truth, read
+from ovnerf.storage.stores import Store, open_store, open_truth, read
 
 DOTS_PER_INCH = 120
 
@@ -88,7 +87,7 @@ def in_file_name(name: str) -> str:
     )
 
 
-def shared_frames(stores: dict[str, zarr.Group]) -> list[int]:
+def shared_frames(stores: dict[str, Store]) -> list[int]:
     """Frames that every views store holds, ascending."""
     held = [set(map(int, store.attrs["frames"])) for store in stores.values()]
     return sorted(set.intersection(*held)) if held else []
@@ -96,10 +95,10 @@ def shared_frames(stores: dict[str, zarr.Group]) -> list[int]:
 
 def view_panels(
     frame: int,
-    photos: zarr.Group,
-    truth: zarr.Group | None,
-    labels: zarr.Group | None,
-    stores: dict[str, zarr.Group],
+    photos: Store,
+    truth: Store | None,
+    labels: Store | None,
+    stores: dict[str, Store],
 ) -> dict[str, np.ndarray]:
     """The panels of one view: photo, render, ground truth, CLIP, RSR, and each variant's labels."""
     panels = {"RGB": read(photos, "rgb", frame)}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import zarr
 from tqdm import tqdm
 
 from ovnerf.config.regions import ProposeRegions
@@ -17,7 +16,7 @@ from ovnerf.runtime import notices
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, open_truth, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
 from ovnerf.storage.weight_files import find_file
 
 
@@ -63,7 +62,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None
 
 
 def region_source(
-    scene: zarr.Group, chosen: Sequence[int], settings: ProposeRegions, truth: Path | None
+    scene: Store, chosen: Sequence[int], settings: ProposeRegions, truth: Path | None
 ) -> tuple[Callable[[int], Proposals], dict[str, str]]:
     """Regions of the slot-th chosen frame, and digests of what else they are made from."""
     if settings.architecture == "truth":

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import zarr
 from tqdm import tqdm
 
 from ovnerf.compute.device import resolve_device
@@ -23,7 +22,7 @@ from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import result_digest
-from ovnerf.storage.stores import open_store, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, read, write_by_frame
 
 FirstLabels = Callable[[int], np.ndarray]
 """Place of a frame in the `features` store -> its first labels, u16 (H, W)."""
@@ -89,7 +88,7 @@ def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: Ran
     return {**closing, "warning": f"{empty[0]} are void everywhere"} if empty else closing
 
 
-def relevancy_of(features: zarr.Group, settings: RankRegions) -> FirstLabels:
+def relevancy_of(features: Store, settings: RankRegions) -> FirstLabels:
     """The most relevant class of each pixel of a `features` store's frames."""
     height, width = features.attrs["shape"]
     text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
@@ -103,7 +102,7 @@ def relevancy_of(features: zarr.Group, settings: RankRegions) -> FirstLabels:
     return labels
 
 
-def stored_labels(features: zarr.Group, settings: RankRegions) -> FirstLabels:
+def stored_labels(features: Store, settings: RankRegions) -> FirstLabels:
     """The label maps that a `features` store's features were made from.
 
     With a blank prompt their void is the blank prompt's class, as it is in the features.
@@ -117,14 +116,14 @@ def stored_labels(features: zarr.Group, settings: RankRegions) -> FirstLabels:
     return labels
 
 
-def void_percent(labels: zarr.Group, name: str) -> float:
+def void_percent(labels: Store, name: str) -> float:
     """Percent of the pixels of a label map array that carry no class; one frame is in memory."""
     classes, frames = len(labels.attrs["classes"]), range(len(labels.attrs["frames"]))
     shares = [np.mean(read(labels, name, slot) >= classes) for slot in frames]
     return 100 * float(np.mean(shares))
 
 
-def check_size(path: Path, group: zarr.Group, height: int, width: int) -> None:
+def check_size(path: Path, group: Store, height: int, width: int) -> None:
     """UserError when a store was made from frames of another size."""
     if list(group.attrs["shape"]) != [height, width]:
         found = "x".join(str(side) for side in reversed(group.attrs["shape"]))

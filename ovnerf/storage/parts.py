@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import Whole, open_store, publish_store, read
+from ovnerf.storage.stores import Store, Whole, open_store, publish_store, read
 
 OWN = {"frames", "part", "whole", "content", "seal", "digest", "kind", "schema", "producer"}
 """Attributes in which parts of one whole may differ, or that every store gets when written."""
@@ -21,7 +20,7 @@ OWN = {"frames", "part", "whole", "content", "seal", "digest", "kind", "schema",
 class Joined:
     """An array that goes on from part to part; one frame is in memory at a time."""
 
-    parts: tuple[zarr.Group, ...]
+    parts: tuple[Store, ...]
     name: str
 
     @property

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import zarr
 
-from ovnerf.storage.stores import read
+from ovnerf.storage.stores import Store, read
 
 TRAIN, TEST, BOTH = 0, 1, 2
 """Values of the `split` array: trained on, held out, trained on and scored."""
@@ -18,7 +17,7 @@ def in_split(split: np.ndarray, part: int) -> np.ndarray:
     return (split == part) | (split == BOTH)
 
 
-def frame_indices(frames: zarr.Group, views: Literal["train", "test", "all"]) -> list[int]:
+def frame_indices(frames: Store, views: Literal["train", "test", "all"]) -> list[int]:
     """Indices of the training frames, of the scored ones, or of every frame, ascending."""
     split = read(frames, "split")
     if views == "all":

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import zarr
@@ -49,6 +49,33 @@ MADE_BY = {
     "labels": "rank_regions",
     "views": "render_views",
 }
+
+
+class Store(Protocol):
+    """An open store: its arrays by name, and its attributes.
+
+    It is a `zarr.Group`, whose own types allow any member to be a group and any attribute to be
+    any JSON value. `open_store` checks what a store holds, so arrays are arrays here, and an
+    attribute has the type that its stage wrote.
+    """
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """The attributes."""
+        ...
+
+    @property
+    def store_path(self) -> object:
+        """Where it lies, as a URL."""
+        ...
+
+    def __getitem__(self, name: str) -> zarr.Array:
+        """The array of this name; KeyError when there is none."""
+        ...
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it has an array of this name."""
+        ...
 
 
 class Pieces(Protocol):
@@ -210,7 +237,7 @@ def fill_store(
         "content": content,
         "producer": producer(),
     }
-    group.update_attributes({**said, "seal": seal(said, group)})
+    group.update_attributes({**said, "seal": seal(said, cast(Store, group))})
 
 
 def written(stored: zarr.Array, array: Pieces, path: Path) -> Iterator[np.ndarray]:
@@ -226,7 +253,7 @@ def written(stored: zarr.Array, array: Pieces, path: Path) -> Iterator[np.ndarra
         yield piece
 
 
-def seal(attributes: Mapping[str, Any], group: zarr.Group) -> str:
+def seal(attributes: Mapping[str, Any], group: Store) -> str:
     """Digest of a store's attributes and of its arrays' types, shapes and chunks (not values)."""
     arrays = {name: group[name] for name in sorted(attributes["content"])}
     layout = {
@@ -236,7 +263,7 @@ def seal(attributes: Mapping[str, Any], group: zarr.Group) -> str:
     return digest_of({"attributes": dict(attributes), "arrays": layout})
 
 
-def open_store(path: Path | str, kind: str) -> zarr.Group:
+def open_store(path: Path | str, kind: str) -> Store:
     """Open a finished store of this kind for reading.
 
     Raises:
@@ -250,7 +277,7 @@ def open_store(path: Path | str, kind: str) -> zarr.Group:
         )
     rebuild = rebuild_hint(path, kind)
     try:
-        group = zarr.open_group(str(path), mode="r")
+        group = cast(Store, zarr.open_group(str(path), mode="r"))
         attributes = dict(group.attrs)
     except Exception as error:
         raise UserError(f"{path}: not a readable zarr group ({error})", rebuild) from None
@@ -266,7 +293,7 @@ def open_store(path: Path | str, kind: str) -> zarr.Group:
     return group
 
 
-def open_truth(path: Path | str, frames: zarr.Group) -> zarr.Group:
+def open_truth(path: Path | str, frames: Store) -> Store:
     """The `truth` store of an open `frames` store, whose frames it must hold in the same order.
 
     Raises:
@@ -282,7 +309,7 @@ def open_truth(path: Path | str, frames: zarr.Group) -> zarr.Group:
     return truth
 
 
-def check_whole(path: Path, group: zarr.Group, attributes: dict[str, Any], rebuild: str) -> None:
+def check_whole(path: Path, group: Store, attributes: dict[str, Any], rebuild: str) -> None:
     """UserError when attributes or array headers were altered, or a chunk is not there."""
     stated = attributes.pop("seal", None)
     for name in attributes.get("content", ()):
@@ -313,12 +340,12 @@ def rebuild_hint(path: Path | str, kind: str) -> str:
     return f"rerun {MADE_BY.get(kind, 'its rule')}: snakemake --forcerun {path}"
 
 
-def path_of(group: zarr.Group) -> str:
+def path_of(group: Store) -> str:
     """Where an open store lies, as it was opened."""
     return str(group.store_path).removeprefix("file://")
 
 
-def read(group: zarr.Group, name: str, index: Any = ...) -> np.ndarray:
+def read(group: Store, name: str, index: Any = ...) -> np.ndarray:
     """One array (or part of it) of an open store.
 
     Raises:
@@ -338,7 +365,7 @@ def read(group: zarr.Group, name: str, index: Any = ...) -> np.ndarray:
     raise UserError(f"{where}: array {name!r} {problem}", rebuild)
 
 
-def verify(group: zarr.Group) -> None:
+def verify(group: Store) -> None:
     """Compare every array with its content digest; UserError naming the first damaged one."""
     for name, expected in group.attrs["content"].items():
         if content_digest(read(group, name)) != expected:

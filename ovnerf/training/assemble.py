@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import zarr
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.compute.seeds import use_deterministic_seed
@@ -23,7 +22,7 @@ from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, read
+from ovnerf.storage.stores import Store, open_store, read
 from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
@@ -110,7 +109,7 @@ def assemble_training(
 
 
 def dino_tokens(
-    dino: zarr.Group, train: list[int], photos: Photos, mode: str, device: torch.device
+    dino: Store, train: list[int], photos: Photos, mode: str, device: torch.device
 ) -> Tokens:
     """Tokens of the training frames, cached on `device`, or the encoder that makes them online."""
     if mode == "online":

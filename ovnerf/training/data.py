@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import zarr
 from torch import Tensor
 
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import Ndc, pixel_rays
 from ovnerf.geometry.similarity import Similarity
-from ovnerf.storage.stores import read
+from ovnerf.storage.stores import Store, read
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,18 @@ class Photos:
         return Photos(*tensors, self.ndc)
 
 
-def similarity(store: zarr.Group) -> Similarity:
+def similarity(store: Store) -> Similarity:
     """World -> scene."""
     stored = store.attrs["similarity"]
     return Similarity(float(stored["scale"]), tuple(stored["centre"]))
 
 
-def scene_box(store: zarr.Group) -> Tensor:
+def scene_box(store: Store) -> Tensor:
     """Box (2, 3) in scene units."""
     return torch.tensor(store.attrs["box"], dtype=torch.float32)
 
 
-def load_photos(store: zarr.Group, frames: list[int]) -> Photos:
+def load_photos(store: Store, frames: list[int]) -> Photos:
     """The given frames, in the given order."""
     pose = torch.from_numpy(similarity(store).poses(read(store, "pose")[frames]))
     rgb = torch.from_numpy(read(store, "rgb", frames))
