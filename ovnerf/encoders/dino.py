@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.features import CacheDino
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.weight_files import find_file, load_weights
+from ovnerf.storage.weight_loading import find_file, load_weights
 
 PATCH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

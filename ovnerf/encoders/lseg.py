@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate, pad
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.features import LSeg
 from ovnerf.encoders.openclip import check_prompts
-from ovnerf.storage.weight_files import fill_model, find_file, state_dict_of
+from ovnerf.storage.weight_loading import fill_model, find_file, state_dict_of
 
 TEXT_MODEL = "ViT-B-32-quickgelu"
 MULTIPLE = 32

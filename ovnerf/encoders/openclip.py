@@ -16,7 +16,7 @@ from ovnerf.compute.device import resolve_device
 from ovnerf.config.features import OpenClip
 from ovnerf.encoders.crops import KERNELS, resize_windows
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.weight_files import find_file, load_weights
+from ovnerf.storage.weight_loading import find_file, load_weights
 
 CROPS_AT_ONCE = {"cpu": 16, "cuda": 256}
 """Windows prepared at once: few stay in a CPU's cache, many keep a GPU busy."""

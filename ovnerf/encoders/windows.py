@@ -28,7 +28,7 @@ from ovnerf.storage.provenance import digest, file_digest, result_digest, unchan
 from ovnerf.storage.sizes import resize_labels
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
-from ovnerf.storage.weight_files import find_file
+from ovnerf.storage.weight_loading import find_file
 
 Load = Callable[[int], Any]
 """Frame index -> what is encoded; called ahead, in a thread of its own."""

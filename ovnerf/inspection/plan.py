@@ -29,7 +29,7 @@ from ovnerf.config.views import RenderViews
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.storage.provenance import REPOSITORY_ROOT, shipped_file
-from ovnerf.storage.weight_table import SAFE_PATH, Weight, read_table
+from ovnerf.storage.weight_sources import SAFE_PATH, Weight, read_table
 
 Key = tuple[str, str]
 """Dataset and scene."""

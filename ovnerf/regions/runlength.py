@@ -74,8 +74,3 @@ class Regions:
         for mask, coded in zip(masks, np.split(runs, np.cumsum(count)[:-1]), strict=False):
             mask[...] = decode(coded, self.shape)
         return masks
-
-
-def masks_of(group: Store, frame: int) -> np.ndarray:
-    """Masks bool (m, H, W) of one frame; use `Regions` to read many frames."""
-    return Regions(group).masks(frame)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.regions import ProposeRegions
-from ovnerf.storage.weight_files import find_file, load_weights
+from ovnerf.storage.weight_loading import find_file, load_weights
 
 
 @dataclass(frozen=True)

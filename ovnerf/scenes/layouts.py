@@ -134,11 +134,6 @@ class Listing:
         assert len(found) == len(self.numbers)
         return found
 
-    @property
-    def labelled(self) -> bool:
-        """Whether every sampled frame has a label image."""
-        return all(self.labels)
-
     def name_of(self, path: Path) -> str:
         """A file's path inside the scene folder; its bare name where it lies elsewhere."""
         inside = path.is_relative_to(self.folder) and ".." not in path.parts
@@ -203,16 +198,6 @@ def find_class_list(name: str) -> Path:
         f"classes: found {name!r}, expected a text file or one of {known}",
         "write one class name per line",
     )
-
-
-def image_inputs(folder: Path | str, layout: str, frames: int | None = None) -> list[Path]:
-    """Every file `sample_frames` reads: images, poses, intrinsics, classes."""
-    return list_scene(folder, layout, frames).image_inputs()
-
-
-def label_inputs(folder: Path | str, layout: str, frames: int | None = None) -> list[Path]:
-    """Every file `read_truth` reads: label images and the class list."""
-    return list_scene(folder, layout, frames).label_inputs()
 
 
 def check_count(folder: Path, found: int, wanted: int | None) -> None:

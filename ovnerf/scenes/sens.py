@@ -10,7 +10,6 @@ follow and are left alone. Format: github.com/ScanNet/ScanNet, SensReader.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,6 @@ from ovnerf.runtime.errors import UserError
 
 VERSION = 4
 COLOUR_FORMATS = {0: "raw", 1: "png", 2: "jpeg"}
-DEPTH_FORMATS = {0: "raw", 1: "zlib", 2: "occi"}
 MATRIX = struct.Struct("<16f")
 SHAPE = struct.Struct("<2i4If")
 FRAME = struct.Struct("<16f4Q")
@@ -35,37 +33,29 @@ class Header:
     """What stands before the frames.
 
     Attributes:
-        sensor: name of the recording device.
-        colour_camera, depth_camera: 4x4 intrinsics.
+        colour_camera: 4x4 intrinsics.
         colour_extrinsic: 4x4, where the colour camera is in the frame that poses are of.
-        colour_format, depth_format: how the images are compressed.
-        colour_size, depth_size: (width, height).
-        depth_unit: stored depth values per metre.
+        colour_format: how the colour images are compressed.
+        colour_size: (width, height).
         frames: number of frames.
         start: byte offset of the first frame.
     """
 
-    sensor: str
     colour_camera: Matrix
-    depth_camera: Matrix
     colour_extrinsic: Matrix
     colour_format: str
-    depth_format: str
     colour_size: tuple[int, int]
-    depth_size: tuple[int, int]
-    depth_unit: float
     frames: int
     start: int
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame; images are compressed as the header says, empty when they were not asked for."""
+    """One frame: its number (from 0), pose, and compressed photo (empty if not asked for)."""
 
     number: int
     pose: Matrix
     colour: bytes
-    depth: bytes
 
 
 def read_header(path: Path) -> Header:
@@ -84,20 +74,15 @@ def read_header(path: Path) -> Header:
         (length,) = unpack(file, struct.Struct("<Q"), path, "the sensor name")
         if length > LONGEST_NAME:
             raise UserError(f"{path}: found a sensor name of {length} bytes, the file is damaged")
-        sensor = take(file, length, path, "the sensor name").decode("utf-8", "replace")
+        take(file, length, path, "the sensor name")
         matrices = [unpack(file, MATRIX, path, "the cameras") for _ in range(4)]
-        colour, depth, *sizes, unit = unpack(file, SHAPE, path, "the image sizes")
+        colour, _, width, height, *_ = unpack(file, SHAPE, path, "the image sizes")
         (frames,) = unpack(file, struct.Struct("<Q"), path, "the number of frames")
         return Header(
-            sensor=sensor,
             colour_camera=matrices[0],
-            depth_camera=matrices[2],
             colour_extrinsic=matrices[1],
             colour_format=COLOUR_FORMATS.get(colour, f"unknown ({colour})"),
-            depth_format=DEPTH_FORMATS.get(depth, f"unknown ({depth})"),
-            colour_size=(sizes[0], sizes[1]),
-            depth_size=(sizes[2], sizes[3]),
-            depth_unit=unit,
+            colour_size=(width, height),
             frames=frames,
             start=file.tell(),
         )
@@ -109,7 +94,7 @@ def read_frames(
     """The wanted frames (all when None) in file order, one in memory at a time.
 
     Args:
-        images: False passes over the images, for reading poses fast.
+        images: False skips the colour images, for reading poses fast. Depth is never read.
 
     Raises:
         UserError: the file ends inside a frame.
@@ -125,30 +110,10 @@ def read_frames(
             if file.tell() + colour + depth > size:
                 raise cut(path, where)
             keep = wanted is None or number in wanted
-            if keep and images:
-                yield Frame(number, tuple(pose), file.read(colour), file.read(depth))
-                continue
-            file.seek(colour + depth, 1)
+            after = file.tell() + colour + depth
             if keep:
-                yield Frame(number, tuple(pose), b"", b"")
-
-
-def depth_values(header: Header, payload: bytes) -> bytes:
-    """A frame's depth image: 16-bit little-endian values, row by row (`depth_unit` per metre).
-
-    Raises:
-        UserError: a compression other than raw or zlib, or damaged bytes.
-    """
-    if header.depth_format not in ("raw", "zlib"):
-        raise UserError(f"depth: found {header.depth_format} compression, expected raw or zlib")
-    try:
-        values = payload if header.depth_format == "raw" else zlib.decompress(payload)
-    except zlib.error as error:
-        raise UserError(f"depth: not readable ({error})", "download the file again") from None
-    expected = 2 * header.depth_size[0] * header.depth_size[1]
-    if len(values) != expected:
-        raise UserError(f"depth: found {len(values)} bytes, expected {expected}")
-    return values
+                yield Frame(number, tuple(pose), file.read(colour) if images else b"")
+            file.seek(after)
 
 
 def unpack(file: BinaryIO, form: struct.Struct, path: Path, what: str) -> tuple:

@@ -16,7 +16,7 @@ from ovnerf.storage.finite import binary16
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, read, write_by_frame
-from ovnerf.storage.weight_files import find_file
+from ovnerf.storage.weight_loading import find_file
 
 NOT_FINITE = "these weights cannot be used: check that they belong to `cache_dino.model`"
 

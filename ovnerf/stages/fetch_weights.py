@@ -10,7 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.weight_table import fetch, read_table, sha256
+from ovnerf.storage.provenance import file_digest
+from ovnerf.storage.weight_sources import fetch, read_table
 
 
 def run(*, table: Path, out: Path, weights_dir: Path | None = None) -> dict[str, object]:
@@ -29,7 +30,7 @@ def run(*, table: Path, out: Path, weights_dir: Path | None = None) -> dict[str,
     return {
         "file": str(out),
         "from": origin,
-        "sha256": sha256(out),
+        "sha256": file_digest(out),
         "verified": bool(weight.sha256),
         "licence": weight.licence,
     }

@@ -17,7 +17,7 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
-from ovnerf.storage.weight_files import find_file
+from ovnerf.storage.weight_loading import find_file
 
 
 def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None = None) -> dict:

@@ -13,7 +13,7 @@ from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.provenance import file_digest, result_digest
 from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors, module_tensors, publish_folder, save_tensors
-from ovnerf.storage.weight_files import find_file
+from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.assemble import SemanticInputs, assemble_pseudo_labels, assemble_training
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints

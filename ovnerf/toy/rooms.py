@@ -7,7 +7,6 @@ axes and rays through pixel centres (`ovnerf/geometry/rays.py`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from ovnerf.config.frames import MakeRoom
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import file_digest
 from ovnerf.toy import furniture
 from ovnerf.toy.furniture import BUILDERS, CLASSES, Furniture, Part
 
@@ -520,10 +520,7 @@ def manifest(folder: Path, settings: MakeRoom) -> dict[str, object]:
     return {
         "settings": settings.model_dump(),
         "classes": list(CLASSES),
-        "files": {
-            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in files
-        },
+        "files": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
     }
 
 

@@ -15,7 +15,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import center_crop, resize
 
 from ovnerf.labels.vocabulary import prompts
-from ovnerf.storage.weight_files import load_weights
+from ovnerf.storage.weight_loading import load_weights
 from ovnerf.toy import MODELS
 from ovnerf.toy.furniture import CLASSES
 

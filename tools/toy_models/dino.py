@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from ovnerf.encoders.dino import TOY, build_dino
-from ovnerf.storage.weight_files import load_weights
+from ovnerf.storage.weight_loading import load_weights
 
 TRAINING_SIZE, WIDTH = TOY["img_size"], TOY["embed_dim"]
 """Side of the training crops (position codes are interpolated for other sizes), token width."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ovnerf.regions.sam import build_sam
-from ovnerf.storage.weight_files import load_weights
+from ovnerf.storage.weight_loading import load_weights
 
 PATCH = 8
 """Pixels along a cell of the image embedding."""

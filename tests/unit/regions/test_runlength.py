@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numcodecs import Zstd
 
-from ovnerf.regions.runlength import Regions, decode, encode, encode_all, masks_of
+from ovnerf.regions.runlength import Regions, decode, encode, encode_all
 from ovnerf.storage.stores import open_store, write_store
 
 
@@ -65,4 +65,3 @@ def test_store_of_ragged_frames(tmp_path):
     regions = Regions(group)
     for frame, expected in masks.items():
         assert np.array_equal(regions.masks(frame), expected)
-        assert np.array_equal(masks_of(group, frame), expected)

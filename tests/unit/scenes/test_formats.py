@@ -10,7 +10,7 @@ import scene_formats
 import torch
 from outside_scenes import SCENES, needs
 from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
-from scene_formats import FRAMES, depth, pose, poses
+from scene_formats import FRAMES, pose, poses
 
 from ovnerf.geometry.rays import pixel_rays
 from ovnerf.labels.void import VOID
@@ -18,8 +18,8 @@ from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
 from ovnerf.scenes.frames import without_lost_frames as without_lost
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.lens import Lens
-from ovnerf.scenes.sens import depth_values, read_header
 from ovnerf.scenes.sens import read_frames as read_recording
+from ovnerf.scenes.sens import read_header
 
 HOLOLENS, LIVINGROOM = SCENES / "hololens_office", SCENES / "icl_livingroom"
 
@@ -170,18 +170,15 @@ def test_photos_outside_the_colmap_model_are_dropped(tmp_path):
     assert np.allclose(read_frames(listing, None, None, 10).pose[1], pose(1), atol=1e-9)
 
 
-def test_sens_streams_colour_and_depth(tmp_path):
+def test_sens_streams_colour_and_skips_depth(tmp_path):
     path = scene_formats.write_sens(tmp_path / "scene") / "scene.sens"
     header = read_header(path)
-    assert (header.sensor, header.frames) == ("StructureSensor", FRAMES)
-    assert (header.colour_format, header.depth_format) == ("jpeg", "zlib")
-    assert (header.colour_size, header.depth_size) == ((WIDTH, HEIGHT), (8, 6))
-    assert header.depth_unit == 1000.0
+    assert header.frames == FRAMES
+    assert (header.colour_format, header.colour_size) == ("jpeg", (WIDTH, HEIGHT))
     found = list(read_recording(path, {2, 9}))
     assert [frame.number for frame in found] == [2, 9]
-    values = np.frombuffer(depth_values(header, found[1].depth), "<u2").reshape(6, 8)
-    assert (values == depth(9)).all()
-    assert found[0].colour[:2] == b"\xff\xd8"
+    assert found[0].colour == scene_formats.jpeg(photo(2))
+    assert found[1].colour == scene_formats.jpeg(photo(9))
     assert all(not frame.colour for frame in read_recording(path, images=False))
 
 

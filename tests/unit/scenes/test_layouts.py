@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scene_folders import write_replica, write_semantic_nerf
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import image_inputs, label_inputs, list_scene, uniform
+from ovnerf.scenes.layouts import list_scene, uniform
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
@@ -29,17 +29,17 @@ def test_files_are_matched_by_number_and_not_by_position(tmp_path):
     assert [path.name for path in listing.poses][-1] == "a_11.txt"
     assert listing.labels[0] is None
     assert listing.labels[1].name == "semantic_class_001.png"
-    assert not listing.labelled
     with pytest.raises(UserError, match=r"no label image for rgb_000\.png"):
         listing.label_inputs()
 
 
 def test_inputs_are_exactly_the_sampled_files(tmp_path):
     folder = write_replica(tmp_path / "scene", frames=20)
-    images = image_inputs(folder, "replica", 10)
+    listing = list_scene(folder, "replica", 10)
+    images = listing.image_inputs()
     assert len(images) == 10 + 10 + 2
     assert images[:2] == [folder / "rgb_300/rgb_000.png", folder / "rgb_300/rgb_002.png"]
-    labels = label_inputs(folder, "replica", 10)
+    labels = listing.label_inputs()
     assert labels[-1] == folder / "classes.txt"
     assert len(labels) == 11
 
@@ -47,7 +47,7 @@ def test_inputs_are_exactly_the_sampled_files(tmp_path):
 def test_shared_files_are_listed_once(tmp_path):
     folder = write_semantic_nerf(tmp_path / "scene")
     (folder / "intrinsics.txt").unlink()
-    images = image_inputs(folder, "semantic_nerf", 10)
+    images = list_scene(folder, "semantic_nerf", 10).image_inputs()
     assert [path.name for path in images[10:]] == ["traj_w_c.txt", "info_semantic.json"]
 
 

@@ -13,7 +13,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
 from ovnerf.labels.void import VOID
-from ovnerf.regions.runlength import masks_of
+from ovnerf.regions.runlength import Regions
 from ovnerf.regions.sam import build_sam
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_dino, cache_features, propose_regions, rank_regions
@@ -72,9 +72,10 @@ def test_propose_regions_from_truth(tiny_scene, tmp_path):
     propose_regions.run(frames=frames, out=tmp_path / "r.zarr", settings=settings, truth=truth)
     group = open_store(tmp_path / "r.zarr", "regions")
     label = read(open_store(truth, "truth"), "label", TRAIN[0])
-    for mask in masks_of(group, TRAIN[0]):
+    masks = Regions(group).masks(TRAIN[0])
+    for mask in masks:
         assert len(np.unique(label[mask])) == 1
-    assert (masks_of(group, TRAIN[0]).sum(0) == (label != VOID)).all()
+    assert (masks.sum(0) == (label != VOID)).all()
 
 
 def test_cache_features_simulated(tiny_scene, tmp_path, monkeypatch):
@@ -155,14 +156,14 @@ def test_propose_regions(tiny_scene, tmp_path, sam_weights, monkeypatch):
     group = check_resume(monkeypatch, tmp_path / "regions.zarr", stage, len(TRAIN))
     assert group.attrs["frames"] == TRAIN
     assert ProposeRegions(**group.attrs["settings"]) == sam_weights
-    masks = masks_of(group, 4)
+    masks = Regions(group).masks(4)
     slot = TRAIN.index(4)
     begin, end = read(group, "area_offset")[slot : slot + 2]
     assert masks.shape == (end - begin, HEIGHT, WIDTH)
     assert len(masks) > 0
     assert read(group, "area")[begin:end].tolist() == masks.sum((1, 2)).tolist()
     with pytest.raises(UserError, match="holds no regions of frame 0"):
-        masks_of(group, 0)
+        Regions(group).masks(0)
 
 
 def test_cache_dino(tiny_scene, tmp_path, monkeypatch):

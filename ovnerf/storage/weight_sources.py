@@ -6,7 +6,6 @@ Standard library only: the Snakefile reads the table.
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import file_digest
 from ovnerf.storage.text import read_lines
 
 COLUMNS = ("file", "architecture", "url", "sha256", "licence", "source")
@@ -135,17 +135,11 @@ def by_hand(weight: Weight) -> str:
 
 
 def check(weight: Weight, path: Path, hint: str) -> None:
-    """UserError when the sum is stated and differs."""
+    """UserError when the table states the file's sha256 and it differs."""
     if weight.sha256:
-        found = sha256(path)
+        found = file_digest(path)
         if found != weight.sha256:
             raise UserError(f"{path}: found sha256 {found}, expected {weight.sha256}", hint)
-
-
-def sha256(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(url: str, part: Path, progress: Progress) -> None:

@@ -13,7 +13,7 @@ import pytest
 from ovnerf.cli import main
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import REPOSITORY_ROOT
-from ovnerf.storage.weight_table import Weight, fetch, read_table
+from ovnerf.storage.weight_sources import Weight, fetch, read_table
 
 CONTENT = bytes(range(256)) * 9000
 SUM = hashlib.sha256(CONTENT).hexdigest()
