@@ -144,7 +144,7 @@ def test_depth_is_measured_before_the_warp():
     expected = (surface - camera.pose[:3, 3]).norm(dim=-1)
     torch.testing.assert_close(surface_distance(camera, view), expected)
     empty = ViewWeights(origin, direction, torch.zeros(5, dtype=torch.long), one[:0], one[:0])
-    assert (camera.distance(empty) == 0).all()
+    assert (surface_distance(camera, empty) == 0).all()
 
 
 def two_walls(pose: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage import tensors
@@ -76,7 +77,7 @@ def test_a_full_disk_is_told_in_the_systems_words(
 ) -> None:
     def full(tensors, path, metadata):
         path.write_bytes(b"half")
-        raise tensors.SafetensorError("I/O error: No space left on device (os error 28)")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(tensors, "save_file", full)
     with pytest.raises(OSError, match="No space left on device") as caught:
