@@ -128,7 +128,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     scene = open_store(options.frames, "frames")
     camera = load_photos(scene, frame_indices(scene, "test")[:1]).camera(0)
-    text = text_bank(open_store(options.features, "features"), "ensemble", False, torch.device("cpu"))
+    text = text_bank(
+        open_store(options.features, "features"), "ensemble", False, torch.device("cpu")
+    )
     tensors, header = load_tensors(options.semantics / "field.safetensors")
     passed = check(semantics_from_header(header, tensors).eval(), camera, text)
     print("passed" if passed else "FAILED: a difference is over its limit")

@@ -68,7 +68,7 @@ def content_digest(tensors: Mapping[str, Tensor], header: str) -> str:
     found = hashlib.sha256(header.encode())
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -92,7 +92,7 @@ def hue(
 
 def shade(colour: Colour, factor: float) -> Colour:
     """A darker or lighter version of a colour."""
-    return tuple(float(np.clip(channel * factor, 0, 1)) for channel in colour)  # type: ignore
+    return tuple(float(np.clip(channel * factor, 0, 1)) for channel in colour)
 
 
 def any_seed(rng: Generator) -> int:
