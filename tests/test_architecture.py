@@ -29,6 +29,8 @@ HEAVY = {
     *("torch", "torchvision", "open_clip", "segment_anything", "timm", "cv2", "numpy", "pandas"),
     *(
         "scipy",
+        "skimage",
+        "pycocotools",
         "zarr",
         "numcodecs",
         "matplotlib",

@@ -24,12 +24,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import correlate1d
+from skimage.metrics import structural_similarity
 
 from ovnerf.labels.void import VOID
-
-SSIM_RADIUS = 5
-SSIM_SIGMA = 1.5
 
 
 def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -125,20 +122,13 @@ def ssim(first: np.ndarray, second: np.ndarray) -> float:
     11x11 Gaussian window of sigma 1.5, only where it fits; K1 = 0.01, K2 = 0.03.
     Both sides must be at least 11 pixels.
     """
-    a, b = first.astype(np.float64) / 255, second.astype(np.float64) / 255
-    mean_a, mean_b = blur(a), blur(b)
-    variance_a = blur(a * a) - mean_a**2
-    variance_b = blur(b * b) - mean_b**2
-    covariance = blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    value = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    value /= (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
-    return float(value[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS].mean())
-
-
-def blur(image: np.ndarray) -> np.ndarray:
-    """Gaussian window mean of (H, W, 3) along both image axes."""
-    offset = np.arange(-SSIM_RADIUS, SSIM_RADIUS + 1)
-    window = np.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
-    window /= window.sum()
-    return correlate1d(correlate1d(image, window, axis=0), window, axis=1)
+    value = structural_similarity(
+        first / 255,
+        second / 255,
+        data_range=1.0,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return float(value)

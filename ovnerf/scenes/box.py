@@ -214,15 +214,14 @@ def match(first: Features, second: Features) -> np.ndarray:
     """i64 (m, 2): mutually nearest descriptors that pass the ratio test."""
     if min(len(first.local), len(second.local)) < 2:
         return np.zeros((0, 2), dtype=np.int64)
-    similarity = first.descriptor @ second.descriptor.T
-    rows = np.arange(len(similarity))
-    best = similarity.argmax(1)
-    mutual = similarity.argmax(0)[best] == rows
-    top = similarity[rows, best]
-    similarity[rows, best] = -1
-    squared, runner_up = 2 - 2 * top, 2 - 2 * similarity.max(1)
-    good = mutual & (squared < RATIO**2 * runner_up)
-    return np.stack([rows[good], best[good]], axis=1)
+    matcher = cv2.BFMatcher(cv2.NORM_L2)
+    back = [found.trainIdx for found in matcher.match(second.descriptor, first.descriptor)]
+    pairs = [
+        (best.queryIdx, best.trainIdx)
+        for best, runner_up in matcher.knnMatch(first.descriptor, second.descriptor, k=2)
+        if best.distance < RATIO * runner_up.distance and back[best.trainIdx] == best.queryIdx
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def directions(local: np.ndarray, pose: np.ndarray) -> np.ndarray:

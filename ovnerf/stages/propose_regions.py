@@ -50,7 +50,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None
             **sources,
         },
         digest,
-        ragged=("runs", "run_count", "score", "area"),
+        ragged=("runs", "run_bytes", "score", "area"),
     )
     counts = np.diff(read(open_store(out, "regions"), "score_offset"))
     empty = int((counts == 0).sum())

@@ -58,7 +58,7 @@ def write_regions(path: Path, masks: dict[int, np.ndarray]) -> None:
     """A `regions` store of masks bool (m, H, W) by frame."""
     parts = [encode_all(regions) for regions in masks.values()]
     arrays = {}
-    for name in ("runs", "run_count"):
+    for name in ("runs", "run_bytes"):
         arrays[name] = np.concatenate([part[name] for part in parts])
         arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
     write_store(path, "regions", arrays, {"frames": list(masks), "shape": [HEIGHT, WIDTH]}, "true")

@@ -243,7 +243,7 @@ def test_regions_of_other_frames_are_refused(clip_and_regions, tmp_path):
     write_regions(regions, {frame: proposed(frame) for frame in (0, 10)})
     with pytest.raises(UserError, match="no frame is in both"):
         rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())
-    arrays = {name: read(open_store(regions, "regions"), name) for name in ("runs", "run_count")}
+    arrays = {name: read(open_store(regions, "regions"), name) for name in ("runs", "run_bytes")}
     write_store(regions, "regions", arrays, {"frames": [1], "shape": [96, 128]}, "other")
     with pytest.raises(UserError, match="frames of 128x96 pixels, expected 64x48"):
         rank_regions.run(**clip_and_regions, out=out, settings=RankRegions())

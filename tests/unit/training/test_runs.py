@@ -72,7 +72,7 @@ def stores(tmp_path_factory):
         masks,
         shape,
         "regions",
-        ragged=("runs", "run_count", "score", "area"),
+        ragged=("runs", "run_bytes", "score", "area"),
     )
     token = np.random.default_rng(0).normal(size=(len(train), 6, 8, 4)).astype("f2")
     write_store(folder / "dino.zarr", "dino", {"token": token}, {**shape, "settings": {}}, "dino")
