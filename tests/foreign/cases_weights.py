@@ -163,7 +163,15 @@ def field_to_render(folder: Path) -> table.Arguments:
         save_unchecked(folder / name / "field.safetensors", *poisoned_field())
     named = [part for name in ("radiance", "semantics") for part in (f"--{name}", folder / name)]
     out = ["--out", folder / "views.zarr"]
-    return ["render_views", "--frames", frames, "--features", folder / "features.zarr", *named, *out]
+    return [
+        "render_views",
+        "--frames",
+        frames,
+        "--features",
+        folder / "features.zarr",
+        *named,
+        *out,
+    ]
 
 
 def checkpoint_to_resume(folder: Path) -> table.Arguments:

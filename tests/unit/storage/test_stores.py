@@ -38,9 +38,11 @@ def test_what_is_written_is_read_back_with_its_attributes(tmp_path: Path) -> Non
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(["u1", "u2", "i8", "f2", "f4", "f8", "?"]).flatmap(
+    st.sampled_from(["u1", "u2", "i8", "f2", "f4", "f8", "?"])
+    .flatmap(
         lambda kind: arrays.arrays(kind, arrays.array_shapes(max_dims=3, min_side=0, max_side=4))
-    ).filter(lambda array: np.isfinite(array).all())
+    )
+    .filter(lambda array: np.isfinite(array).all())
 )
 def test_any_finite_array_survives(tmp_path: Path, array: np.ndarray) -> None:
     stores.write_store(tmp_path / "s.zarr", "frames", {"x": array}, {}, "d")
