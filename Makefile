@@ -1,4 +1,4 @@
-# Two entry points. `make demo`: environment, the whole workflow on two toy rooms, seconds per rule.
+# Two entry points. `make demo`: environment, the whole workflow on two toy rooms, what to look at.
 # `make test`: the same environment with the test tools, then every test. Neither needs sudo, nor a
 # network beyond the package index. `make faults`: kills and other faults, results/faults.json.
 SHELL := /bin/bash
@@ -14,6 +14,8 @@ INSTALL = .venv/bin/python envs/install.py --torch $(TORCH)
 demo: .venv/.installed
 	.venv/bin/snakemake --cores all
 	.venv/bin/python workflow/scripts/seconds_per_rule.py results/benchmarks
+	@echo
+	@.venv/bin/python workflow/scripts/demo_ending.py results
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest -n 2 --no-loadscope-reorder
