@@ -22,7 +22,7 @@ GRAPH = (
     + node(1, "score", "results/{dataset,a|b}/{scene}/{encoder,toy}/seed{seed,\\d+}/metrics.csv")
     + node(2, "train", "results/{dataset}/{scene,x}/{encoder,toy}/field")
     + node(3, "read", "results/{dataset}/{scene,x}/frames.zarr")
-    + node(4, "tables", "results/tables/a.csv", "results/tables/b.csv", "results/tables/c.md")
+    + node(4, "tables", "results/tables/a.csv", "results/tables/b.csv", "results/tables/c.png")
     + "1 -> 0\n4 -> 0\n2 -> 1\n3 -> 1\n3 -> 2\n1 -> 4\n3 -> 4\n"
 )
 

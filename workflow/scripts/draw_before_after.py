@@ -2,7 +2,7 @@
 
     python workflow/scripts/draw_before_after.py results/demo/room?/toy --out docs
 
-Writes `rsr.png` (photo, first labels, labels after RSR, truth) and `cse.png` (photo, the field of
+Writes rsr.png (photo, first labels, labels after RSR, truth) and cse.png (photo, the field of
 variant `cse` when self-enhancement begins, the same field at the end, truth). A scene is named by
 the folder of its encoder; it needs true labels and, for the first labels, features of all views
 (`cache_features.views: all`, as in the demo). Percentages are accuracy on the labelled pixels.
@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import zarr
 from matplotlib.figure import Figure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,7 +32,7 @@ from ovnerf.field.field import SemanticField, semantics_from_header  # noqa: E40
 from ovnerf.field.rendering import render_labels, view_weights  # noqa: E402
 from ovnerf.labels.void import VOID  # noqa: E402
 from ovnerf.storage.splits import frame_indices  # noqa: E402
-from ovnerf.storage.stores import open_store, open_truth, read  # noqa: E402
+from ovnerf.storage.stores import Store, open_store, open_truth, read  # noqa: E402
 from ovnerf.storage.tensors import load_tensors, strip  # noqa: E402
 from ovnerf.training.data import load_photos  # noqa: E402
 
@@ -41,7 +40,7 @@ Panels = dict[str, np.ndarray]
 """Title -> u8 (H, W, 3) picture or u16 (H, W) label map; the last map is the truth."""
 
 
-def rsr_panels(folder: Path, frames: zarr.Group, truth: zarr.Group, frame: int) -> Panels:
+def rsr_panels(folder: Path, frames: Store, truth: Store, frame: int) -> Panels:
     """Photo, first labels, labels after RSR, truth."""
     labels = open_store(folder / "labels.zarr", "labels")
     slot = list(labels.attrs["frames"]).index(frame)
@@ -53,7 +52,7 @@ def rsr_panels(folder: Path, frames: zarr.Group, truth: zarr.Group, frame: int) 
     }
 
 
-def cse_panels(folder: Path, frames: zarr.Group, truth: zarr.Group, frame: int) -> Panels:
+def cse_panels(folder: Path, frames: Store, truth: Store, frame: int) -> Panels:
     """Photo, labels rendered when self-enhancement begins and at the end, truth."""
     (shared,) = folder.glob("shared-clip-*/seed0/shared")
     tensors, header = load_tensors(shared / "checkpoint.safetensors")
@@ -68,7 +67,7 @@ def cse_panels(folder: Path, frames: zarr.Group, truth: zarr.Group, frame: int) 
     }
 
 
-def rendered(field: SemanticField, folder: Path, frames: zarr.Group, frame: int) -> np.ndarray:
+def rendered(field: SemanticField, folder: Path, frames: Store, frame: int) -> np.ndarray:
     """Labels of one frame's view from a field, u16 (H, W)."""
     features = open_store(folder / "features.zarr", "features")
     photos = load_photos(frames, [frame])
