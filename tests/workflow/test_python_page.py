@@ -21,7 +21,7 @@ RUN = "results/tiny/room7/simulated/ovnerf/seed0"
 def test_the_example_renders_what_the_workflow_rendered(
     finished: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (REPOSITORY_ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    text = (REPOSITORY_ROOT / "docs/python.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     assert code.count(EXAMPLE) == 1
     monkeypatch.chdir(finished.folder)
