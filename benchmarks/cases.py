@@ -140,7 +140,7 @@ def training(
         ),
         tokens=CachedTokens(token.contiguous().to(place)),
         text=bench_text().to(place),
-        initial_samples=max_samples,
+        max_samples=max_samples,
     )
     settings = TrainSemantics(
         batch_rays=sizes.rays, ray_length="as_shipped", dino=Dino(crops=sizes.crops)
@@ -177,7 +177,7 @@ def fast_iteration(run: SemanticTraining) -> None:
 def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callable[[], Any], int]]:
     """The same iteration as shipped, in chunks: 1024 rays, one crop, 1024 novel rays, Adam."""
     data, settings, field = run.data, run.settings, run.field
-    max_samples = data.initial_samples
+    max_samples = data.max_samples
     device = data.label.device
     slot, row, column = (part[:CHUNK].to(device) for part in run.pixels.at(run.iteration))
     origin, direction = data.photos.rays(slot, row, column)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ovnerf.config.features import OpenClip
 from ovnerf.encoders.dino import DinoEncoder, build_dino
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
@@ -68,8 +67,7 @@ def clip_rows(windows: int, batch: int, repeats: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "openai-random.safetensors"
         save_file({name: item.contiguous() for name, item in model.state_dict().items()}, path)
-        settings = OpenClip(kind="openclip", model=CLIP_MODEL, weights=str(path))
-        encoder = OpenClipEncoder(settings, torch.device("cpu"))
+        encoder = OpenClipEncoder(CLIP_MODEL, path, torch.device("cpu"))
     image = photo(HEIGHT, WIDTH)
     grids = window_grids(HEIGHT, WIDTH, SCALES, 0.25, 0.25)
     every = window_boxes(HEIGHT, WIDTH, grids, 0, 0)

@@ -27,9 +27,9 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
-from ovnerf.storage.stores import open_store, write_by_frame
+from ovnerf.storage.stores import write_by_frame
 from ovnerf.storage.tensors import module_tensors, save_tensors
-from ovnerf.training.assemble import SemanticInputs, assemble_training
+from ovnerf.training.assemble import assemble_training, open_inputs
 from ovnerf.training.pseudo_labels import LabelRules, PseudoLabels
 
 HEIGHT, WIDTH = 480, 640
@@ -111,23 +111,27 @@ class FourViews(PseudoLabels):
 
 def train(folder: Path, iterations: int) -> dict[str, object]:
     """Load the stores, run, and say what it took."""
-    inputs = SemanticInputs(
-        *(folder / name for name in ("frames.zarr", "features.zarr", "dino.zarr", "labels.zarr")),
-        radiance=folder,
-    )
     settings = TrainSemantics(iterations=iterations)
     cse = settings.cse.model_copy(update={"novel_views": 0, "every": 1.0})
     settings = settings.model_copy(update={"cse": cse})
     begin = time.perf_counter()
+    inputs = open_inputs(
+        frames=folder / "frames.zarr",
+        features=folder / "features.zarr",
+        dino=folder / "dino.zarr",
+        labels=folder / "labels.zarr",
+        radiance=folder,
+        rank_settings=RankRegions(),
+    )
     run = assemble_training(inputs, settings, seed=0)
     loaded = time.perf_counter() - begin
-    places = run.data.labelled[:REFRESHED].tolist()
+    refreshed = run.data.labelled[:REFRESHED].tolist()
     ranker = RegionRanker(masks(HEIGHT, WIDTH))
     run.pseudo_labels = FourViews(
         run.field,
-        [run.data.photos.camera(place) for place in range(len(run.data.photos))],
-        places,
-        [ranker] * len(places),
+        [run.data.photos.camera(photo) for photo in range(len(run.data.photos))],
+        refreshed,
+        [ranker] * len(refreshed),
         lambda image: np.zeros((0, *image.shape[:2]), bool),
         LabelRules(run.data.text, CLASSES, VOID, "generator"),
         cse,
@@ -141,12 +145,12 @@ def train(folder: Path, iterations: int) -> dict[str, object]:
     spent = time.perf_counter() - begin
     return {
         "case": "memory_full_size",
-        "frames": int(open_store(inputs.frames, "frames")["split"].shape[0]),
+        "frames": int(inputs.frames["split"].shape[0]),
         "labelled_views": len(run.data.labelled),
         "windows_per_frame": int(run.data.pyramid.embedding.shape[1]),
         "iterations": iterations,
         "stages": f"A to {run.joint_start}, B to {run.cse_start}, C",
-        "refreshed_views": len(places),
+        "refreshed_views": len(refreshed),
         "loading_s": round(loaded, 1),
         "seconds_per_iteration": round(spent / iterations, 3),
         "loaded_peak_mb": round(loaded_mb),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ovnerf.compute.device import resolve_device
-from ovnerf.config.features import CacheDino
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.weight_loading import find_file, load_weights
+from ovnerf.storage.weight_loading import load_weights
 
 PATCH = 8
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,10 +60,13 @@ class DinoEncoder:
         self.std = torch.tensor(STD, device=self.device)[:, None, None]
 
     @classmethod
-    def load(cls, settings: CacheDino, device: torch.device | None = None) -> DinoEncoder:
-        """Build `settings.model` with `settings.weights`; UserError when they do not fit."""
-        weights = find_file(settings.weights, "cache_dino.weights")
-        model = build_dino(settings.model)
+    def load(cls, name: str, weights: Path, device: torch.device | None = None) -> DinoEncoder:
+        """The model of this name (`build_dino`) with the weights of a file.
+
+        Raises:
+            UserError: unknown name, or the file does not hold this model's weights.
+        """
+        model = build_dino(name)
         load_weights(model, weights, "cache_dino.model")
         return cls(model, device)
 

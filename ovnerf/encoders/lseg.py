@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from ovnerf.compute.device import resolve_device
-from ovnerf.config.features import LSeg
 from ovnerf.encoders.openclip import check_prompts
-from ovnerf.storage.weight_loading import fill_model, find_file, state_dict_of
+from ovnerf.storage.weight_loading import fill_model, state_dict_of
 
 TEXT_MODEL = "ViT-B-32-quickgelu"
 MULTIPLE = 32
@@ -228,11 +227,10 @@ class LSegEncoder:
         self.tokenizer = tokenizer
 
     @classmethod
-    def load(cls, settings: LSeg, device: torch.device | None = None) -> LSegEncoder:
-        """The published network with `settings.weights`; UserError when they do not fit."""
+    def load(cls, weights: Path, device: torch.device | None = None) -> LSegEncoder:
+        """The published network with the weights of a file; UserError when they do not fit."""
         import open_clip
 
-        weights = find_file(settings.weights, "encoder.weights")
         net = build_lseg()
         load_lseg(net, weights)
         return cls(net, open_clip.get_tokenizer(TEXT_MODEL), device)

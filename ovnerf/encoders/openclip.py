@@ -13,23 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from ovnerf.compute.device import resolve_device
-from ovnerf.config.features import OpenClip
 from ovnerf.encoders.crops import KERNELS, resize_windows
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.weight_loading import find_file, load_weights
+from ovnerf.storage.weight_loading import load_weights
 
 CROPS_AT_ONCE = {"cpu": 16, "cuda": 256}
 """Windows prepared at once: few stay in a CPU's cache, many keep a GPU busy."""
 
 
-def model_name(model: str) -> str:
-    """open_clip's name of a model; a path to a config JSON is registered under its stem."""
+def model_name(model: str | Path) -> str:
+    """open_clip's name of a model; the config JSON at a path is registered under its stem."""
     import open_clip
 
-    if model.endswith(".json"):
-        path = find_file(model, "encoder.model")
-        open_clip.add_model_config(path)
-        return path.stem
+    if isinstance(model, Path):
+        open_clip.add_model_config(model)
+        return model.stem
     if model not in open_clip.list_models():
         raise UserError(
             f"encoder.model: open_clip knows no model {model!r}",
@@ -122,24 +120,29 @@ def quiet_open_clip() -> Iterator[None]:
 class OpenClipEncoder:
     """An open_clip model with local weights, in evaluation mode."""
 
-    def __init__(self, settings: OpenClip, device: torch.device | None = None) -> None:
+    def __init__(
+        self, model: str | Path, weights: Path, device: torch.device | None = None
+    ) -> None:
         """Load the model.
 
+        Args:
+            model: open_clip's name of it, or the path of a config JSON in open_clip's format.
+            weights: file of its weights.
+
         Raises:
-            UserError: unknown model, missing weights, weights of another architecture, or a
-                preprocessing that is not resize and centre crop.
+            UserError: unknown model, weights of another architecture, or a preprocessing that is
+                not resize and centre crop.
         """
         import open_clip
 
         self.device = device or resolve_device()
-        weights = find_file(settings.weights, "encoder.weights")
-        name = model_name(settings.model)
+        name = model_name(model)
         prepare = preprocessing(name, weights)
         with quiet_open_clip():
-            model = open_clip.create_model(name, load_weights=False, force_preprocess_cfg=prepare)
-        check_activation(model, name, weights)
-        load_weights(model, weights, "encoder.model")
-        self.model = model.eval().requires_grad_(False).to(self.device)
+            network = open_clip.create_model(name, load_weights=False, force_preprocess_cfg=prepare)
+        check_activation(network, name, weights)
+        load_weights(network, weights, "encoder.model")
+        self.model = network.eval().requires_grad_(False).to(self.device)
         self.tokenizer = open_clip.get_tokenizer(name)
         config = self.model.visual.preprocess_cfg
         self.resize_mode, self.interpolation = config["resize_mode"], config["interpolation"]

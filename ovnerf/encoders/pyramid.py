@@ -18,6 +18,7 @@ from torch.nn.functional import embedding_bag, normalize
 from ovnerf.compute.transfer import to_device
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, read
 
 TILE_BYTES = 48 * 2**20
@@ -182,7 +183,10 @@ class PyramidFeatures:
     """Per-pixel CLIP features of many frames, made on demand from a `features` store.
 
     Embeddings are held as f32 (frames x W x D x 4 bytes) on `device`, where all work is done: the
-    host's, for a card that they do not fit. A frame is named by its slot, its place in `frames`.
+    host's, for a card that they do not fit.
+
+    Attributes:
+        frames: the frame (index in the scene) of each slot (index in `embedding` and `box`).
     """
 
     def __init__(
@@ -200,9 +204,9 @@ class PyramidFeatures:
         Raises:
             UserError: a frame the store does not hold, or a damaged store.
         """
-        stored = [int(frame) for frame in group.attrs["frames"]]
-        self.frames = stored if frames is None else [int(frame) for frame in frames]
-        missing = sorted(set(self.frames) - set(stored))
+        index = FrameIndex(group)
+        self.frames = index.frames if frames is None else [int(frame) for frame in frames]
+        missing = index.missing(self.frames)
         if missing:
             raise UserError(
                 f"{group.store_path}: holds no features of frames {missing[:10]}",
@@ -218,19 +222,19 @@ class PyramidFeatures:
             group.attrs["jitter"],
         )
         self.scale = torch.from_numpy(read(group, "scale"))
-        positions = [stored.index(frame) for frame in self.frames]
         windows, self.channels = group["embedding"].shape[1:]
-        self.embedding = torch.empty((len(positions), windows, self.channels), device=self.device)
-        self.box = torch.empty((len(positions), windows, 4), dtype=torch.int16, device=self.device)
-        for slot, position in enumerate(positions):
-            self.embedding[slot] = torch.from_numpy(read(group, "embedding", position))
-            self.box[slot] = torch.from_numpy(read(group, "box", position))
+        count = len(self.frames)
+        self.embedding = torch.empty((count, windows, self.channels), device=self.device)
+        self.box = torch.empty((count, windows, 4), dtype=torch.int16, device=self.device)
+        for slot, frame in enumerate(self.frames):
+            self.embedding[slot] = torch.from_numpy(read(group, "embedding", index.slot(frame)))
+            self.box[slot] = torch.from_numpy(read(group, "box", index.slot(frame)))
 
     def means(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
         """Mean raw embedding of the windows covering each pixel.
 
         Args:
-            slot: (r,) places in `frames`, mixed in any way. column, row: (r,) pixel indices.
+            slot: i64 (r,), of the frames in `frames`, in any order. column, row: i64 (r,) pixels.
                 All on the host or on `device`.
 
         Returns:
@@ -279,15 +283,3 @@ class PyramidFeatures:
             f32 (r, K, D); zero where the mean is zero.
         """
         return normalize(self.means(slot, column, row), dim=-1)
-
-    def class_scores(self, frame: int, text: Tensor) -> Tensor:
-        """Cosine (K, C, H, W) of every pixel of one frame with unit text vectors (C, D)."""
-        slot = self.frames.index(frame)
-        return class_scores(
-            self.embedding[slot],
-            self.box[slot],
-            self.scale.to(self.device),
-            text.to(self.device),
-            self.height,
-            self.width,
-        )

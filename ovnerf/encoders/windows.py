@@ -120,8 +120,9 @@ def write_windows(
 
     whole = result_digest(
         "cache_features",
-        settings.model_dump(mode="json", exclude={"parts"}),
+        settings,
         {"frames": scene.attrs["digest"], **source.inputs},
+        exclude={"parts"},
     )
     attributes = {
         "frames": source.frames[first:last],
@@ -176,7 +177,8 @@ def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> So
     if isinstance(encoder, OpenClip):
         files = encoder_files(encoder)
         inputs = digests_of(files)
-        embed, banks = openclip_embed(scene, encoder, settings.batch)
+        model = files.get("model", encoder.model)
+        embed, banks = openclip_embed(scene, model, files["weights"], settings.batch)
         load = photos(scene)
         origin = str(files["weights"])
         return Source(origin, load, embed, banks, chosen, None, inputs, files, settings.batch)
@@ -217,11 +219,13 @@ def one_by_one(embed: Callable[[int, Any, np.ndarray], np.ndarray]) -> Embed:
     return every
 
 
-def openclip_embed(scene: Store, settings: OpenClip, batch: int) -> tuple[Embed, TextBanks]:
-    """Window embeddings and text banks of an open_clip model."""
+def openclip_embed(
+    scene: Store, model: str | Path, weights: Path, batch: int
+) -> tuple[Embed, TextBanks]:
+    """Window embeddings and text banks of an open_clip model (`OpenClipEncoder`)."""
     from ovnerf.encoders.openclip import OpenClipEncoder
 
-    encoder = OpenClipEncoder(settings)
+    encoder = OpenClipEncoder(model, weights)
 
     def embed(
         frames: Sequence[int], loaded: Sequence[Any], boxes: Sequence[np.ndarray]
@@ -263,7 +267,7 @@ def lseg_source(scene: Store, settings: LSeg, chosen: list[int]) -> Source:
     cells = cells_of(height, width, settings.cell)
     files = {"weights": find_file(settings.weights, "encoder.weights")}
     inputs = digests_of(files)
-    encoder = LSegEncoder.load(settings)
+    encoder = LSegEncoder.load(files["weights"])
     (grid,) = cells.grids(height, width)
 
     def embed(frame: int, photo: np.ndarray, box: np.ndarray) -> np.ndarray:

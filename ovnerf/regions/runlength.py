@@ -8,6 +8,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, read
 
 
@@ -42,7 +43,7 @@ class Regions:
     def __init__(self, group: Store) -> None:
         """Read an open store of kind `regions`."""
         self.group = group
-        self.frames = [int(frame) for frame in group.attrs["frames"]]
+        self.index = FrameIndex(group)
         self.shape = tuple(group.attrs["shape"])
         names = ("runs", "runs_offset", "run_bytes", "run_bytes_offset")
         self.runs, self.runs_offset, self.sizes, self.sizes_offset = (
@@ -50,17 +51,17 @@ class Regions:
         )
 
     def masks(self, frame: int) -> np.ndarray:
-        """Masks bool (m, H, W) of a frame (its index in `frames.zarr`), in generator order.
+        """Masks bool (m, H, W) of a frame of the scene, in generator order.
 
         Raises:
             UserError: the store does not cover this frame.
         """
-        if frame not in self.frames:
+        if frame not in self.index:
             raise UserError(
                 f"{self.group.store_path}: holds no regions of frame {frame}",
                 "set `propose_regions: {views: all}` for test views",
             )
-        slot = self.frames.index(frame)
+        slot = self.index.slot(frame)
         sizes = self.sizes[self.sizes_offset[slot] : self.sizes_offset[slot + 1]]
         runs = self.runs[self.runs_offset[slot] : self.runs_offset[slot + 1]]
         masks = np.empty((len(sizes), *self.shape), dtype=bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.regions import ProposeRegions
-from ovnerf.storage.weight_loading import find_file, load_weights
+from ovnerf.storage.weight_loading import load_weights
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,14 @@ class RegionProposer:
         )
 
     @classmethod
-    def load(cls, settings: ProposeRegions, device: torch.device | None = None) -> RegionProposer:
-        """Build `settings.architecture` with `settings.weights`; UserError when missing."""
-        weights = find_file(settings.weights, "propose_regions.weights")
+    def load(
+        cls, settings: ProposeRegions, weights: Path, device: torch.device | None = None
+    ) -> RegionProposer:
+        """SAM of `settings.architecture` with the weights of a file.
+
+        Raises:
+            UserError: the file does not hold the weights of this architecture.
+        """
         sam = build_sam(settings.architecture)
         load_weights(sam, weights, "propose_regions.architecture")
         return cls(sam, settings, device)

@@ -20,6 +20,7 @@ from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, open_store, open_truth, read
 
 DOTS_PER_INCH = 120
@@ -89,7 +90,7 @@ def in_file_name(name: str) -> str:
 
 def shared_frames(stores: dict[str, Store]) -> list[int]:
     """Frames that every views store holds, ascending."""
-    held = [set(map(int, store.attrs["frames"])) for store in stores.values()]
+    held = [set(FrameIndex(store).frames) for store in stores.values()]
     return sorted(set.intersection(*held)) if held else []
 
 
@@ -103,16 +104,15 @@ def view_panels(
     """The panels of one view: photo, render, ground truth, CLIP, RSR, and each variant's labels."""
     panels = {"RGB": read(photos, "rgb", frame)}
     last, store = list(stores.items())[-1]
-    panels[f"render ({last})"] = read(store, "rgb", list(store.attrs["frames"]).index(frame))
+    panels[f"render ({last})"] = read(store, "rgb", FrameIndex(store).slot(frame))
     if truth is not None:
         panels["ground truth"] = read(truth, "label", frame)
-    if labels is not None and frame in labels.attrs["frames"]:
-        slot = list(labels.attrs["frames"]).index(frame)
+    if labels is not None and frame in FrameIndex(labels):
+        slot = FrameIndex(labels).slot(frame)
         panels["CLIP labels"] = read(labels, "clip", slot)
         panels["RSR labels"] = read(labels, "rsr", slot)
     for name, store in stores.items():
-        slot = list(store.attrs["frames"]).index(frame)
-        panels[name] = read(store, "label", slot)
+        panels[name] = read(store, "label", FrameIndex(store).slot(frame))
     return panels
 
 

@@ -22,6 +22,7 @@ from ovnerf.evaluation.rows import (
     write_rows,
 )
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TEST, in_split
 from ovnerf.storage.stores import open_store, open_truth, read
 
@@ -40,17 +41,17 @@ def run(
 ) -> dict[str, Any]:
     """Write the rows to the CSV `out`; returns the aggregate scores."""
     photos, rendered = open_store(frames, "frames"), open_store(views, "views")
-    chosen = [int(frame) for frame in rendered.attrs["frames"]]
+    index = FrameIndex(rendered)
     split = read(photos, "split")
-    if not in_split(split, TEST)[chosen].all():
+    if not in_split(split, TEST)[index.frames].all():
         raise UserError(
             f"{views}: holds views that {frames} uses for training, expected test views only",
             "the split changed since; rerun render_views",
         )
-    kind = max(split[chosen].tolist(), default=TEST)
-    names = [photos.attrs["names"][frame] for frame in chosen]
-    place = {"dataset": dataset, "scene": scene, "split": SPLIT_NAMES[kind]}
-    field = {**place, "encoder": encoder, "variant": variant, "seed": seed, "source": "field"}
+    kind = max(split[index.frames].tolist(), default=TEST)
+    names = [photos.attrs["names"][frame] for frame in index.frames]
+    scored = {"dataset": dataset, "scene": scene, "split": SPLIT_NAMES[kind]}
+    field = {**scored, "encoder": encoder, "variant": variant, "seed": seed, "source": "field"}
     rows = []
     if truth is not None:
         labelled = open_truth(truth, photos)
@@ -59,17 +60,17 @@ def run(
                 rows += rows_of(
                     field,
                     names,
-                    (read(labelled, array, frame) for frame in chosen),
-                    (read(rendered, "label", slot) for slot in range(len(chosen))),
+                    (read(labelled, array, frame) for frame in index.frames),
+                    (read(rendered, "label", slot) for slot in range(len(index))),
                     list(photos.attrs["classes"]),
                 )
-    for array, identity in (("rgb", field), ("rgb_radiance", {**place, "source": "radiance"})):
+    for array, identity in (("rgb", field), ("rgb_radiance", {**scored, "source": "radiance"})):
         if array in rendered:
             rows += image_rows(
                 identity,
                 names,
-                (read(photos, "rgb", frame) for frame in chosen),
-                (read(rendered, array, slot) for slot in range(len(chosen))),
+                (read(photos, "rgb", frame) for frame in index.frames),
+                (read(rendered, array, slot) for slot in range(len(index))),
             )
     write_rows(out, rows, COLUMNS)
     return {

@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovnerf.config.frames import MakeRoom
-from ovnerf.toy.rooms import build_room, write_room
+from ovnerf.toy.furniture import CLASSES
+from ovnerf.toy.rooms import write_room
 
 
 def run(*, out: Path, settings: MakeRoom) -> dict[str, object]:
-    """Write the room of a seed.
+    """Write the room of a seed; returns its size in frames, pixels and classes.
 
     Args:
         out: path of `room.json`; its folder is replaced by the room.
         settings: seed, number of frames and their size.
     """
-    summary = write_room(out.parent, settings)
-    present = sorted({item.name for item in build_room(settings.seed).objects})
+    room = write_room(out.parent, settings)
     return {
         "frames": settings.frames,
         "size": [settings.width, settings.height],
-        "classes": len(summary["classes"]),
-        "classes_present": present,
+        "classes": len(CLASSES),
+        "classes_present": sorted({item.name for item in room.objects}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,50 +22,67 @@ from ovnerf.storage.weight_loading import find_file
 
 
 def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None = None) -> dict:
-    """Write a `regions` store; `truth` is read for `architecture: truth` only."""
+    """Write the `regions` store of a `frames` store; returns how many frames and regions it holds.
+
+    `truth`, the scene's truth store, is read for `architecture: truth` only.
+    """
     scene = open_store(frames, "frames")
-    chosen = frame_indices(scene, settings.views)
-    propose, sources = region_source(scene, chosen, settings, truth)
-    digest = result_digest(
-        "propose_regions",
-        settings.model_dump(mode="json"),
-        {"frames": scene.attrs["digest"], **sources},
-    )
+    view_frames = frame_indices(scene, settings.views)
+    source = region_source(scene, settings, truth)
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "propose_regions", disable=None, unit="view"):
-            found = propose(slot)
+            found = source.propose(view_frames[slot])
             yield slot, {**encode_all(found.masks), "score": found.score, "area": found.area}
-        if "weights" in sources:
-            unchanged(find_file(settings.weights, "propose_regions.weights"), sources["weights"])
+        if source.weights:
+            unchanged(source.weights, source.inputs["weights"])
 
     write_by_frame(
         out,
         "regions",
-        len(chosen),
+        len(view_frames),
         produce,
         {
-            "frames": chosen,
+            "frames": view_frames,
             "shape": list(scene["rgb"].shape[1:3]),
             "settings": settings.model_dump(mode="json"),
-            **sources,
+            **source.inputs,
         },
-        digest,
+        result_digest(
+            "propose_regions", settings, {"frames": scene.attrs["digest"], **source.inputs}
+        ),
         ragged=("runs", "run_bytes", "score", "area"),
     )
     counts = np.diff(read(open_store(out, "regions"), "score_offset"))
     empty = int((counts == 0).sum())
     return {
-        "frames": len(chosen),
+        "frames": len(view_frames),
         "regions": int(counts.sum()),
-        **notices.said(notices.views_without_regions(empty, len(chosen))),
+        **notices.said(notices.views_without_regions(empty, len(view_frames))),
     }
 
 
-def region_source(
-    scene: Store, chosen: Sequence[int], settings: ProposeRegions, truth: Path | None
-) -> tuple[Callable[[int], Proposals], dict[str, str]]:
-    """Regions of the slot-th chosen frame, and digests of what else they are made from."""
+@dataclass(frozen=True)
+class RegionSource:
+    """What regions are made by.
+
+    Attributes:
+        propose: frame of the scene -> its regions.
+        inputs: digest of the weight file or of the truth store, under `weights` or `truth`.
+        weights: the weight file, where there is one.
+    """
+
+    propose: Callable[[int], Proposals]
+    inputs: dict[str, str]
+    weights: Path | None = None
+
+
+def region_source(scene: Store, settings: ProposeRegions, truth: Path | None) -> RegionSource:
+    """SAM as the settings describe it, or ground truth.
+
+    Raises:
+        UserError: the weight file or `truth` is missing, or does not fit.
+    """
     if settings.architecture == "truth":
         if truth is None:
             raise UserError(
@@ -72,11 +90,13 @@ def region_source(
                 "name the scene's truth.zarr",
             )
         labels = open_truth(truth, scene)
-        return (
-            lambda slot: true_regions(read(labels, "label", chosen[slot])),
+        return RegionSource(
+            lambda frame: true_regions(read(labels, "label", frame)),
             {"truth": labels.attrs["digest"]},
         )
     weights = find_file(settings.weights, "propose_regions.weights")
     digest = file_digest(weights)
-    proposer = RegionProposer.load(settings)
-    return lambda slot: proposer.propose(read(scene, "rgb", chosen[slot])), {"weights": digest}
+    proposer = RegionProposer.load(settings, weights)
+    return RegionSource(
+        lambda frame: proposer.propose(read(scene, "rgb", frame)), {"weights": digest}, weights
+    )

@@ -21,11 +21,12 @@ from ovnerf.labels.rsr import rank_regions
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.stores import Store, open_store, read, write_by_frame
 
 FirstLabels = Callable[[int], np.ndarray]
-"""Place of a frame in the `features` store -> its first labels, u16 (H, W)."""
+"""Slot in the `features` store -> the first labels of that frame, u16 (H, W)."""
 STORED = {"clip": "first labels", "rsr": "labels after ranking"}
 """Arrays of the `labels` store, in the order they are made, with what a person calls them."""
 
@@ -42,10 +43,9 @@ def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: Ran
     feature_store, proposals = open_store(features, "features"), open_store(regions, "regions")
     for path, group in ((features, feature_store), (regions, proposals)):
         check_size(path, group, height, width)
-    store = Regions(proposals)
-    feature_frames = [int(frame) for frame in feature_store.attrs["frames"]]
-    chosen = sorted(set(feature_frames) & set(store.frames))
-    if not chosen:
+    store, feature_index = Regions(proposals), FrameIndex(feature_store)
+    ranked_frames = sorted(frame for frame in store.index.frames if frame in feature_index)
+    if not ranked_frames:
         raise UserError(f"{features} and {regions}: no frame is in both, expected at least one")
     classes = len(feature_store.attrs["classes"])
     if "label" in feature_store:
@@ -56,47 +56,44 @@ def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: Ran
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "rank_regions", disable=None, unit="view"):
-            relevancy = first_labels(feature_frames.index(chosen[slot]))
-            masks = store.masks(chosen[slot])
-            ranked = rank_regions(relevancy, masks, classes, settings.order, uncovered)
-            yield slot, {"clip": relevancy, "rsr": ranked}
+            frame = ranked_frames[slot]
+            first = first_labels(feature_index.slot(frame))
+            ranked = rank_regions(first, store.masks(frame), classes, settings.order, uncovered)
+            yield slot, {"clip": first, "rsr": ranked}
 
+    inputs = {
+        "frames": scene.attrs["digest"],
+        "features": feature_store.attrs["digest"],
+        "regions": proposals.attrs["digest"],
+    }
     write_by_frame(
         out,
         "labels",
-        len(chosen),
+        len(ranked_frames),
         produce,
         {
-            "frames": chosen,
+            "frames": ranked_frames,
             "classes": feature_store.attrs["classes"],
             "settings": settings.model_dump(mode="json"),
         },
-        result_digest(
-            "rank_regions",
-            settings.model_dump(mode="json"),
-            {
-                "frames": scene.attrs["digest"],
-                "features": feature_store.attrs["digest"],
-                "regions": proposals.attrs["digest"],
-            },
-        ),
+        result_digest("rank_regions", settings, inputs),
     )
     stored = open_store(out, "labels")
     void = {name: void_percent(stored, name) for name in STORED}
-    closing = {"frames": len(chosen), "void_percent": round(void["rsr"], 2)}
+    closing = {"frames": len(ranked_frames), "void_percent": round(void["rsr"], 2)}
     empty = [meaning for name, meaning in STORED.items() if void[name] == 100]
     return {**closing, "warning": f"{empty[0]} are void everywhere"} if empty else closing
 
 
 def relevancy_of(features: Store, settings: RankRegions) -> FirstLabels:
-    """The most relevant class of each pixel of a `features` store's frames."""
+    """First labels of a `features` store's frames: the class most like CLIP's features (Eq. 4)."""
     height, width = features.attrs["shape"]
     text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
     scale = torch.from_numpy(read(features, "scale"))
 
-    def labels(position: int) -> np.ndarray:
-        embedding = torch.from_numpy(read(features, "embedding", position))
-        box = torch.from_numpy(read(features, "box", position))
+    def labels(slot: int) -> np.ndarray:
+        embedding = torch.from_numpy(read(features, "embedding", slot))
+        box = torch.from_numpy(read(features, "box", slot))
         return relevancy_labels(class_scores(embedding, box, scale, text, height, width))
 
     return labels
@@ -109,8 +106,8 @@ def stored_labels(features: Store, settings: RankRegions) -> FirstLabels:
     """
     void = len(features.attrs["classes"]) if settings.blank_prompt else VOID
 
-    def labels(position: int) -> np.ndarray:
-        stored = read(features, "label", position)
+    def labels(slot: int) -> np.ndarray:
+        stored = read(features, "label", slot)
         return np.where(stored == VOID, np.uint16(void), stored)
 
     return labels
@@ -118,8 +115,8 @@ def stored_labels(features: Store, settings: RankRegions) -> FirstLabels:
 
 def void_percent(labels: Store, name: str) -> float:
     """Percent of the pixels of a label map array that carry no class; one frame is in memory."""
-    classes, frames = len(labels.attrs["classes"]), range(len(labels.attrs["frames"]))
-    shares = [np.mean(read(labels, name, slot) >= classes) for slot in frames]
+    classes, slots = len(labels.attrs["classes"]), range(len(FrameIndex(labels)))
+    shares = [np.mean(read(labels, name, slot) >= classes) for slot in slots]
     return 100 * float(np.mean(shares))
 
 

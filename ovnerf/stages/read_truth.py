@@ -42,19 +42,14 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
         )
     masks = read_masks(listing, native, (height, width))
     warn_of_void(label, [path is not None for path in listing.labels])
+    inputs = {listing.name_of(path): file_digest(path) for path in listing.label_inputs()}
+    inputs = {"frames": store.attrs["digest"], **inputs}
     write_store(
         out,
         "truth",
         {"label": label} if masks is None else {"label": label, "masks": masks},
         {"names": names, "classes": list(found)},
-        result_digest(
-            "read_truth",
-            settings.model_dump(mode="json"),
-            {
-                "frames": store.attrs["digest"],
-                **{listing.name_of(path): file_digest(path) for path in listing.label_inputs()},
-            },
-        ),
+        result_digest("read_truth", settings, inputs),
     )
     return {
         "frames": len(names),

@@ -23,9 +23,7 @@ def run(
     """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
     store = open_store(frames, "frames")
     device = resolve_device()
-    digest = result_digest(
-        "reconstruct", settings.model_dump(mode="json"), {"frames": store.attrs["digest"]}
-    )
+    digest = result_digest("reconstruct", settings, {"frames": store.attrs["digest"]})
     photos = load_photos(store, frame_indices(store, "train"))
     training = Reconstruction(photos, scene_box(store), settings, device)
     partial = out.with_name(out.name + ".partial.safetensors")

@@ -62,28 +62,23 @@ def run(
             rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
             depth = (surface_distance(camera, view) * metres).view(height, width)
             opacity = view.opacity().view(height, width)
-            yield (
-                slot,
-                {
-                    "rgb": rgb.cpu().numpy(),
-                    "rgb_radiance": rgb_before.cpu().numpy(),
-                    "depth": depth.cpu().numpy().astype(np.float32),
-                    "opacity": opacity.cpu().numpy().astype(np.float16),
-                    "label": label.view(height, width).cpu().numpy().astype(np.uint16),
-                },
-            )
+            arrays = {
+                "rgb": rgb.cpu().numpy(),
+                "rgb_radiance": rgb_before.cpu().numpy(),
+                "depth": depth.cpu().numpy().astype(np.float32),
+                "opacity": opacity.cpu().numpy().astype(np.float16),
+                "label": label.view(height, width).cpu().numpy().astype(np.uint16),
+            }
+            yield slot, arrays
 
+    inputs = {"frames": scene.attrs["digest"], "semantics": header["digest"]}
     write_by_frame(
         out,
         "views",
         len(test),
         produce,
         {"frames": test, "classes": list(feature_store.attrs["classes"])},
-        result_digest(
-            "render_views",
-            settings.model_dump(mode="json"),
-            {"frames": scene.attrs["digest"], "semantics": header["digest"]},
-        ),
+        result_digest("render_views", settings, inputs),
     )
     opacity = read(open_store(out, "views"), "opacity") if test else np.zeros(0)
     empty = float((opacity == 0).mean()) if test else 0.0

@@ -56,7 +56,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
             "split": frames.split,
         },
         attributes(listing, frames, box),
-        result_digest("sample_frames", settings.model_dump(mode="json"), input_digests(sampled)),
+        result_digest("sample_frames", settings, input_digests(sampled)),
     )
     return {
         "frames": len(frames.names),

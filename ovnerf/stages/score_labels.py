@@ -19,6 +19,8 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_map_rows, write_rows
 from ovnerf.labels.rsr import rank_regions
 from ovnerf.regions.runlength import Regions
+from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.made_with import open_made_with
 from ovnerf.storage.stores import open_store, open_truth, read
 
 
@@ -29,40 +31,43 @@ def run(
     labels: Path,
     regions: Path,
     out: Path,
+    rank_settings: RankRegions,
     dataset: str,
     scene: str,
     encoder: str,
 ) -> dict[str, Any]:
-    """Write the rows to the CSV `out`; returns the pooled scores."""
+    """Write the rows to the CSV `out`; returns the pooled scores.
+
+    `rank_settings` are those that `labels` was made with; `rsr_truth` is ranked by them, too.
+    """
     photos = open_store(frames, "frames")
     labelled = open_truth(truth, photos)
-    store = open_store(labels, "labels")
+    store = open_made_with(labels, "labels", rank_settings)
     split = read(photos, "split")
     names, classes = photos.attrs["names"], list(photos.attrs["classes"])
-    covered = [int(frame) for frame in store.attrs["frames"]]
+    index = FrameIndex(store)
     proposals = Regions(open_store(regions, "regions"))
-    order = RankRegions(**store.attrs["settings"]).order
 
-    def true_label(slot: int) -> np.ndarray:
-        return read(labelled, "label", covered[slot])
+    def true_label(frame: int) -> np.ndarray:
+        return read(labelled, "label", frame)
 
     sources: dict[str, Callable[[int], np.ndarray]] = {
-        "clip": lambda slot: read(store, "clip", slot),
-        "rsr": lambda slot: read(store, "rsr", slot),
-        "rsr_truth": lambda slot: rank_regions(
-            true_label(slot), proposals.masks(covered[slot]), len(classes), order
+        "clip": lambda frame: read(store, "clip", index.slot(frame)),
+        "rsr": lambda frame: read(store, "rsr", index.slot(frame)),
+        "rsr_truth": lambda frame: rank_regions(
+            true_label(frame), proposals.masks(frame), len(classes), rank_settings.order
         ),
     }
     identity = {"dataset": dataset, "scene": scene, "encoder": encoder}
     rows = []
     for part, split_name in enumerate(SPLIT_NAMES):
-        chosen = [slot for slot, frame in enumerate(covered) if split[frame] == part]
+        scored = [frame for frame in index.frames if split[frame] == part]
         for source, label in sources.items():
             rows += label_map_rows(
                 {**identity, "split": split_name, "source": source},
-                [names[covered[slot]] for slot in chosen],
-                map(true_label, chosen),
-                map(label, chosen),
+                [names[frame] for frame in scored],
+                map(true_label, scored),
+                map(label, scored),
                 classes,
             )
     write_rows(out, rows, COLUMNS)

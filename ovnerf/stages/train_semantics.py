@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.regions.sam import RegionProposer
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.provenance import file_digest, result_digest
-from ovnerf.storage.stores import open_store
+from ovnerf.storage.stores import Store, open_store, path_of
 from ovnerf.storage.tensors import load_tensors, module_tensors, publish_folder, save_tensors
 from ovnerf.storage.weight_loading import find_file
-from ovnerf.training.assemble import SemanticInputs, assemble_pseudo_labels, assemble_training
+from ovnerf.training.assemble import assemble_pseudo_labels, assemble_training, open_inputs
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.pseudo_labels import Proposer
@@ -32,38 +33,41 @@ def run(
     out: Path,
     settings: TrainSemantics,
     region_settings: ProposeRegions,
+    rank_settings: RankRegions,
     seed: int = 0,
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
-    """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
-    inputs = SemanticInputs(frames, features, dino, labels, radiance)
+    """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill.
+
+    `region_settings` and `rank_settings` are those that `regions` and `labels` were made with.
+    """
     start = shared / "checkpoint.safetensors"
-    _, shared_header = load_tensors(start)
-    stated = {
-        **settings.model_dump(mode="json"),
-        "regions": region_settings.model_dump(mode="json"),
-        "seed": seed,
-    }
-    digest = result_digest("train_semantics", stated, {"shared": shared_header["digest"]})
-    on_host = features_on_host(
+    digest = result_digest(
         "train_semantics",
-        {**vars(inputs), "settings": settings, "region_settings": region_settings},
+        settings,
+        {"shared": load_tensors(start)[1]["digest"]},
+        regions=region_settings.model_dump(mode="json"),
+        seed=seed,
     )
+    paths = {
+        "frames": frames,
+        "features": features,
+        "dino": dino,
+        "labels": labels,
+        "radiance": radiance,
+    }
+    options = {**paths, "settings": settings, "region_settings": region_settings}
+    on_host = features_on_host("train_semantics", options)
+    inputs = open_inputs(**paths, rank_settings=rank_settings)
     training = assemble_training(inputs, settings, seed, on_host)
     training.restore(start, None)
     if settings.cse.enabled:
-        check_weights(regions, region_settings)
-        training.pseudo_labels = assemble_pseudo_labels(
-            training, inputs, regions, lazy_proposer(region_settings)
-        )
+        proposals = open_store(regions, "regions")
+        propose = novel_view_proposer(proposals, region_settings)
+        training.pseudo_labels = assemble_pseudo_labels(training, inputs, proposals, propose)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
-        training,
-        settings.iterations,
-        partial,
-        digest,
-        checkpoint_minutes,
-        "train_semantics",
+        training, settings.iterations, partial, digest, checkpoint_minutes, "train_semantics"
     )
 
     def fill(folder: Path) -> None:
@@ -73,27 +77,33 @@ def run(
 
     publish_folder(out, fill)
     partial.unlink(missing_ok=True)
-    novel = len(training.pseudo_labels.novel) if training.pseudo_labels else 0
     return {
         "iterations": settings.iterations,
         "seed": seed,
         "views": len(training.data.labelled),
-        "novel_views": novel,
+        "novel_views": len(training.pseudo_labels.novel) if training.pseudo_labels else 0,
         **training.warnings(),
     }
 
 
-def check_weights(regions: Path, settings: ProposeRegions) -> None:
-    """UserError when novel views would get their regions from other weights than the photos did."""
-    stated = open_store(regions, "regions").attrs.get("weights")
-    if stated is None:
-        return
-    weights = find_file(settings.weights, "propose_regions.weights")
-    if file_digest(weights) != stated:
-        raise UserError(
-            f"{weights}: not the weights that {regions} was made with",
-            "put the old file back, or run again: propose_regions is then made anew",
-        )
+def novel_view_proposer(regions: Store, settings: ProposeRegions) -> Proposer:
+    """Region proposals for novel renders, by the SAM that made the photos' regions.
+
+    SAM is loaded at the first render. Where the photos' regions were cut from ground truth, no
+    weight file was used for them, so none is compared.
+
+    Raises:
+        UserError: the weight file is another one than `regions` was made with.
+    """
+    expected = regions.attrs.get("weights")
+    if expected is not None:
+        weights = find_file(settings.weights, "propose_regions.weights")
+        if file_digest(weights) != expected:
+            raise UserError(
+                f"{weights}: not the weights that {path_of(regions)} was made with",
+                "put the old file back, or run again: propose_regions is then made anew",
+            )
+    return lazy_proposer(settings)
 
 
 def lazy_proposer(settings: ProposeRegions) -> Proposer:
@@ -101,6 +111,7 @@ def lazy_proposer(settings: ProposeRegions) -> Proposer:
 
     @cache
     def proposer() -> RegionProposer:
-        return RegionProposer.load(settings)
+        weights = find_file(settings.weights, "propose_regions.weights")
+        return RegionProposer.load(settings, weights)
 
     return lambda image: proposer().propose(image).masks

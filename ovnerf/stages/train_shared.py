@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ovnerf.config.labels import RankRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.tensors import publish_folder
-from ovnerf.training.assemble import SemanticInputs, assemble_training
+from ovnerf.training.assemble import assemble_training, open_inputs
 from ovnerf.training.loop import run_with_checkpoints
 
 
@@ -21,14 +22,24 @@ def run(
     radiance: Path,
     out: Path,
     settings: TrainSemantics,
+    rank_settings: RankRegions,
     seed: int = 0,
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
-    """Write `checkpoint.safetensors` at iteration T to folder `out`; resumes after a kill."""
-    inputs = SemanticInputs(frames, features, dino, labels, radiance)
-    stated = {**settings.model_dump(mode="json", exclude={"cse"}), "seed": seed}
-    digest = result_digest("train_shared", stated, inputs.digests())
-    on_host = features_on_host("train_shared", {**vars(inputs), "settings": settings})
+    """Write `checkpoint.safetensors` at iteration T to folder `out`; resumes after a kill.
+
+    `rank_settings` are those that `labels` was made with.
+    """
+    paths = {
+        "frames": frames,
+        "features": features,
+        "dino": dino,
+        "labels": labels,
+        "radiance": radiance,
+    }
+    inputs = open_inputs(**paths, rank_settings=rank_settings)
+    digest = result_digest("train_shared", settings, inputs.digests(), exclude={"cse"}, seed=seed)
+    on_host = features_on_host("train_shared", {**paths, "settings": settings})
     training = assemble_training(inputs, settings, seed, on_host)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(

@@ -1,14 +1,16 @@
-"""Digests that say what a result was made from. Standard library only: the Snakefile asks."""
+"""Digests that say what a result was made from. The Snakefile imports this: no large library."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from ovnerf.runtime.errors import UserError
 
@@ -140,6 +142,21 @@ def without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def result_digest(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
-    """What a store was made from: stage code, settings, and the digests of its inputs."""
-    return digest({"code": code_digest(stage), "settings": settings, "inputs": inputs})
+def result_digest(
+    stage: str,
+    settings: BaseModel,
+    inputs: Mapping[str, str],
+    exclude: Collection[str] = (),
+    **further: Any,
+) -> str:
+    """16 hex digits of what a result is made from: code, settings and inputs of its stage.
+
+    Args:
+        stage: name of the stage.
+        settings: its settings.
+        inputs: digest of each input, by a name of it.
+        exclude: names of settings that do not shape the result.
+        further: JSON-able values that shape the result as settings do (a seed), by name.
+    """
+    shaping = settings.model_dump(mode="json", exclude=set(exclude)) | further
+    return digest({"code": code_digest(stage), "settings": shaping, "inputs": inputs})

@@ -496,9 +496,8 @@ def matrix_text(matrix: Array) -> str:
     return "".join(" ".join(repr(float(value)) for value in row) + "\n" for row in matrix)
 
 
-def write_frames(folder: Path, settings: MakeRoom) -> None:
+def write_frames(folder: Path, room: Room, settings: MakeRoom) -> None:
     """Images, labels, poses, intrinsics and classes of one room."""
-    room = build_room(settings.seed)
     intrinsics = default_intrinsics(settings.width, settings.height)
     for name in ("rgb_300", "semantic_300", "instance_300", "pose_300"):
         (folder / name).mkdir(parents=True)
@@ -524,17 +523,17 @@ def manifest(folder: Path, settings: MakeRoom) -> dict[str, object]:
     }
 
 
-def write_room(folder: Path, settings: MakeRoom) -> dict[str, object]:
-    """Render a room into `folder` (replaced as a whole) and return its manifest.
+def write_room(folder: Path, settings: MakeRoom) -> Room:
+    """Build the room of `settings.seed` and render it into `folder`, which is replaced.
 
     The folder appears complete: everything is written beside it and renamed, `room.json` last.
     """
-    folder = folder.resolve()
+    room, folder = build_room(settings.seed), folder.resolve()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        write_frames(temporary, settings)
+        write_frames(temporary, room, settings)
         summary = manifest(temporary, settings)
         (temporary / "room.json").write_text(
             json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8"
@@ -543,4 +542,4 @@ def write_room(folder: Path, settings: MakeRoom) -> dict[str, object]:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return summary
+    return room

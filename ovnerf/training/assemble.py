@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.compute.seeds import use_deterministic_seed
@@ -21,9 +23,12 @@ from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.made_with import open_made_with
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import Store, open_store, read
+from ovnerf.storage.stores import Store, open_store, path_of, read
 from ovnerf.storage.tensors import load_tensors, strip
+from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantics import (
@@ -32,28 +37,65 @@ from ovnerf.training.semantics import (
     SemanticData,
     SemanticTraining,
     Tokens,
-    labelled_positions,
+    labelled_photos,
 )
 
 
 @dataclass(frozen=True)
 class SemanticInputs:
-    """Paths of the stores and folders that semantic training reads."""
+    """What semantic training reads, opened once.
 
-    frames: Path
-    features: Path
-    dino: Path
-    labels: Path
-    radiance: Path
+    Attributes:
+        frames, features, dino, labels: stores of these kinds.
+        rank_settings: the settings that `labels` was made with.
+        radiance: tensors of the reconstructed field. radiance_header: its JSON header.
+    """
+
+    frames: Store
+    features: Store
+    dino: Store
+    labels: Store
+    rank_settings: RankRegions
+    radiance: dict[str, Tensor]
+    radiance_header: dict[str, Any]
 
     def digests(self) -> dict[str, str]:
-        """What each input was made from."""
+        """Digest of what each input was made from, by the input's name."""
         stores = {
-            kind: str(open_store(getattr(self, kind), kind).attrs["digest"])
-            for kind in ("frames", "features", "dino", "labels")
+            "frames": self.frames,
+            "features": self.features,
+            "dino": self.dino,
+            "labels": self.labels,
         }
-        _, header = load_tensors(self.radiance / "field.safetensors")
-        return {**stores, "radiance": header["digest"]}
+        made_from = {name: str(store.attrs["digest"]) for name, store in stores.items()}
+        return {**made_from, "radiance": self.radiance_header["digest"]}
+
+
+def open_inputs(
+    *,
+    frames: Path,
+    features: Path,
+    dino: Path,
+    labels: Path,
+    radiance: Path,
+    rank_settings: RankRegions,
+) -> SemanticInputs:
+    """Open the stores at these paths, and the field in the folder `radiance`.
+
+    Raises:
+        UserError: one is missing or damaged, or `labels` was made with other settings than
+            `rank_settings`, by which CSE would rank otherwise than the first labels were ranked.
+    """
+    tensors, header = load_tensors(radiance / "field.safetensors")
+    return SemanticInputs(
+        frames=open_store(frames, "frames"),
+        features=open_store(features, "features"),
+        dino=open_store(dino, "dino"),
+        labels=open_made_with(labels, "labels", rank_settings),
+        rank_settings=rank_settings,
+        radiance=strip(tensors, "radiance."),
+        radiance_header=header,
+    )
 
 
 def assemble_training(
@@ -65,29 +107,18 @@ def assemble_training(
     and copies each iteration's share: for cards that they do not fit (`memory.features_on_host`).
 
     Raises:
-        UserError: a store is missing, or covers other frames than the training frames.
+        UserError: a store does not cover the training frames, or a number in one is not finite.
     """
     device = resolve_device()
-    features = torch.device("cpu") if features_on_host else device
-    frames, clip = open_store(inputs.frames, "frames"), open_store(inputs.features, "features")
-    labels, dino = open_store(inputs.labels, "labels"), open_store(inputs.dino, "dino")
-    train = frame_indices(frames, "train")
-    photos = load_photos(frames, train).to(device)
-    positions = labelled_positions(len(train), settings.view_fraction, seed)
-    labelled = [train[place] for place in positions.tolist()]
-    stored = [int(frame) for frame in labels.attrs["frames"]]
-    missing = sorted(set(labelled) - set(stored))
-    if missing:
-        raise UserError(
-            f"{inputs.labels}: found no labels of training frames {missing[:10]}",
-            "rerun rank_regions, cache_features and propose_regions of this scene",
-        )
-    maps = read(labels, settings.labels, [stored.index(frame) for frame in labelled])
-    rules = RankRegions(**labels.attrs["settings"])
-    tensors, header = load_tensors(inputs.radiance / "field.safetensors")
+    feature_device = torch.device("cpu") if features_on_host else device
+    train = frame_indices(inputs.frames, "train")
+    photos = load_photos(inputs.frames, train).to(device)
+    labelled = labelled_photos(len(train), settings.view_fraction, seed)
+    labelled_frames = [train[photo] for photo in labelled.tolist()]
+    label_map = first_labels(inputs.labels, settings.labels, labelled_frames)
     generator = use_deterministic_seed(seed)
-    radiance = radiance_from_header(header, strip(tensors, "radiance."))
-    pyramid = PyramidFeatures(clip, features, labelled)
+    radiance = radiance_from_header(inputs.radiance_header, inputs.radiance)
+    pyramid = PyramidFeatures(inputs.features, feature_device, labelled_frames)
     field = SemanticField(
         radiance,
         settings.scale_selection_ranks,
@@ -96,16 +127,34 @@ def assemble_training(
         settings.head_width,
         generator,
     ).to(device)
+    shipped_length = settings.ray_length == "as_shipped"
+    blank_prompt = inputs.rank_settings.blank_prompt
     data = SemanticData(
         photos=photos,
-        labelled=positions.to(device),
-        label=torch.from_numpy(maps.astype(np.int32)).to(device),
+        labelled=labelled.to(device),
+        label=torch.from_numpy(label_map.astype(np.int32)).to(device),
         pyramid=pyramid,
-        tokens=dino_tokens(dino, train, photos, settings.dino.mode, features),
-        text=text_bank(clip, settings.text_bank, rules.blank_prompt, device),
-        initial_samples=int(header["initial_samples"]),
+        tokens=dino_tokens(inputs.dino, train, photos, settings.dino.mode, feature_device),
+        text=text_bank(inputs.features, settings.text_bank, blank_prompt, device),
+        max_samples=int(inputs.radiance_header["initial_samples"]) if shipped_length else None,
     )
     return SemanticTraining(field, data, settings, seed)
+
+
+def first_labels(labels: Store, name: str, frames: list[int]) -> np.ndarray:
+    """The label maps u16 (n, H, W) of these frames of a scene, by name of the array.
+
+    Raises:
+        UserError: the store does not hold one of the frames.
+    """
+    index = FrameIndex(labels)
+    missing = index.missing(frames)
+    if missing:
+        raise UserError(
+            f"{path_of(labels)}: found no labels of training frames {missing[:10]}",
+            "rerun rank_regions, cache_features and propose_regions of this scene",
+        )
+    return read(labels, name, index.slots(frames))
 
 
 def dino_tokens(
@@ -113,46 +162,50 @@ def dino_tokens(
 ) -> Tokens:
     """Tokens of the training frames, cached on `device`, or the encoder that makes them online."""
     if mode == "online":
-        encoder = DinoEncoder.load(CacheDino(**dino.attrs["settings"]), photos.rgb.device)
+        settings = CacheDino(**dino.attrs["settings"])
+        weights = find_file(settings.weights, "cache_dino.weights")
+        encoder = DinoEncoder.load(settings.model, weights, photos.rgb.device)
         return OnlineTokens(encoder.tokens, photos.rgb)
-    stored = [int(frame) for frame in dino.attrs["frames"]]
-    token = read(dino, "token", [stored.index(frame) for frame in train])
+    token = read(dino, "token", FrameIndex(dino).slots(train))
     return CachedTokens(torch.from_numpy(token).to(device))
 
 
 def assemble_pseudo_labels(
-    training: SemanticTraining,
-    inputs: SemanticInputs,
-    regions: Path,
-    propose: Proposer,
+    training: SemanticTraining, inputs: SemanticInputs, regions: Store, propose: Proposer
 ) -> PseudoLabels:
-    """CSE for a run: which labels it replaces, by which regions and text, and its novel views."""
-    settings, data, device = training.settings, training.data, resolve_device()
+    """CSE for a run: which labels it replaces, by which regions and text, and its novel views.
+
+    Args:
+        inputs: those that `training` was assembled from. regions: store of the photos' regions.
+        propose: regions of rendered novel views.
+
+    Raises:
+        UserError: a panorama in a forward-facing scene, or a labelled frame without regions.
+    """
+    settings, data = training.settings, training.data
     if settings.cse.novel_path == "panorama" and data.photos.ndc:
         raise UserError(
-            f"{inputs.frames}: found `cse.novel_path: panorama` in a forward-facing scene "
+            f"{path_of(inputs.frames)}: found `cse.novel_path: panorama` in a forward-facing scene "
             "(`box: ndc`), which has no rays to the side",
             "use `novel_path: interpolated`",
         )
-    clip, labels = open_store(inputs.features, "features"), open_store(inputs.labels, "labels")
-    rules = RankRegions(**labels.attrs["settings"])
-    classes = len(clip.attrs["classes"])
-    label_rules = LabelRules(
-        text=text_bank(clip, settings.cse.text_bank, rules.blank_prompt, device),
+    ranking = inputs.rank_settings
+    classes = len(inputs.features.attrs["classes"])
+    bank = settings.cse.text_bank
+    rules = LabelRules(
+        text=text_bank(inputs.features, bank, ranking.blank_prompt, resolve_device()),
         classes=classes,
-        uncovered=classes if rules.uncovered == "void_class" else VOID,
-        order=rules.order,
+        uncovered=classes if ranking.uncovered == "void_class" else VOID,
+        order=ranking.order,
     )
-    store = Regions(open_store(regions, "regions"))
-    rankers = [RegionRanker(store.masks(frame), rules.order) for frame in data.pyramid.frames]
-    cameras = [data.photos.camera(place) for place in range(len(data.photos))]
+    store = Regions(regions)
     return PseudoLabels(
         training.field,
-        cameras,
+        [data.photos.camera(photo) for photo in range(len(data.photos))],
         data.labelled.tolist(),
-        rankers,
+        [RegionRanker(store.masks(frame), ranking.order) for frame in data.pyramid.frames],
         propose,
-        label_rules,
+        rules,
         settings.cse,
         training.seed,
     )

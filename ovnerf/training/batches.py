@@ -1,6 +1,7 @@
-"""Which rays an iteration sees. Everything is a function of (seed, iteration): no state to save.
+"""Which pixels and crops an iteration takes.
 
-Drawn on the host, whatever the device.
+Batches depend on (seed, iteration) alone, so a run that goes on after a kill has no random state to
+restore. They are drawn on the host, so that every device trains on the same ones.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ROUNDS = 3
-"""Twice this many steps mix row and column; after one round batches are far from even, after two
-they are as even as random ones."""
+"""Rounds of mixing in `permute`. After one round the pixels of a batch are spread over the images
+far less evenly than by chance, after two as evenly; the third is a margin."""
 MIXING = ((16, 0x85EBCA6B), (13, 0xC2B2AE35))
 """Shifts and factors of MurmurHash3's last step: every bit of the input moves every bit."""
 
@@ -27,7 +28,7 @@ def generator(seed: int, stream: str, iteration: int) -> torch.Generator:
 
 
 def scramble(value: NDArray[np.int64], key: np.uint32) -> NDArray[np.uint32]:
-    """A pseudo-random number of 32 bits for each value below 2^32."""
+    """A pseudo-random u32 for each value (below 2^32); the same for the same value and key."""
     mixed = value.astype(np.uint32) ^ key
     for shift, factor in MIXING:
         mixed ^= mixed >> np.uint32(shift)
@@ -36,15 +37,19 @@ def scramble(value: NDArray[np.int64], key: np.uint32) -> NDArray[np.uint32]:
 
 
 def permute(index: NDArray[np.int64], count: int, key: int) -> NDArray[np.int64]:
-    """Entry `index` of a pseudo-random permutation of 0..count-1, without storing it.
+    """Entries of a pseudo-random permutation of 0..count-1, computed without storing it.
 
-    Numbers are places in a table that is as good as square. Each step turns every row, or every
-    column, by an amount drawn for it (a Feistel network on two residues). Few places lie beyond
-    `count`; numbers that fall there walk on until they come back. A stored permutation of the
-    paper's 83 million pixels would take 660 MB.
+    A number is a cell of a nearly square table of at least `count` cells. Each round shifts every
+    column by a pseudo-random amount, then every row (a Feistel network on row and column), which
+    permutes the cells. Where a number lands on a cell beyond `count`, the rounds are repeated until
+    it does not. A stored permutation of the paper's 83 million pixels would take 660 MB.
 
     Args:
-        index: i64 (b,), each in 0..count-1. key: which permutation.
+        index: i64 (b,), positions in the permutation, each in 0..count-1.
+        key: which permutation.
+
+    Returns:
+        i64 (b,), each in 0..count-1.
     """
     rows = math.isqrt(count - 1) + 1
     columns = -(-count // rows)
@@ -63,34 +68,36 @@ def permute(index: NDArray[np.int64], count: int, key: int) -> NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PixelBatches:
-    """Pixels of n frames in random order without replacement; an epoch's remainder is dropped."""
+    """Pixels of some images of one size, in random order without replacement.
 
-    frames: int
+    An epoch takes every pixel once, but for the last ones, which do not fill a batch.
+    """
+
+    images: int
     height: int
     width: int
     batch: int
     seed: int
 
     def at(self, iteration: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(frame, row, column) of the batch at an iteration, i64 (batch,) each."""
-        count = self.frames * self.height * self.width
+        """(image, row, column) of the batch at an iteration, i64 (batch,) each."""
+        count = self.images * self.height * self.width
         batch = min(self.batch, count)
-        epoch, place = divmod(iteration, count // batch)
-        index = np.arange(place * batch, (place + 1) * batch)
+        epoch, in_epoch = divmod(iteration, count // batch)
+        index = np.arange(in_epoch * batch, (in_epoch + 1) * batch)
         pixel = torch.from_numpy(permute(index, count, self.seed * 1_000_003 + epoch))
-        frame, rest = pixel // (self.height * self.width), pixel % (self.height * self.width)
-        return frame, rest // self.width, rest % self.width
+        image, rest = pixel // (self.height * self.width), pixel % (self.height * self.width)
+        return image, rest // self.width, rest % self.width
 
 
 @dataclass(frozen=True)
 class CropBatches:
-    """Square crops, each from a different frame in an endless shuffled order.
+    """Square crops from images of one size; the images are taken in shuffled order, epoch by epoch.
 
-    Offsets are multiples of `grid` pixels, so that crops align with cached DINO tokens (grid 8),
-    or any (grid 1).
+    Corners are at multiples of `grid` pixels: 8, to align crops with cached DINO tokens, or 1.
     """
 
-    frames: int
+    images: int
     height: int
     width: int
     side: int
@@ -99,25 +106,26 @@ class CropBatches:
     seed: int
 
     def at(self, iteration: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(frame, top row, left column) of the crops at an iteration, i64 (crops,) each."""
-        place = torch.arange(iteration * self.crops, (iteration + 1) * self.crops)
-        epochs = (place // self.frames).tolist()
+        """(image, top row, left column) of the crops at an iteration, i64 (crops,) each."""
+        crop = range(iteration * self.crops, (iteration + 1) * self.crops)
         orders = {
             epoch: torch.randperm(
-                self.frames, generator=generator(self.seed, "order", epoch)
+                self.images, generator=generator(self.seed, "order", epoch)
             ).tolist()
-            for epoch in set(epochs)
+            for epoch in {number // self.images for number in crop}
         }
-        slots = (place % self.frames).tolist()
-        drawn = [orders[epoch][slot] for epoch, slot in zip(epochs, slots, strict=True)]
-        frame = torch.tensor(drawn, dtype=torch.long)
+        drawn = [orders[number // self.images][number % self.images] for number in crop]
+        image = torch.tensor(drawn, dtype=torch.long)
         draw = torch.rand(2, self.crops, generator=generator(self.seed, "offset", iteration))
-        room = torch.tensor([self.height - self.side, self.width - self.side]) // self.grid + 1
-        offset = (draw * room[:, None]).long() * self.grid
-        return frame, offset[0], offset[1]
+        margin = torch.tensor([self.height - self.side, self.width - self.side])
+        corner = (draw * (margin // self.grid + 1)[:, None]).long() * self.grid
+        return image, corner[0], corner[1]
 
 
 def crop_side(height: int, width: int, share: float) -> int:
-    """Crop side in pixels: the multiple of 8 nearest share x short side, at least 8."""
+    """Side of a crop in pixels: the multiple of 8 nearest to `share` of the image's shorter side.
+
+    At least 8, and no more than fit into the image.
+    """
     side = max(8, round(share * min(height, width) / 8) * 8)
     return min(side, min(height, width) // 8 * 8)

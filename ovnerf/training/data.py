@@ -15,9 +15,15 @@ from ovnerf.storage.stores import Store, read
 
 @dataclass(frozen=True)
 class Photos:
-    """Frames: rgb u8 (n, H, W, 3), pose f32 (n, 4, 4) camera-to-scene, intrinsics f32 (3, 3).
+    """The photos of some frames with their cameras, as tensors.
 
-    `ndc` is the warp of a forward-facing scene; rays come out warped.
+    A `photo` below is an index along `rgb` and `pose`, whichever frames of the scene were loaded.
+
+    Attributes:
+        rgb: u8 (n, H, W, 3).
+        pose: f32 (n, 4, 4), camera to scene.
+        intrinsics: f32 (3, 3) in pixels, of all photos.
+        ndc: the warp of a forward-facing scene, by which rays come out warped; None without one.
     """
 
     rgb: Tensor
@@ -33,37 +39,43 @@ class Photos:
         """Height and width."""
         return self.rgb.shape[1], self.rgb.shape[2]
 
-    def rays(self, frame: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-        """Origins and unit directions of pixels, (b, 3) each."""
-        return pixel_rays(self.pose[frame], self.intrinsics, column, row, self.ndc)
+    def rays(self, photo: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """Rays through pixels, given by indices i64 (b,).
 
-    def colours(self, frame: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """Colours in [0, 1] of pixels, (b, 3)."""
-        return self.rgb[frame, row, column].float() / 255
+        Returns:
+            Origins in scene units and unit directions, f32 (b, 3) each; both warped in a
+            forward-facing scene.
+        """
+        return pixel_rays(self.pose[photo], self.intrinsics, column, row, self.ndc)
 
-    def camera(self, frame: int) -> Camera:
-        """One frame's camera."""
-        return Camera(self.pose[frame], self.intrinsics, *self.size, self.ndc)
+    def colours(self, photo: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Colours of pixels in [0, 1], f32 (b, 3); indices i64 (b,)."""
+        return self.rgb[photo, row, column].float() / 255
+
+    def camera(self, photo: int) -> Camera:
+        """The camera of one photo."""
+        return Camera(self.pose[photo], self.intrinsics, *self.size, self.ndc)
 
     def to(self, device: torch.device) -> Photos:
-        """The same on another device."""
-        tensors = (part.to(device) for part in (self.rgb, self.pose, self.intrinsics))
-        return Photos(*tensors, self.ndc)
+        """The same photos on another device."""
+        return Photos(
+            self.rgb.to(device), self.pose.to(device), self.intrinsics.to(device), self.ndc
+        )
 
 
 def similarity(store: Store) -> Similarity:
-    """World -> scene."""
+    """The map from the world's coordinates to the scene's, of a `frames` store."""
     stored = store.attrs["similarity"]
     return Similarity(float(stored["scale"]), tuple(stored["centre"]))
 
 
 def scene_box(store: Store) -> Tensor:
-    """Box (2, 3) in scene units."""
+    """Lowest and highest corner of the box that the field fills: f32 (2, 3), scene units."""
     return torch.tensor(store.attrs["box"], dtype=torch.float32)
 
 
 def load_photos(store: Store, frames: list[int]) -> Photos:
-    """The given frames, in the given order."""
+    """These frames of a `frames` store, in this order, on the CPU."""
     pose = torch.from_numpy(similarity(store).poses(read(store, "pose")[frames]))
     rgb = torch.from_numpy(read(store, "rgb", frames))
     intrinsics = torch.from_numpy(read(store, "intrinsics")).float()

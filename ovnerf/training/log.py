@@ -1,4 +1,4 @@
-"""The table of a training's losses."""
+"""`train.csv`: the losses of a training."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def write_log(path: Path, rows: list[dict[str, float]]) -> None:
-    """`train.csv`: one row per logged step, six significant digits."""
-    # Not above: renders read checkpoints, too, and never write one.
+    """Write a CSV with one row per logged iteration, numbers with six significant digits."""
+    # Imported where it is needed: pandas is slow to load, and renders never write a log.
     import pandas as pd
 
     pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g")

@@ -1,4 +1,4 @@
-"""The loop of every training: steps, progress, checkpoints, and stopping when asked to."""
+"""The loop of both trainings: steps, progress, checkpoints, and stopping on request."""
 
 from __future__ import annotations
 
@@ -17,51 +17,53 @@ from ovnerf.runtime.errors import Stopped, UserError
 
 
 class Run(Protocol):
-    """A training: its state, and how it moves on by one iteration."""
+    """The state of a training that `run_with_checkpoints` can run."""
 
     iteration: int
+    """Iterations done so far."""
 
     def step(self) -> None:
-        """One iteration."""
+        """Do one iteration and count it."""
 
     def save(self, path: Path, digest: str) -> None:
-        """Everything that is needed to go on and end at the same result."""
+        """Write everything that is needed to go on and end at the same result."""
 
     def restore(self, path: Path, digest: str) -> bool:
         """Go on from a checkpoint of the same digest; False when there is none."""
 
 
 class LossWatch:
-    """Whether every loss of a training was finite, looked at now and then.
+    """Stops a training after a loss that is NaN or infinite.
 
-    A field that was spoilt by one loss may give finite losses again, since samples of NaN density
-    count as empty space. So all losses are added up on their device, where one that is not finite
-    stays in the sum; only a look waits for the device.
+    Looking at every loss would make the host wait for the device at every iteration. Looking at a
+    few would miss some: a field spoilt by one such loss may give finite losses again, since samples
+    of NaN density count as empty space. So losses are summed on their device, where a loss that is
+    not finite makes the sum not finite, and the sum is read now and then.
     """
 
-    def __init__(self, label: str) -> None:
-        """Name the training, for messages."""
-        self.label = label
+    def __init__(self, stage: str) -> None:
+        """Name the stage that trains, for messages."""
+        self.stage = stage
         self.sum: Tensor | float = 0.0
 
     def add(self, loss: Tensor) -> None:
-        """Take the loss of one iteration into account; does not wait."""
+        """Add the loss of one iteration; does not wait for the device."""
         self.sum = self.sum + loss.detach()
 
     def look(self, iteration: int, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        """These losses as numbers.
+        """The values of some losses (scalars) by their names; waits for the device.
 
         Raises:
-            UserError: one of them, or one since the last look, was not finite.
+            UserError: a loss added since the last call was NaN or infinite.
         """
         parts = torch.stack([torch.as_tensor(self.sum), *losses.values()])
         total, *values = parts.tolist()
         self.sum = 0.0
         if not math.isfinite(total):
             raise UserError(
-                f"{self.label}: found a loss that is NaN or infinite by iteration {iteration}, "
+                f"{self.stage}: found a loss that is NaN or infinite by iteration {iteration}, "
                 "expected finite losses",
-                f"lower the learning rates of `{self.label}`, or mend its inputs",
+                f"lower the learning rates of `{self.stage}`, or mend its inputs",
             )
         return dict(zip(losses, values, strict=True))
 
@@ -75,10 +77,17 @@ def run_with_checkpoints(
     label: str,
     status: Callable[[], str] = lambda: "",
 ) -> None:
-    """Step `run` to iteration `end`, saving every so many minutes; resumes from `checkpoint`.
+    """Step `run` to iteration `end`, from the checkpoint's iteration where there is one.
+
+    Args:
+        checkpoint: file, written every `minutes` and when the stage is asked to end.
+        digest: what the run is made from; a checkpoint with another digest is not used.
+        label: name of the stage, for progress and messages.
+        status: a few words on the state of the run, for the progress bar.
 
     Raises:
         Stopped: the stage was asked to end; its state is in `checkpoint`.
+        UserError: a loss was not finite (`LossWatch`).
     """
     run.restore(checkpoint, digest)
     progress.begin(label, "it", end, run.iteration)

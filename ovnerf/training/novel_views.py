@@ -13,8 +13,11 @@ from ovnerf.field.rendering import ViewWeights, surface_points
 from ovnerf.geometry.camera import Camera
 
 PANORAMA_RADIUS = 0.005
+"""Distance of the published circle's cameras from its centre, scene units."""
 PANORAMA_DROP = -0.001
+"""Height of these cameras above the centre, scene units; negative is below."""
 PANORAMA_TILT = -0.2
+"""Slope of their view, up per forward; negative looks down."""
 DEPTH_TOLERANCE = 0.05
 """Two views see the same point when their distances to it agree within this share."""
 MAX_GAP = 3
@@ -22,10 +25,10 @@ MAX_GAP = 3
 
 
 def novel_poses(train: Tensor, settings: Cse, seed: int) -> Tensor:
-    """Camera-to-scene poses (m, 4, 4) of the novel views.
+    """Camera-to-scene poses f32 (m, 4, 4) of the novel views (docs/method.md#novel-views).
 
     Args:
-        train: training poses (n, 4, 4), in sequence order.
+        train: training poses f32 (n, 4, 4), in the order of the sequence.
     """
     if settings.novel_path == "panorama":
         return panorama(train, settings.novel_views, settings.panorama_centre)
@@ -33,18 +36,22 @@ def novel_poses(train: Tensor, settings: Cse, seed: int) -> Tensor:
 
 
 def interpolated(train: Tensor, count: int, seed: int) -> Tensor:
-    """Poses between training frames 1 to 3 apart, spread over the sequence, at a random place."""
+    """Poses f32 (count, 4, 4) between two training frames, spread over the sequence.
+
+    The two are 1 to 3 apart in the sequence; how far, and the share of the way (0.25 to 0.75) are
+    drawn at random.
+    """
     draw = np.random.default_rng(seed)
     poses = []
-    for place in np.linspace(0, len(train) - 1, count, endpoint=False):
-        first = int(place)
+    for start in np.linspace(0, len(train) - 1, count, endpoint=False):
+        first = int(start)
         second = min(first + int(draw.integers(1, MAX_GAP + 1)), len(train) - 1)
         poses.append(between(train[first], train[second], float(draw.uniform(0.25, 0.75))))
     return torch.stack(poses) if poses else train.new_zeros(0, 4, 4)
 
 
 def between(first: Tensor, second: Tensor, share: float) -> Tensor:
-    """Spherical interpolation of the rotation, linear of the centre: (4, 4)."""
+    """The pose (4, 4) at a share of the way: the rotation by slerp, the centre linearly."""
     # Not above: renders import this module, too, and never need it.
     from scipy.spatial.transform import Rotation, Slerp
 
@@ -57,11 +64,13 @@ def between(first: Tensor, second: Tensor, share: float) -> Tensor:
 
 
 def panorama(train: Tensor, count: int, centre: tuple[float, float, float] | None) -> Tensor:
-    """The published yaw circle about the world's up, the mean camera up.
+    """Poses f32 (count, 4, 4) of the published panorama (docs/method.md#novel-views).
 
-    docs/method.md#novel-views.
+    One turn about the mean camera's up: cameras stand on a circle of radius 0.005 about `centre`,
+    0.001 below it, and look outward and down by atan(0.2).
 
-    Position c0 + (0.005 cos, 0.005 sin, -0.001), looking outward and down by atan(0.2).
+    Args:
+        centre: scene units; the mean training camera centre when None.
     """
     up = torch.nn.functional.normalize(-train[:, :3, 1].mean(0), dim=0)
     helper = torch.eye(3)[int(up.abs().argmin())].to(up)
@@ -84,19 +93,21 @@ def panorama(train: Tensor, count: int, centre: tuple[float, float, float] | Non
 
 
 def seen_by(surface: Tensor, cameras: list[Camera], distances: list[Tensor]) -> Tensor:
-    """How many cameras see each surface point (r, 3): i64 (r,).
+    """How many cameras see each point, i64 (r,).
 
-    A camera sees a point that falls into its image at about its own rendered distance.
+    A camera sees a point that lies in its image, at about the distance it renders for that pixel.
 
     Args:
-        cameras: the training views. distances: `surface_distance` of each (H, W), scene units.
+        surface: points f32 (r, 3), scene units.
+        cameras: the training views.
+        distances: rendered distance of each camera's pixels (`surface_distance`), f32 (H, W) each.
     """
     count = torch.zeros(len(surface), dtype=torch.long, device=surface.device)
     for camera, distance in zip(cameras, distances, strict=True):
         local = (surface - camera.pose[:3, 3]) @ camera.pose[:3, :3]
         pixel = local @ camera.intrinsics.T
-        place = pixel[:, :2] / pixel[:, 2:].clamp_min(1e-6)
-        column, row = place.floor().long().unbind(-1)
+        projected = pixel[:, :2] / pixel[:, 2:].clamp_min(1e-6)
+        column, row = projected.floor().long().unbind(-1)
         inside = (local[:, 2] > 0) & (column >= 0) & (column < camera.width)
         inside &= (row >= 0) & (row < camera.height)
         own = distance[row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]

@@ -30,11 +30,13 @@ Proposer = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class LabelRules:
-    """How maps become labels.
+    """How rendered features become labels, and how labels are ranked.
 
     Attributes:
         text: unit rows (C, D), or (C + 1, D) with a blank prompt last.
-        classes: C. uncovered: label of pixels no region covers. order: see `RegionRanker`.
+        classes: C.
+        uncovered: label of pixels that no voting region covers.
+        order: which region wins an overlap, see `RegionRanker`.
     """
 
     text: Tensor
@@ -44,9 +46,13 @@ class LabelRules:
 
 
 class ViewCache:
-    """Rendering weights of views, kept within a memory budget and recomputed beyond it."""
+    """Rendering weights of views, by name of the view.
+
+    They are kept as long as they fit into a memory budget, and recomputed beyond it.
+    """
 
     def __init__(self, field: SemanticField, budget_mb: int) -> None:
+        """Start empty; `budget_mb` is in MB of 2^20 bytes."""
         self.field, self.bytes_left = field, budget_mb * 2**20
         self.kept: dict[str, ViewWeights] = {}
 
@@ -65,9 +71,13 @@ class PseudoLabels:
     """Renders and cleans labels of refreshed training views and of novel views.
 
     Args:
-        field: the field in training. cameras: all training cameras, in sequence order.
-        refreshed: positions in `cameras` of the views whose labels are replaced.
-        rankers: RSR of each refreshed view. propose: region proposals for novel renders.
+        field: the field in training.
+        cameras: all training cameras, in the order of the sequence.
+        refreshed: indices in `cameras` of the views whose labels are replaced.
+        rankers: RSR of each refreshed view.
+        propose: region proposals for novel renders.
+        rules: see `LabelRules`.
+        seed: of the novel poses.
     """
 
     def __init__(
@@ -87,14 +97,14 @@ class PseudoLabels:
         self.novel = self.place_novel_views(seed)
 
     def place_novel_views(self, seed: int) -> list[tuple[str, Camera, Tensor]]:
-        """(name, camera, valid pixels) of the novel views that see enough."""
+        """The novel views that see enough: (name, camera, valid pixels as bool (H * W,)) each."""
         if self.settings.novel_views == 0:
             return []
         size = self.cameras[0].height, self.cameras[0].width
         distances: list[Tensor] = []
         if self.settings.min_seen_by > 0:
-            for index, camera in enumerate(self.cameras):
-                view = self.cache.get(f"train{index}", camera)
+            for photo, camera in enumerate(self.cameras):
+                view = self.cache.get(f"train{photo}", camera)
                 distances.append(surface_distance(camera, view).view(size))
         poses = novel_poses(
             torch.stack([camera.pose.cpu() for camera in self.cameras]), self.settings, seed
@@ -109,30 +119,35 @@ class PseudoLabels:
         return kept
 
     def refresh(self) -> tuple[Tensor, Tensor]:
-        """New labels i64 (refreshed views, H, W) and (novel views, H, W), void where unknown."""
+        """Labels of the refreshed and of the novel views, from the field as it is now.
+
+        Returns:
+            i64 (refreshed views, H, W) and i64 (novel views, H, W), `VOID` where unknown.
+        """
         train = [
-            self.rank(self.label_map(f"train{place}", self.cameras[place]), ranker)
-            for place, ranker in zip(self.refreshed, self.rankers, strict=True)
+            self.rank(self.label_map(f"train{photo}", self.cameras[photo]), ranker)
+            for photo, ranker in zip(self.refreshed, self.rankers, strict=True)
         ]
         novel = [self.novel_labels(*view) for view in self.novel]
         return stack_maps(train), stack_maps(novel)
 
     def label_map(self, name: str, camera: Camera) -> np.ndarray:
-        """Rendered labels u16 (H, W) (paper Eq. 7)."""
+        """Labels u16 (H, W) that the field renders for a view (paper Eq. 7)."""
         view = self.cache.get(name, camera)
         label = render_labels(self.field, view, self.rules.text, VOID)
         return label.view(camera.height, camera.width).cpu().numpy().astype(np.uint16)
 
     def rank(self, label: np.ndarray, ranker: RegionRanker) -> np.ndarray:
-        """RSR of a rendered map, where the settings ask for it."""
+        """A rendered map after RSR; as it is, where `cse.rank_pseudo_labels` is off."""
         if not self.settings.rank_pseudo_labels:
             return label
         return ranker(label, self.rules.classes, self.rules.uncovered)
 
     def novel_labels(self, name: str, camera: Camera, valid: Tensor) -> np.ndarray:
-        """Labels of a novel view: regions of its rendered colours, votes of its rendered labels.
+        """Labels u16 (H, W) of a novel view after RSR, `VOID` where `valid` is false.
 
-        Untrusted pixels neither vote nor keep a label.
+        Regions are proposed on its rendered colours; its rendered labels vote in them, but for
+        those of pixels that are not valid.
         """
         rgb = render_rgb(self.field.radiance, self.cache.get(name, camera))
         image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()

@@ -29,12 +29,16 @@ from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
 
 FIRST_OCCUPANCY = 400
-"""The occupancy is not trusted before this iteration, however short the run."""
+"""The occupancy is not made before this iteration, however short the run: the density is raw."""
 LOGGED_STEPS = 200
+"""Rows of the log of a whole run."""
 
 
 def growth(settings: Reconstruct) -> dict[int, float]:
-    """Iteration -> voxel count, log-spaced from first to last (docs/method.md#upsampling)."""
+    """Iteration -> number of voxels that the grids get there (docs/method.md#upsampling).
+
+    Numbers are spaced evenly in their logarithm.
+    """
     steps = len(settings.upsample_at)
     voxels = np.geomspace(settings.voxels_start, settings.voxels_end, steps + 1)[1:]
     at = [round(share * settings.iterations) for share in settings.upsample_at]
@@ -42,15 +46,18 @@ def growth(settings: Reconstruct) -> dict[int, float]:
 
 
 def occupancy_updates(settings: Reconstruct) -> list[int]:
-    """Iterations at which the occupancy is made, first to last."""
+    """Iterations at which the occupancy is made from the density, ascending."""
     at = [round(share * settings.iterations) for share in settings.occupancy_at]
     return sorted({max(FIRST_OCCUPANCY, step) for step in at})
 
 
 class Reconstruction:
-    """The state of a run: field, optimiser, iteration. `step` advances it by one."""
+    """A reconstruction in progress: field, optimiser, iteration, rows of its log."""
 
-    def __init__(self, photos: Photos, box: Tensor, settings: Reconstruct, device: torch.device):
+    def __init__(
+        self, photos: Photos, box: Tensor, settings: Reconstruct, device: torch.device
+    ) -> None:
+        """Start at iteration 0; `box` is f32 (2, 3), lowest and highest corner in scene units."""
         self.settings, self.photos, self.device = settings, photos.to(device), device
         grid_generator = use_deterministic_seed(settings.seed)
         shape = FieldShape(
@@ -66,14 +73,16 @@ class Reconstruction:
         )
         self.field = RadianceField(shape, box, grid_generator).to(device)
         self.initial_samples = self.field.max_samples
+        """Samples of a ray across the box at the first resolution, for `ray_length: as_shipped`."""
         self.batches = PixelBatches(len(photos), *photos.size, settings.batch_rays, settings.seed)
         self.growth, self.occupancy_updates = growth(settings), occupancy_updates(settings)
-        self.iteration, self.rows = 0, []
+        self.iteration = 0
+        self.rows: list[dict[str, float]] = []
         self.watch = LossWatch("reconstruct")
         self.new_optimiser()
 
     def new_optimiser(self) -> None:
-        """A fresh Adam with the initial learning rates, as at every change of the grids."""
+        """Replace the optimiser by a fresh Adam at the initial rates; at every change of grids."""
         rates = self.settings.learning_rate_grid, self.settings.learning_rate_head
         grids = [*self.field.density.parameters(), *self.field.appearance.parameters()]
         heads = [*self.field.basis.parameters(), *self.field.colour.parameters()]
@@ -88,7 +97,7 @@ class Reconstruction:
         self.restarted = self.iteration
 
     def step(self) -> None:
-        """One iteration: change the grids if it is time, draw a batch, descend."""
+        """One iteration: change the grids if it is due, draw a batch, take one step of Adam."""
         self.change_grids()
         decay = self.settings.learning_rate_decay
         for group in self.optimiser.param_groups:
@@ -114,7 +123,7 @@ class Reconstruction:
             self.log(self.watch.look(self.iteration, {"loss": loss})["loss"], samples)
 
     def change_grids(self) -> None:
-        """Occupancy, box shrink and growth when they are due (docs/method.md#upsampling)."""
+        """Update occupancy, shrink the box, grow the grids, if due (docs/method.md#upsampling)."""
         if self.iteration in self.occupancy_updates:
             self.field.update_occupancy(shrink=self.iteration == self.occupancy_updates[0])
             self.new_optimiser()
@@ -123,7 +132,7 @@ class Reconstruction:
             self.new_optimiser()
 
     def log(self, loss: float, samples: Samples) -> None:
-        """One row of train.csv."""
+        """Add one row of `train.csv`; `samples` are the batch's, `loss` its mean squared error."""
         counts = np.diff(samples.bounds)
         self.rows.append(
             {
@@ -137,7 +146,7 @@ class Reconstruction:
         )
 
     def save(self, path: Path, digest: str) -> None:
-        """Everything that is needed to go on and end at the same result."""
+        """Write everything that is needed to go on and end at the same result."""
         header: dict[str, Any] = {
             **self.field.header(),
             "digest": digest,

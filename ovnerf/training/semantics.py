@@ -1,8 +1,9 @@
-"""The semantic branch on a frozen density: stages A, B and C (docs/method.md#stages).
+"""Training of the semantic branch on a frozen density: stages A, B, C (docs/method.md#stages).
 
-One `step` is: draw rays of labelled pixels, of crops and (stage C) of novel views; march them all
-at once without autograd; composite the appearance feature to u = [X; a] per ray; take every loss
-from u. Nothing of size samples x D or rays x samples x D exists.
+One iteration draws rays of labelled pixels, of crops and (stage C) of novel views, and marches them
+together, without autograd. It composites the appearance features of each ray's samples to the ray
+features u = [X; a], and takes every loss from them. The semantic head is affine in X, so no array
+of size samples x D exists (docs/method.md#affine-head).
 """
 
 from __future__ import annotations
@@ -43,70 +44,91 @@ from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
 
 CELL = 8
-"""Pixels per side of a DINO token, and of a crop's averaged ray."""
+"""Pixels per side of the square that a DINO token describes; a crop has one ray for each."""
 LOGGED_STEPS = 100
+"""Rows of the log of a whole run."""
 
 
 class Tokens(Protocol):
     """DINO tokens of crops: cached, or computed from the crop (the paper's way)."""
 
-    grid: int
-    """Crop offsets must be multiples of this many pixels."""
+    @property
+    def grid(self) -> int:
+        """Corners of crops must be multiples of this many pixels."""
+        ...
 
-    def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-        """Tokens (k, (side / 8)^2, d) of square crops; indices of the host or of the device."""
+    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
+        """Tokens of square crops of photos.
+
+        Args:
+            photo, row, column: i64 (k,), photo and upper left corner of each crop, on any device.
+            side: pixels per side of a crop.
+
+        Returns:
+            f32 (k, (side / 8)^2, d), row by row of each crop.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class CachedTokens:
-    """Tokens cut from those of whole images, (n, h, w, d).
+    """Tokens cut from those of whole photos: an approximation (docs/method.md#dino-tokens).
 
-    An approximation (docs/method.md#dino-tokens). They stay where `token` is, until a crop is
-    asked for.
+    Attributes:
+        token: (n, H / 8, W / 8, d) of n photos, on the host or the device; crops come out there.
     """
 
     token: Tensor
     grid: int = CELL
 
-    def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
+    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
         """See `Tokens`."""
-        frame, row, column = (to_device(part, self.token.device) for part in (frame, row, column))
-        span = torch.arange(side // CELL, device=frame.device)
+        photo, row, column = (to_device(part, self.token.device) for part in (photo, row, column))
+        span = torch.arange(side // CELL, device=photo.device)
         rows = (row // CELL)[:, None, None] + span[:, None]
         columns = (column // CELL)[:, None, None] + span
-        return self.token[frame[:, None, None], rows, columns].flatten(1, 2).float()
+        return self.token[photo[:, None, None], rows, columns].flatten(1, 2).float()
 
 
 @dataclass(frozen=True)
 class OnlineTokens:
-    """Tokens of the crops themselves, encoded at every iteration (docs/method.md#dino-tokens)."""
+    """Tokens of the crops themselves, encoded at every iteration (docs/method.md#dino-tokens).
+
+    Attributes:
+        encode: images f32 (k, 3, side, side) in [0, 1] -> tokens (k, side / 8, side / 8, d).
+        rgb: photos u8 (n, H, W, 3).
+    """
 
     encode: Callable[[Tensor], Tensor]
     rgb: Tensor
     grid: int = 1
 
-    def crops(self, frame: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
+    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
         """See `Tokens`."""
-        frame, row, column = (to_device(part, self.rgb.device) for part in (frame, row, column))
-        span = torch.arange(side, device=frame.device)
+        photo, row, column = (to_device(part, self.rgb.device) for part in (photo, row, column))
+        span = torch.arange(side, device=photo.device)
         rows = row[:, None, None] + span[:, None]
         columns = column[:, None, None] + span
-        image = self.rgb[frame[:, None, None], rows, columns].permute(0, 3, 1, 2).float() / 255
+        image = self.rgb[photo[:, None, None], rows, columns].permute(0, 3, 1, 2).float() / 255
         return self.encode(image).flatten(1, 2)
 
 
 @dataclass(frozen=True)
 class SemanticData:
-    """What the losses read. Positions count training frames, in sequence order.
+    """What the losses read.
+
+    Two indices are used: `photo` counts the training frames in the order of their sequence, `slot`
+    counts those of them that carry labels and CLIP features (a share of `view_fraction`).
 
     Attributes:
         photos: all training frames.
-        labelled: positions of the frames that carry labels and features (`view_fraction`).
-        label: i32 (labelled, H, W), `VOID` where unknown.
-        pyramid: CLIP features by place in `labelled`. tokens: DINO tokens by position.
-        text: unit rows (C, D) of the training losses.
-        initial_samples: S of the initial grid, for `ray_length: as_shipped`.
+        labelled: i64 (slots,), the photo of each slot, ascending.
+        label: i32 (slots, H, W), the class of each pixel, `VOID` where unknown.
+        pyramid: CLIP features by slot.
+        tokens: DINO tokens by photo.
+        text: unit text vectors f32 (C, D) of the training losses; a blank prompt's comes last.
+        max_samples: training rays end after this many samples (`ray_length: as_shipped`,
+            docs/method.md#short-rays); None where they cross the box.
     """
 
     photos: Photos
@@ -115,17 +137,20 @@ class SemanticData:
     pyramid: PyramidFeatures
     tokens: Tokens
     text: Tensor
-    initial_samples: int
+    max_samples: int | None = None
 
 
-def labelled_positions(count: int, share: float, seed: int) -> Tensor:
-    """Sorted random subset of 0..count-1 that carries labels and features (`clip_input`)."""
+def labelled_photos(count: int, share: float, seed: int) -> Tensor:
+    """Which of `count` photos carry labels and features: a random share of them, i64, ascending.
+
+    At least one. The published code calls the share `clip_input`.
+    """
     order = torch.randperm(count, generator=generator(seed, "labelled", 0))
     return order[: max(1, int(share * count))].sort().values
 
 
 def cell_directions(photos: Photos) -> Tensor:
-    """Unit directions of all pixels in camera axes: (H, W, 3)."""
+    """Unit directions of the rays of all pixels in the camera's own axes: f32 (H, W, 3)."""
     height, width = photos.size
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     device = photos.pose.device
@@ -136,17 +161,25 @@ def cell_directions(photos: Photos) -> Tensor:
 
 
 def crop_rays(
-    photos: Photos, directions: Tensor, frame: Tensor, row: Tensor, column: Tensor, side: int
+    photos: Photos, directions: Tensor, photo: Tensor, row: Tensor, column: Tensor, side: int
 ) -> tuple[Tensor, Tensor]:
-    """Rays of crops, averaged over 8 x 8 pixels and not renormalised: (k L, 3).
+    """Rays of square crops, one for each 8 x 8 pixels (docs/method.md#crop-rays).
 
-    As published (docs/method.md#crop-rays), but averaged before the warp of a forward-facing
-    scene instead of after it.
+    A ray's direction is the mean of its pixels' unit directions, which is a little shorter than 1,
+    as published. In a forward-facing scene the mean is taken before the warp, not after it.
+
+    Args:
+        directions: `cell_directions` of the photos.
+        photo, row, column: i64 (k,), photo and upper left corner of each crop.
+        side: pixels per side of a crop, a multiple of 8.
+
+    Returns:
+        Origins and directions f32 (k (side / 8)^2, 3), scene units, row by row of each crop.
     """
     span = torch.arange(side, device=row.device)
     crops = directions[row[:, None, None] + span[:, None], column[:, None, None] + span]
     local = functional.avg_pool2d(crops.permute(0, 3, 1, 2), CELL).flatten(2).transpose(1, 2)
-    pose = photos.pose[frame]
+    pose = photos.pose[photo]
     direction = local @ pose[:, :3, :3].transpose(1, 2)
     origin = pose[:, None, :3, 3].expand_as(direction)
     rays = origin.reshape(-1, 3), direction.reshape(-1, 3)
@@ -154,7 +187,13 @@ def crop_rays(
 
 
 class SemanticTraining:
-    """The state of a run: field, optimiser, labels, iteration. `step` advances it by one."""
+    """A semantic training in progress: field, optimiser, labels, iteration, rows of its log.
+
+    Attributes:
+        label, novel_label: i32, the present labels of the labelled photos (slots, H, W) and of the
+            novel views (views, H, W); the latter is empty before the first refresh.
+        empty_rays: share of the latest batch's labelled rays that have no sample.
+    """
 
     def __init__(
         self,
@@ -164,6 +203,7 @@ class SemanticTraining:
         seed: int,
         pseudo_labels: PseudoLabels | None = None,
     ) -> None:
+        """Start at iteration 0; without `pseudo_labels` the first labels stay to the end."""
         self.field, self.data, self.settings, self.seed = field, data, settings, seed
         self.pseudo_labels = pseudo_labels
         self.label = data.label
@@ -178,10 +218,10 @@ class SemanticTraining:
         self.joint_start = round(settings.joint_start * settings.iterations)
         self.cse_start = round(settings.cse.start * settings.iterations)
         self.cse_every = max(1, round(settings.cse.every * settings.iterations))
-        self.iteration, self.rows = 0, []
+        self.iteration = 0
+        self.rows: list[dict[str, float]] = []
         self.watch = LossWatch("train_semantics")
         self.empty_rays = 0.0
-        """Share of the latest labelled rays that met nothing."""
         self.new_optimiser()
 
     @property
@@ -190,7 +230,7 @@ class SemanticTraining:
         return self.iteration >= self.joint_start
 
     def new_optimiser(self) -> None:
-        """Adam for the current stage; restarted at the joint start (docs/method.md#stages)."""
+        """Replace the optimiser by a fresh Adam over what trains now (docs/method.md#stages)."""
         field, settings = self.field, self.settings
         groups = [
             (field.clip.parameters(), settings.learning_rate_head),
@@ -213,7 +253,7 @@ class SemanticTraining:
         self.restarted = self.joint_start if self.joint else 0
 
     def warnings(self) -> dict[str, str]:
-        """What is odd about this training, for the closing line of its stage."""
+        """The entry `warning` of the stage's closing line, where something is odd; else empty."""
         unlabelled = bool((self.label == VOID).all())
         return notices.said(
             notices.empty_rays(self.empty_rays, "labelled rays of the last batch"),
@@ -221,7 +261,7 @@ class SemanticTraining:
         )
 
     def step(self) -> None:
-        """One iteration."""
+        """One iteration: refresh the labels if it is due, then take one step of Adam."""
         if self.iteration == self.joint_start:
             self.new_optimiser()
         for group in self.optimiser.param_groups:
@@ -246,7 +286,7 @@ class SemanticTraining:
         return self.pseudo_labels is not None and since >= 0 and since % self.cse_every == 0
 
     def refresh_labels(self) -> None:
-        """Replace the labels by the field's own, cleaned renders."""
+        """Replace the labels by the field's own renders after RSR (docs/method.md#cse)."""
         assert self.pseudo_labels is not None
         progress.log(f"train_semantics: refreshing labels at {self.iteration}")
         label, novel = self.pseudo_labels.refresh()
@@ -254,12 +294,17 @@ class SemanticTraining:
         progress.log("train_semantics: labels refreshed")
 
     def draw_novel(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Origins, directions and labels of novel rays; empty before the first refresh."""
+        """Rays and labels of random pixels of the novel views, none before the first refresh.
+
+        Returns:
+            Origins and directions f32 (r, 3), scene units, and labels i64 (r,).
+        """
         device = self.data.photos.pose.device
         if len(self.novel_label) == 0 or self.pseudo_labels is None:
             empty = torch.zeros(0, 3, device=device)
             return empty, empty, torch.zeros(0, dtype=torch.long, device=device)
-        batches = PixelBatches(*self.novel_label.shape, self.settings.batch_rays, self.seed + 1)
+        views, height, width = self.novel_label.shape
+        batches = PixelBatches(views, height, width, self.settings.batch_rays, self.seed + 1)
         view, row, column = (to_device(part, device) for part in batches.at(self.iteration))
         poses = torch.stack([camera.pose for _, camera, _ in self.pseudo_labels.novel])
         photos = self.data.photos
@@ -267,74 +312,90 @@ class SemanticTraining:
         return *rays, self.novel_label[view, row, column].long()
 
     def losses(self) -> dict[str, Tensor]:
-        """Weighted losses of this iteration (docs/method.md#losses)."""
+        """Weighted losses of this iteration, scalars (docs/method.md#losses)."""
         data, settings, device = self.data, self.settings, self.data.photos.pose.device
-        drawn, drawn_crop = self.pixels.at(self.iteration), self.crops.at(self.iteration)
+        drawn, drawn_crops = self.pixels.at(self.iteration), self.crops.at(self.iteration)
         slot, row, column = (to_device(part, device) for part in drawn)
-        position = data.labelled[slot]
-        origin, direction = data.photos.rays(position, row, column)
-        crop = tuple(to_device(part, device) for part in drawn_crop)
+        photo = data.labelled[slot]
+        origin, direction = data.photos.rays(photo, row, column)
         crop_origin, crop_direction = (
-            crop_rays(data.photos, self.directions, *crop, self.crops.side)
-            if settings.dino.crops
-            else (origin[:0], direction[:0])
+            self.crop_rays(*drawn_crops) if settings.dino.crops else (origin[:0], direction[:0])
         )
         novel_origin, novel_direction, novel_label = self.draw_novel()
 
-        count, crop_count = len(origin), len(crop_origin)
         samples, weight = self.march(
             torch.cat([origin, crop_origin, novel_origin]),
             torch.cat([direction, crop_direction, novel_direction]),
         )
-        front, back = samples.split(count)
+        # The labelled rays' samples come first; only they are needed one by one.
+        front, back = samples.split(len(origin))
         self.empty_rays = float((np.diff(front.bounds) == 0).mean())
         front_weight, back_weight = weight.split([len(front), len(back)])
         feature, ray = self.feature_rays(front, front_weight)
         with torch.set_grad_enabled(self.joint):
             crop_ray, novel_ray = self.field.ray_features(back, back_weight).split(
-                [crop_count, len(novel_origin)]
+                [len(crop_origin), len(novel_origin)]
             )
 
         matrix = self.field.clip.matrix()
         label = self.label[slot, row, column].long()
+        target = to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device)
+        scales = self.field.scale_weights(front, front_weight)
         losses = {
             "label": settings.label_weight * label_loss(self.logits(matrix, ray), label),
-            "feature": settings.feature_weight
-            * feature_loss(
-                ray @ matrix.T,
-                self.field.scale_weights(front, front_weight),
-                to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device),
-            ),
+            "feature": settings.feature_weight * feature_loss(ray @ matrix.T, scales, target),
         }
         if settings.dino.crops:
-            scores = text_scores(matrix, data.text, crop_ray) / feature_norm(matrix, crop_ray)
-            token = to_device(data.tokens.crops(*drawn_crop, self.crops.side), device)
-            cosine = scores.view(*token.shape[:2], -1)
-            positive, negative = correlation_loss(cosine, token, settings.dino)
-            losses["dino_positive"] = settings.dino.positive_weight * positive
-            losses["dino_negative"] = settings.dino.negative_weight * negative
+            token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
+            losses |= self.correlation_losses(matrix, crop_ray, token)
         if self.joint:
             colour = self.field.radiance.colour(feature, direction[front.ray])
             pixel = composite(front_weight, colour, front.offset, front.ray)
-            target = data.photos.colours(position, row, column)
-            losses["colour"] = settings.colour_weight * (pixel - target).square().mean()
+            error = (pixel - data.photos.colours(photo, row, column)).square().mean()
+            losses["colour"] = settings.colour_weight * error
         if len(novel_ray):
             novel = label_loss(self.logits(matrix, novel_ray), novel_label)
             losses["novel"] = settings.novel_weight * novel
         return losses
 
+    def crop_rays(self, photo: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """`crop_rays` of crops whose i64 (k,) photos and corners are given on the host."""
+        device = self.data.photos.pose.device
+        photo, row, column = (to_device(part, device) for part in (photo, row, column))
+        return crop_rays(self.data.photos, self.directions, photo, row, column, self.crops.side)
+
+    def correlation_losses(self, matrix: Tensor, ray: Tensor, token: Tensor) -> dict[str, Tensor]:
+        """The two weighted terms of the correlation loss (docs/method.md#correlation-loss).
+
+        Args:
+            matrix: the semantic head's, f32 (D, 28).
+            ray: ray features f32 (k L, 28) of the crops.
+            token: DINO tokens f32 (k, L, d) of the same crops.
+        """
+        scores = text_scores(matrix, self.data.text, ray) / feature_norm(matrix, ray)
+        cosine, dino = scores.view(*token.shape[:2], -1), self.settings.dino
+        positive, negative = correlation_loss(cosine, token, dino)
+        return {
+            "dino_positive": dino.positive_weight * positive,
+            "dino_negative": dino.negative_weight * negative,
+        }
+
     def march(self, origin: Tensor, direction: Tensor) -> tuple[Samples, Tensor]:
-        """Jittered samples above the weight threshold and their weights; no autograd."""
+        """Samples of jittered rays whose weight exceeds the threshold, and their weights.
+
+        Without autograd, because the density does not train.
+        """
         draw = generator(self.seed, "jitter", self.iteration)
         jitter = to_device(torch.rand(len(origin), generator=draw), origin.device)
-        short = self.settings.ray_length == "as_shipped"
-        limit = self.data.initial_samples if short else None
-        return self.field.radiance.samples_above_threshold(origin, direction, jitter, limit)
+        return self.field.radiance.samples_above_threshold(
+            origin, direction, jitter, self.data.max_samples
+        )
 
     def feature_rays(self, samples: Samples, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Appearance features per sample (s, 27), empty in stage A, and u per ray (r, 28).
+        """Appearance features f32 (s, 27) of samples, and ray features u f32 (r, 28).
 
-        The colour needs features of single samples; u alone is cheaper without them.
+        Only the colour loss needs the former. In stage A, which has none, they come out empty, and
+        u is made in a cheaper way, without gradients.
         """
         if not self.joint:
             with torch.no_grad():
@@ -345,14 +406,17 @@ class SemanticTraining:
         return feature, ray
 
     def logits(self, matrix: Tensor, ray: Tensor) -> Tensor:
-        """Cross-entropy logits (r, C): dot products, or cosines over a temperature."""
+        """Cross-entropy logits f32 (r, C) of ray features (r, 28): dot products, or cosines / tau.
+
+        `matrix` is the semantic head's, f32 (D, 28).
+        """
         scores = text_scores(matrix, self.data.text, ray)
         if self.settings.logits == "dot":
             return scores
         return scores / feature_norm(matrix, ray) / self.settings.logit_temperature
 
     def save(self, path: Path, digest: str) -> None:
-        """Everything that is needed to go on and end at the same result."""
+        """Write everything that is needed to go on and end at the same result."""
         header: dict[str, Any] = {
             **self.field.header(),
             "digest": digest,

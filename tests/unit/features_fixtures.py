@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
+from ovnerf.encoders.pyramid import PyramidFeatures, class_scores
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import encode_all
 from ovnerf.storage.stores import write_store
@@ -52,6 +54,12 @@ def write_tiny_scene(folder: Path) -> tuple[Path, Path]:
     )
     write_store(truth, "truth", {"label": label}, {"names": NAMES}, "tiny-truth")
     return frames, truth
+
+
+def scores_of(features: PyramidFeatures, slot: int, text: Tensor) -> Tensor:
+    """`class_scores` of a loaded frame."""
+    embedding, box = features.embedding[slot], features.box[slot]
+    return class_scores(embedding, box, features.scale, text, features.height, features.width)
 
 
 def write_regions(path: Path, masks: dict[int, np.ndarray]) -> None:

@@ -52,13 +52,14 @@ rule train_shared:
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
         settings=setting("train_shared"),
+        rank_settings=setting("rank_regions"),
         code=code_digest("train_shared"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf train_shared "
         "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
         "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
-        "--settings {params.settings:q} "
+        "--settings {params.settings:q} --rank-settings {params.rank_settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
@@ -89,6 +90,7 @@ rule train_semantics:
     params:
         settings=setting("train_semantics"),
         region_settings=setting("propose_regions"),
+        rank_settings=setting("rank_regions"),
         code=code_digest("train_semantics"),
         compute=COMPUTE,
     shell:
@@ -96,7 +98,7 @@ rule train_semantics:
         "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
         "--regions {input.regions} --radiance {input.radiance} --shared {input.shared} "
         "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
-        "--settings {params.settings:q} "
+        "--settings {params.settings:q} --rank-settings {params.rank_settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 

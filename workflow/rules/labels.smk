@@ -48,11 +48,13 @@ rule score_labels:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
+        rank_settings=setting("rank_regions"),
         code=code_digest("score_labels"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf score_labels "
         "--frames {input.frames} --truth {input.truth} "
         "--labels {input.labels} --regions {input.regions} "
+        "--rank-settings {params.rank_settings:q} "
         "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} --out {output} "
         "{params.compute} 2>&1 | tee {log}"

@@ -9,7 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from features_fixtures import CLASSES, HEIGHT, WIDTH, tiny_labels, write_regions
+from features_fixtures import CLASSES, HEIGHT, WIDTH, scores_of, tiny_labels, write_regions
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -93,7 +93,8 @@ def test_label_maps_come_back_as_the_most_relevant_class(tmp_path, tiny_scene):
     features = PyramidFeatures(group)
     truth = tiny_labels()
     for frame in (0, 7):
-        scores = features.class_scores(frame, torch.cat([text, torch.eye(4)[3:]]))
+        slot = features.frames.index(frame)
+        scores = scores_of(features, slot, torch.cat([text, torch.eye(4)[3:]]))
         assert scores.shape == (1, 4, HEIGHT, WIDTH)
         found = scores[0].argmax(0).numpy()
         # Cells of 2 pixels and maps of half size: the same pixel grid, except at odd borders.
@@ -247,7 +248,8 @@ def test_feature_maps(tmp_path, tiny_scene, suffix):
     group = open_store(run(tmp_path, tiny_scene, folder, cell=4), "features")
     text = torch.from_numpy(read(group, "text_bare"))
     np.testing.assert_allclose(np.linalg.norm(text, axis=1), 1, atol=1e-6)
-    found = PyramidFeatures(group).class_scores(5, text)[0].argmax(0).numpy()
+    features = PyramidFeatures(group)
+    found = scores_of(features, features.frames.index(5), text)[0].argmax(0).numpy()
     truth = tiny_labels()[5]
     assert (found == truth)[truth != VOID].mean() > 0.95
 

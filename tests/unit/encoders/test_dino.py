@@ -6,7 +6,6 @@ import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 
-from ovnerf.config.features import CacheDino
 from ovnerf.encoders.dino import MEAN, STD, DinoEncoder, build_dino
 from ovnerf.runtime.errors import UserError
 
@@ -60,7 +59,7 @@ def test_loading_a_timm_dino(tmp_path):
     model = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
     path = tmp_path / "dino.safetensors"
     save_file({key: value.half() for key, value in model.state_dict().items()}, path)
-    encoder = DinoEncoder.load(CacheDino(model=name, weights=str(path)), torch.device("cpu"))
+    encoder = DinoEncoder.load(name, path, torch.device("cpu"))
     images = torch.rand(1, 3, 16, 24)
     found = encoder.tokens(images)
     assert found.dtype == torch.float32
@@ -82,5 +81,3 @@ def test_models_without_8x8_patches_are_refused():
         build_dino("vit_small_patch16_224.dino")
     with pytest.raises(UserError, match="knows no model 'vit_odd'"):
         build_dino("vit_odd")
-    with pytest.raises(UserError, match=r"cache_dino.weights: no file none\.safetensors"):
-        DinoEncoder.load(CacheDino(weights="none.safetensors"))

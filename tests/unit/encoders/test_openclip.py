@@ -16,6 +16,7 @@ from ovnerf.encoders.openclip import (
     uses_quick_gelu,
 )
 from ovnerf.encoders.text import text_banks
+from ovnerf.encoders.windows import encoder_files
 from ovnerf.runtime.errors import UserError
 
 BOXES = np.array([[0, 0, 40, 33], [5, 2, 23, 60], [50, 10, 96, 72], [7, 7, 16, 20]])
@@ -42,8 +43,7 @@ def tiny_clip(tmp_path_factory):
     torch.manual_seed(0)
     model, _, transform = open_clip.create_model_and_transforms("ovnerf-test-clip")
     torch.save(model.state_dict(), folder / "weights.pt")
-    settings = OpenClip(kind="openclip", model=str(model_file), weights=str(folder / "weights.pt"))
-    return settings, model.eval(), transform
+    return (model_file, folder / "weights.pt"), model.eval(), transform
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def image():
 
 
 def test_crops_match_open_clips_own_transform(tiny_clip, image):
-    settings, _, transform = tiny_clip
-    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    files, _, transform = tiny_clip
+    encoder = OpenClipEncoder(*files, torch.device("cpu"))
     found = encoder.prepare(torch.from_numpy(image).permute(2, 0, 1), BOXES)
     for crop, (x0, y0, x1, y1) in zip(found, BOXES, strict=True):
         own = transform(Image.fromarray(image[y0:y1, x0:x1]))
@@ -65,8 +65,8 @@ def test_crops_match_open_clips_own_transform(tiny_clip, image):
 
 
 def test_embeddings_match_the_model_and_are_not_normalised(tiny_clip, image):
-    settings, model, transform = tiny_clip
-    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    files, model, transform = tiny_clip
+    encoder = OpenClipEncoder(*files, torch.device("cpu"))
     (found,) = encoder.encode_crops([image], [BOXES], batch=3)
     crops = torch.stack(
         [transform(Image.fromarray(image[y0:y1, x0:x1])) for x0, y0, x1, y1 in BOXES]
@@ -79,8 +79,8 @@ def test_embeddings_match_the_model_and_are_not_normalised(tiny_clip, image):
 
 
 def test_text_banks(tiny_clip):
-    settings, model, _ = tiny_clip
-    encoder = OpenClipEncoder(settings, torch.device("cpu"))
+    files, model, _ = tiny_clip
+    encoder = OpenClipEncoder(*files, torch.device("cpu"))
     banks = text_banks(["wall", "table"], encoder.encode_text)
     with torch.no_grad():
         own = model.encode_text(open_clip.tokenize(["wall", "table", " "]), normalize=True)
@@ -99,26 +99,26 @@ def test_ensemble_normalises_before_and_after_the_mean(monkeypatch):
 
 
 def test_missing_and_foreign_weights_are_refused(tiny_clip, tmp_path):
-    settings, _, _ = tiny_clip
+    model_file, weights = tiny_clip[0]
     with pytest.raises(UserError, match=r"encoder.weights: no file nowhere\.pt"):
-        OpenClipEncoder(settings.model_copy(update={"weights": "nowhere.pt"}))
+        encoder_files(OpenClip(kind="openclip", model=str(model_file), weights="nowhere.pt"))
     foreign = tmp_path / "foreign.pt"
     torch.save({"weight": torch.zeros(2)}, foreign)
     with pytest.raises(UserError, match="weights of another architecture"):
-        OpenClipEncoder(settings.model_copy(update={"weights": str(foreign)}))
+        OpenClipEncoder(model_file, foreign)
     foreign.write_bytes(b"not weights")
     with pytest.raises(UserError, match="not a readable weight file"):
-        OpenClipEncoder(settings.model_copy(update={"weights": str(foreign)}))
+        OpenClipEncoder(model_file, foreign)
     with pytest.raises(UserError, match="knows no model 'ViT-Z'"):
-        OpenClipEncoder(settings.model_copy(update={"model": "ViT-Z"}))
+        OpenClipEncoder("ViT-Z", weights)
 
 
 def test_pickled_code_is_never_run(tiny_clip, tmp_path):
-    settings, _, _ = tiny_clip
+    model_file, _ = tiny_clip[0]
     path = tmp_path / "whole_model.pt"
     torch.save(torch.nn.Linear(1, 1), path)
     with pytest.raises(UserError, match="not a readable weight file"):
-        OpenClipEncoder(settings.model_copy(update={"weights": str(path)}))
+        OpenClipEncoder(model_file, path)
 
 
 def architecture(name):
@@ -151,7 +151,7 @@ def test_the_two_activations_differ():
 
 
 def test_prompts_longer_than_the_context_are_refused(tiny_clip):
-    encoder = OpenClipEncoder(tiny_clip[0], torch.device("cpu"))
+    encoder = OpenClipEncoder(*tiny_clip[0], torch.device("cpu"))
     assert encoder.encode_text(["chair " * 70]).shape == (1, 16)
     with pytest.raises(UserError, match="found a prompt of 102 tokens, expected at most 77"):
         encoder.encode_text(["wall", "chair " * 100])
@@ -172,7 +172,7 @@ def test_preprocessing_follows_the_published_weights(tmp_path):
 
 
 def test_windows_are_batched_across_images(tiny_clip, image):
-    encoder = OpenClipEncoder(tiny_clip[0], torch.device("cpu"))
+    encoder = OpenClipEncoder(*tiny_clip[0], torch.device("cpu"))
     images, boxes = [image, image[::-1].copy(), image], [BOXES[:1], BOXES, BOXES[2:]]
     seen = []
     forward = encoder.model.encode_image

@@ -62,7 +62,6 @@ def test_store_of_ragged_frames(tmp_path):
         arrays[f"{name}_offset"] = np.cumsum([0] + [len(part[name]) for part in parts])
     path = tmp_path / "regions.zarr"
     write_store(path, "regions", arrays, {"frames": list(masks), "shape": [20, 30]}, "blobs")
-    group = open_store(path, "regions")
-    regions = Regions(group)
+    regions = Regions(open_store(path, "regions"))
     for frame, expected in masks.items():
         assert np.array_equal(regions.masks(frame), expected)

@@ -13,12 +13,14 @@ from scene_folders import CLASSES, label, photo, write_replica
 
 from ovnerf.cli import main
 from ovnerf.config.frames import ReadTruth, SampleFrames
+from ovnerf.config.labels import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, row
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import draw_figures, evaluate, read_truth, sample_frames, score_labels
 from ovnerf.storage.stores import open_store, read, verify, write_store
 
+RANKING = RankRegions()
 PLACE = {"dataset": "demo", "scene": "tiny", "encoder": "toy"}
 TEST_FRAMES = [0, 10]
 
@@ -83,7 +85,7 @@ def test_score_labels(tiny_scene, tmp_path):
     relevancy = ranked.copy()
     relevancy[:, :, :6] = VOID
     labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
-    about = {"frames": covered, "settings": {}}
+    about = {"frames": covered, "settings": RANKING.model_dump(mode="json")}
     write_store(labels, "labels", {"clip": relevancy, "rsr": ranked}, about, "x")
     # The upper half is one region of wall and lamp, the lower half is in none.
     upper = np.zeros((1, *ranked.shape[1:]), bool)
@@ -91,7 +93,7 @@ def test_score_labels(tiny_scene, tmp_path):
     write_regions(regions, dict.fromkeys(covered, upper))
     out = tmp_path / "scores.csv"
     stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
-    score_labels.run(**stores, out=out, **PLACE)
+    score_labels.run(**stores, out=out, rank_settings=RANKING, **PLACE)
     table = read_table(out)
     assert list(table.columns) == list(COLUMNS)
     assert set(table["split"]) == {"train", "test"}
@@ -121,11 +123,11 @@ def test_labels_of_no_pixel_have_no_covered_score(tiny_scene, tmp_path):
     frames, truth = tiny_scene
     labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"
     empty = np.full((2, *tiny_labels().shape[1:]), VOID, np.uint16)
-    about = {"frames": [1, 2], "settings": {}}
+    about = {"frames": [1, 2], "settings": RANKING.model_dump(mode="json")}
     write_store(labels, "labels", {"clip": empty, "rsr": empty}, about, "x")
     write_regions(regions, dict.fromkeys([1, 2], np.zeros((0, *empty.shape[1:]), bool)))
     stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
-    score_labels.run(**stores, out=tmp_path / "scores.csv", **PLACE)
+    score_labels.run(**stores, out=tmp_path / "scores.csv", rank_settings=RANKING, **PLACE)
     table = read_table(tmp_path / "scores.csv")
     assert set(table["source"]) == {"clip", "rsr", "rsr_truth"}
     accuracy = table[table["metric"] == "accuracy"]

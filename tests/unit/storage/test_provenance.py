@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovnerf.config.frames import MakeRoom
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage import provenance
 
@@ -115,11 +116,22 @@ def test_the_code_digest_ignores_comments_and_docstrings(package: Path) -> None:
 
 
 def test_a_result_digest_depends_on_code_settings_and_inputs() -> None:
-    base = provenance.result_digest("make_room", {"seed": 1}, {"frames": "a"})
-    assert base == provenance.result_digest("make_room", {"seed": 1}, {"frames": "a"})
+    base = provenance.result_digest("make_room", MakeRoom(seed=1), {"frames": "a"})
+    assert base == provenance.result_digest("make_room", MakeRoom(seed=1), {"frames": "a"})
     others = {
-        provenance.result_digest("sample_frames", {"seed": 1}, {"frames": "a"}),
-        provenance.result_digest("make_room", {"seed": 2}, {"frames": "a"}),
-        provenance.result_digest("make_room", {"seed": 1}, {"frames": "b"}),
+        provenance.result_digest("sample_frames", MakeRoom(seed=1), {"frames": "a"}),
+        provenance.result_digest("make_room", MakeRoom(seed=2), {"frames": "a"}),
+        provenance.result_digest("make_room", MakeRoom(seed=1), {"frames": "b"}),
     }
     assert len(others | {base}) == 4
+
+
+def test_a_result_digest_leaves_out_what_is_excluded_and_takes_in_what_is_added() -> None:
+    one, two = (
+        provenance.result_digest("make_room", MakeRoom(seed=seed), {}, exclude={"seed"}, extra=1)
+        for seed in (1, 2)
+    )
+    assert one == two
+    assert one != provenance.result_digest(
+        "make_room", MakeRoom(seed=1), {}, exclude={"seed"}, extra=2
+    )

@@ -73,7 +73,7 @@ def test_neighbouring_seeds_and_epochs_draw_other_batches():
 
 
 def test_an_epoch_visits_every_pixel_once():
-    batches = PixelBatches(frames=3, height=4, width=5, batch=12, seed=0)
+    batches = PixelBatches(images=3, height=4, width=5, batch=12, seed=0)
     seen = [torch.stack(batches.at(step)) for step in range(5)]
     pixels = torch.cat(seen, 1).T.tolist()
     assert len({tuple(pixel) for pixel in pixels}) == 60
@@ -82,7 +82,7 @@ def test_an_epoch_visits_every_pixel_once():
 
 
 def test_crops_use_every_frame_before_any_again():
-    crops = CropBatches(frames=6, height=40, width=56, side=16, crops=2, grid=8, seed=1)
+    crops = CropBatches(images=6, height=40, width=56, side=16, crops=2, grid=8, seed=1)
     frames, rows, columns = (
         torch.cat(part) for part in zip(*map(crops.at, range(30)), strict=True)
     )

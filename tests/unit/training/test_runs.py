@@ -93,7 +93,8 @@ def stores(tmp_path_factory):
 def inputs(folder):
     names = {"frames": "frames.zarr", "features": "features.zarr", "dino": "dino.zarr"}
     paths = {key: folder / name for key, name in names.items()}
-    return {**paths, "labels": folder / "labels.zarr", "radiance": folder / "radiance"}
+    paths |= {"labels": folder / "labels.zarr", "radiance": folder / "radiance"}
+    return {**paths, "rank_settings": RankRegions()}
 
 
 def train(folder, out, settings=SEMANTICS, seed=0):
@@ -259,13 +260,12 @@ def test_waits_are_seen():
 
 @pytest.mark.parametrize("stage", ["a", "b", "c"])
 def test_a_semantic_step_waits_once(monkeypatch, stores, stage):
-    paths = assemble.SemanticInputs(**inputs(stores))
-    run = assemble.assemble_training(paths, SEMANTICS.model_copy(update={"iterations": 1000}), 0)
+    opened = assemble.open_inputs(**inputs(stores))
+    regions = open_store(stores / "regions.zarr", "regions")
+    run = assemble.assemble_training(opened, SEMANTICS.model_copy(update={"iterations": 1000}), 0)
     start = {"a": 0, "b": run.joint_start, "c": run.cse_start}[stage]
     if stage == "c":
-        run.pseudo_labels = assemble.assemble_pseudo_labels(
-            run, paths, stores / "regions.zarr", halves
-        )
+        run.pseudo_labels = assemble.assemble_pseudo_labels(run, opened, regions, halves)
         run.iteration = start
         run.refresh_labels()
     run.iteration = start + 4  # nothing is logged in the next two
@@ -284,13 +284,12 @@ def test_a_reconstruction_step_waits_once(monkeypatch, stores):
 @pytest.mark.parametrize("cut", [3, 9])
 def test_semantics_resume_to_the_same_field(stores, whole, tmp_path, cut):
     """Killed in stage A, and just after a refresh."""
-    paths = assemble.SemanticInputs(**inputs(stores))
+    opened = assemble.open_inputs(**inputs(stores))
+    regions = open_store(stores / "regions.zarr", "regions")
 
     def fresh():
-        run = assemble.assemble_training(paths, SEMANTICS, 0)
-        run.pseudo_labels = assemble.assemble_pseudo_labels(
-            run, paths, stores / "regions.zarr", halves
-        )
+        run = assemble.assemble_training(opened, SEMANTICS, 0)
+        run.pseudo_labels = assemble.assemble_pseudo_labels(run, opened, regions, halves)
         return run
 
     first = fresh()
