@@ -34,9 +34,10 @@ from ovnerf.field.rendering import ViewWeights, render_labels, render_rgb, view_
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.training.batches import generator
+from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.data import Photos
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
-from ovnerf.training.semantics import CachedTokens, SemanticData, SemanticTraining, crop_rays
+from ovnerf.training.semantics import SemanticData, SemanticTraining
 
 SHORT = 443
 """Samples of a training ray as shipped (docs/method.md#short-rays)."""

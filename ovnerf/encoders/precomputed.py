@@ -45,7 +45,7 @@ class Maps:
         folder: where it lies.
         kind: "labels" or "features".
         classes: names in the order of the maps.
-        order: for each class of the scene its position in `classes`.
+        order: for each class of the scene its index in `classes`.
         void: label that is no class, None when there is none.
         text: f32 (C, D) unit rows in the scene's order; None for label maps.
         files: frame name -> file.
@@ -110,8 +110,8 @@ class Maps:
                 "labels index the manifest's `classes`; its `void` names the label of no class",
             )
         indices = np.full(labels.shape, VOID, dtype=np.uint16)
-        for index, position in enumerate(self.order):
-            indices[labels == position] = index
+        for index, number in enumerate(self.order):
+            indices[labels == number] = index
         return indices
 
     def features(self, found: np.ndarray) -> Tensor:
@@ -166,23 +166,7 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
             f"({len(missing)} missing)",
             "make the maps for the scene's class list; further classes become void",
         )
-    without = [frame for frame in frames if frame not in files]
-    if without:
-        raise UserError(
-            f"{path}: found no map of frame {without[0]} ({len(without)} of {len(frames)} missing)",
-            "names are those of `frames.zarr`: the photos' stems (docs/conventions.md). The file "
-            f"names {next(iter(files))!r}",
-        )
-    owner: dict[Path, str] = {}
-    for frame in frames:
-        file = inside(folder, str(files[frame]))
-        if not file.exists():
-            raise UserError(f"{file}: no such map, of frame {frame}")
-        if owner.setdefault(file.resolve(), frame) != frame:
-            raise UserError(
-                f"{path}: found {file.name} for frames {owner[file.resolve()]} and {frame}, "
-                "expected a map for each frame"
-            )
+    check_files(folder, files, frames)
     order = tuple(named.index(name) for name in classes)
     void = read_void(content.get("void"), path)
     if kind == "labels" and void in order:
@@ -204,6 +188,33 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
         files={frame: folder / str(files[frame]) for frame in frames},
         named=(folder / content["text"],) if kind == "features" else (),
     )
+
+
+def check_files(folder: Path, files: dict[str, Any], frames: list[str]) -> None:
+    """UserError unless each frame has a map in the folder, and a map of its own.
+
+    Args:
+        files: the manifest's `files`, frame name -> name of its map.
+        frames: names of the frames that need a map.
+    """
+    path = folder / MANIFEST
+    without = [frame for frame in frames if frame not in files]
+    if without:
+        raise UserError(
+            f"{path}: found no map of frame {without[0]} ({len(without)} of {len(frames)} missing)",
+            "names are those of `frames.zarr`: the photos' stems (docs/conventions.md). The file "
+            f"names {next(iter(files))!r}",
+        )
+    owner: dict[Path, str] = {}
+    for frame in frames:
+        file = inside(folder, str(files[frame]))
+        if not file.exists():
+            raise UserError(f"{file}: no such map, of frame {frame}")
+        if owner.setdefault(file.resolve(), frame) != frame:
+            raise UserError(
+                f"{path}: found {file.name} for frames {owner[file.resolve()]} and {frame}, "
+                "expected a map for each frame"
+            )
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -1,9 +1,9 @@
 """From a scene and an encoder to a `features` store: the embeddings of every view's windows.
 
-Frames are read in a thread while those before them are encoded. Frames whose windows fit into one
-batch of the network together are encoded together; which ones belong together depends on their
-place in the scene alone, so that going on after a kill, and parts made by several jobs, give the
-bytes of one undisturbed run.
+Frames are read in a thread while earlier ones are encoded. Neighbouring frames whose windows fit
+into one batch of the network are encoded together. Which frames form such a group depends on their
+slots alone, so a run that goes on after a kill, and several jobs that make a part each, write the
+same bytes as one undisturbed run.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class Source:
     """Where embeddings come from.
 
     Attributes:
-        origin: the file, folder or setting that makes them what they are, for messages.
+        origin: the file, folder or setting that they come from, for messages.
         load, embed: make them.
         banks: text vectors.
         frames: indices of the frames that are embedded.
         cells: the windows of a dense encoder; None for those of the settings.
         inputs: digests of what they are made from, besides the frames.
         files: the files among them, by their names in `inputs`.
-        together: windows that fit into one batch; frames with fewer share batches.
+        together: windows that fit into one batch; frames with fewer windows share batches.
         label: what was loaded -> u16 (H, W) first labels at image size, for encoders whose input
             says them itself; stored beside the embeddings.
     """
@@ -70,10 +70,31 @@ class Source:
     together: int = ALONE
     label: Callable[[Any], np.ndarray] | None = None
 
-    def arrays(self, loaded: Any, embedding: np.ndarray, box: np.ndarray) -> dict[str, np.ndarray]:
-        """The store's arrays of one frame."""
-        arrays = {"embedding": embedding, "box": box}
+    def groups(
+        self, numbers: Sequence[int], size: int, boxes_of: Callable[[int], np.ndarray]
+    ) -> Iterator[tuple[list[int], list[Any], list[np.ndarray]]]:
+        """Groups of frames that are encoded together: slots, what was loaded, window boxes.
+
+        Args:
+            numbers: which groups; group n holds the slots from n * size on, the last fewer.
+            boxes_of: frame -> boxes (W, 4).
+        """
+        for number in numbers:
+            slots = range(number * size, min((number + 1) * size, len(self.frames)))
+            frames = [self.frames[slot] for slot in slots]
+            yield [*slots], [*map(self.load, frames)], [*map(boxes_of, frames)]
+
+    def arrays(
+        self, name: str, loaded: Any, embedding: np.ndarray, box: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The store's arrays of one frame; UserError when embeddings (`name`) are not finite."""
+        arrays = {"embedding": binary16(embedding, self.origin, name, NOT_FINITE), "box": box}
         return arrays if self.label is None else {**arrays, "label": self.label(loaded)}
+
+    def check_files(self) -> None:
+        """UserError when a file is no longer what it was when its digest was taken."""
+        for name, path in self.files.items():
+            unchanged(path, self.inputs[name])
 
 
 def write_windows(
@@ -81,8 +102,9 @@ def write_windows(
 ) -> dict[str, Any]:
     """Write the `features` store of a scene, or the store of one of its `settings.parts` parts.
 
-    A part's attributes say which frames of the whole it holds (`part`: first, last + 1, all) and
-    the digest that the whole will have; `gather.gather_stores` makes the whole of them.
+    A part's attributes say which slots of the scene's store it holds (`part`: first, last + 1, how
+    many there are) and the digest that the scene's store will have (`whole`);
+    `storage.parts.gather_stores` joins the parts.
     """
     encoder = settings.encoder
     if encoder is None:
@@ -98,56 +120,51 @@ def write_windows(
     group, total = max(1, source.together // per_frame), len(source.frames)
     first, last = (0, total) if part is None else part_range(total, group, part, settings.parts)
 
-    def loaded(todo: Sequence[int]) -> Iterator[tuple[list[int], list[Any], list[np.ndarray]]]:
-        for begin in sorted({(first + slot) // group * group for slot in todo}):
-            chosen = source.frames[begin : min(begin + group, total)]
-            boxes = [window_boxes(height, width, grids, settings.seed, frame) for frame in chosen]
-            yield [*range(begin, begin + len(chosen))], [*map(source.load, chosen)], boxes
+    def boxes_of(frame: int) -> np.ndarray:
+        return window_boxes(height, width, grids, settings.seed, frame)
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         wanted = set(todo)
+        groups = source.groups(sorted({(first + slot) // group for slot in todo}), group, boxes_of)
         with tqdm(total=len(todo), desc="cache_features", disable=None, unit="view") as bar:
-            for slots, data, boxes in prefetch(loaded(todo)):
+            for slots, data, boxes in prefetch(groups):
                 found = source.embed([source.frames[slot] for slot in slots], data, boxes)
                 for slot, content, raw, box in zip(slots, data, found, boxes, strict=True):
                     if slot - first in wanted:
                         name = f"embeddings of frame {names[source.frames[slot]]}"
-                        embedding = binary16(raw, source.origin, name, NOT_FINITE)
                         bar.update()
-                        yield slot - first, source.arrays(content, embedding, box)
-        for name, path in source.files.items():
-            unchanged(path, source.inputs[name])
+                        yield slot - first, source.arrays(name, content, raw, box)
+        source.check_files()
 
-    whole = result_digest(
-        "cache_features",
-        settings,
-        {"frames": scene.attrs["digest"], **source.inputs},
-        exclude={"parts"},
-    )
+    inputs = {"frames": scene.attrs["digest"], **source.inputs}
+    all_frames = result_digest("cache_features", settings, inputs, exclude={"parts"})
     attributes = {
         "frames": source.frames[first:last],
         "encoder": encoder.model_dump(mode="json"),
         "classes": scene.attrs["classes"],
         "shape": [height, width],
-        "scales": list(windows.scales),
-        "stride": windows.stride,
-        "jitter": windows.jitter,
+        **window_attributes(windows),
     }
     if part is not None:
-        attributes |= {"part": [first, last, total], "whole": whole}
+        attributes |= {"part": [first, last, total], "whole": all_frames}
     write_by_frame(
         out,
         "features",
         last - first,
         produce,
         attributes,
-        whole if part is None else digest({"whole": whole, "part": [first, last]}),
+        all_frames if part is None else digest({"whole": all_frames, "part": [first, last]}),
         constant={"scale": window_scales(grids), **source.banks.arrays()},
     )
+    return {"frames": last - first, "windows": per_frame, "width": len(source.banks.blank)}
+
+
+def window_attributes(windows: Cells | CacheFeatures) -> dict[str, Any]:
+    """What a store says of its windows: sides, stride and jitter (`window_grids`)."""
     return {
-        "frames": last - first,
-        "windows": per_frame,
-        "width": source.banks.blank.shape[0],
+        "scales": list(windows.scales),
+        "stride": windows.stride,
+        "jitter": windows.jitter,
     }
 
 
@@ -173,7 +190,7 @@ def part_range(total: int, group: int, part: int, parts: int) -> tuple[int, int]
 def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> Source:
     """The settings' encoder; UserError when a file of it is missing or does not fit."""
     encoder = settings.encoder
-    chosen = frame_indices(scene, settings.views)
+    view_frames = frame_indices(scene, settings.views)
     if isinstance(encoder, OpenClip):
         files = encoder_files(encoder)
         inputs = digests_of(files)
@@ -181,24 +198,24 @@ def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> So
         embed, banks = openclip_embed(scene, model, files["weights"], settings.batch)
         load = photos(scene)
         origin = str(files["weights"])
-        return Source(origin, load, embed, banks, chosen, None, inputs, files, settings.batch)
+        return Source(origin, load, embed, banks, view_frames, None, inputs, files, settings.batch)
     if isinstance(encoder, LSeg):
-        return lseg_source(scene, encoder, chosen)
+        return lseg_source(scene, encoder, view_frames)
     if isinstance(encoder, Precomputed):
-        return precomputed_source(scene, encoder, chosen)
+        return precomputed_source(scene, encoder, view_frames)
     if truth is None:
         raise no_truth("cache_features.truth")
     assert isinstance(encoder, Simulated)
-    chosen = frame_indices(scene, "train")
+    view_frames = frame_indices(scene, "train")
     labels = open_truth(truth, scene)
-    check_truth(read(labels, "label", chosen), len(scene.attrs["classes"]), str(truth))
+    check_truth(read(labels, "label", view_frames), len(scene.attrs["classes"]), str(truth))
     embed, banks = simulated_embed(scene, encoder)
     return Source(
         "cache_features.encoder",
         lambda frame: read(labels, "label", frame),
         embed,
         banks,
-        chosen,
+        view_frames,
         inputs={"truth": labels.attrs["digest"]},
     )
 
@@ -259,7 +276,7 @@ def simulated_embed(scene: Store, settings: Simulated) -> tuple[Embed, TextBanks
     return one_by_one(embed), banks
 
 
-def lseg_source(scene: Store, settings: LSeg, chosen: list[int]) -> Source:
+def lseg_source(scene: Store, settings: LSeg, view_frames: list[int]) -> Source:
     """Cell features and text banks of LSeg."""
     from ovnerf.encoders.lseg import LSegEncoder
 
@@ -276,10 +293,10 @@ def lseg_source(scene: Store, settings: LSeg, chosen: list[int]) -> Source:
 
     banks = text_banks(scene.attrs["classes"], encoder.encode_text)
     origin, load = str(files["weights"]), photos(scene)
-    return Source(origin, load, one_by_one(embed), banks, chosen, cells, inputs, files)
+    return Source(origin, load, one_by_one(embed), banks, view_frames, cells, inputs, files)
 
 
-def precomputed_source(scene: Store, settings: Precomputed, chosen: list[int]) -> Source:
+def precomputed_source(scene: Store, settings: Precomputed, view_frames: list[int]) -> Source:
     """Cell features and text vectors of maps made elsewhere; of label maps the labels, too."""
     from ovnerf.encoders.precomputed import map_files, read_manifest
 
@@ -287,7 +304,7 @@ def precomputed_source(scene: Store, settings: Precomputed, chosen: list[int]) -
     cells = cells_of(height, width, settings.cell)
     (grid,) = cells.grids(height, width)
     names = list(scene.attrs["names"])
-    wanted = [names[frame] for frame in chosen]
+    wanted = [names[frame] for frame in view_frames]
     maps = read_manifest(Path(settings.folder), list(scene.attrs["classes"]), wanted)
 
     def load(frame: int) -> np.ndarray:
@@ -300,7 +317,7 @@ def precomputed_source(scene: Store, settings: Precomputed, chosen: list[int]) -
     def label(found: np.ndarray) -> np.ndarray:
         return resize_labels(found, (height, width))
 
-    for frame in chosen:
+    for frame in view_frames:
         load(frame)  # a bad one is found before anything is written
     files = map_files(maps)
     return Source(
@@ -308,7 +325,7 @@ def precomputed_source(scene: Store, settings: Precomputed, chosen: list[int]) -
         load,
         one_by_one(embed),
         maps.banks(),
-        chosen,
+        view_frames,
         cells,
         digests_of(files),
         files,

@@ -29,16 +29,10 @@ from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import Store, open_store, path_of, read
 from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.storage.weight_loading import find_file
+from ovnerf.training.crops import CachedTokens, OnlineTokens, Tokens
 from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
-from ovnerf.training.semantics import (
-    CachedTokens,
-    OnlineTokens,
-    SemanticData,
-    SemanticTraining,
-    Tokens,
-    labelled_photos,
-)
+from ovnerf.training.semantics import SemanticData, SemanticTraining, labelled_photos
 
 
 @dataclass(frozen=True)

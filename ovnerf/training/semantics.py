@@ -8,15 +8,13 @@ of size samples x D exists (docs/method.md#affine-head).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.optim import Adam
 
 from ovnerf.compute.transfer import to_device
@@ -38,79 +36,14 @@ from ovnerf.storage.tensors import (
     strip,
 )
 from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator
+from ovnerf.training.crops import CELL, Tokens, cell_directions, crop_rays
 from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
 
-CELL = 8
-"""Pixels per side of the square that a DINO token describes; a crop has one ray for each."""
 LOGGED_STEPS = 100
 """Rows of the log of a whole run."""
-
-
-class Tokens(Protocol):
-    """DINO tokens of crops: cached, or computed from the crop (the paper's way)."""
-
-    @property
-    def grid(self) -> int:
-        """Corners of crops must be multiples of this many pixels."""
-        ...
-
-    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-        """Tokens of square crops of photos.
-
-        Args:
-            photo, row, column: i64 (k,), photo and upper left corner of each crop, on any device.
-            side: pixels per side of a crop.
-
-        Returns:
-            f32 (k, (side / 8)^2, d), row by row of each crop.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class CachedTokens:
-    """Tokens cut from those of whole photos: an approximation (docs/method.md#dino-tokens).
-
-    Attributes:
-        token: (n, H / 8, W / 8, d) of n photos, on the host or the device; crops come out there.
-    """
-
-    token: Tensor
-    grid: int = CELL
-
-    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-        """See `Tokens`."""
-        photo, row, column = (to_device(part, self.token.device) for part in (photo, row, column))
-        span = torch.arange(side // CELL, device=photo.device)
-        rows = (row // CELL)[:, None, None] + span[:, None]
-        columns = (column // CELL)[:, None, None] + span
-        return self.token[photo[:, None, None], rows, columns].flatten(1, 2).float()
-
-
-@dataclass(frozen=True)
-class OnlineTokens:
-    """Tokens of the crops themselves, encoded at every iteration (docs/method.md#dino-tokens).
-
-    Attributes:
-        encode: images f32 (k, 3, side, side) in [0, 1] -> tokens (k, side / 8, side / 8, d).
-        rgb: photos u8 (n, H, W, 3).
-    """
-
-    encode: Callable[[Tensor], Tensor]
-    rgb: Tensor
-    grid: int = 1
-
-    def crops(self, photo: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-        """See `Tokens`."""
-        photo, row, column = (to_device(part, self.rgb.device) for part in (photo, row, column))
-        span = torch.arange(side, device=photo.device)
-        rows = row[:, None, None] + span[:, None]
-        columns = column[:, None, None] + span
-        image = self.rgb[photo[:, None, None], rows, columns].permute(0, 3, 1, 2).float() / 255
-        return self.encode(image).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -147,43 +80,6 @@ def labelled_photos(count: int, share: float, seed: int) -> Tensor:
     """
     order = torch.randperm(count, generator=generator(seed, "labelled", 0))
     return order[: max(1, int(share * count))].sort().values
-
-
-def cell_directions(photos: Photos) -> Tensor:
-    """Unit directions of the rays of all pixels in the camera's own axes: f32 (H, W, 3)."""
-    height, width = photos.size
-    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    device = photos.pose.device
-    identity = torch.eye(4, device=device)
-    flat = column.flatten().to(device), row.flatten().to(device)
-    _, direction = pixel_rays(identity, photos.intrinsics, *flat)
-    return direction.view(height, width, 3)
-
-
-def crop_rays(
-    photos: Photos, directions: Tensor, photo: Tensor, row: Tensor, column: Tensor, side: int
-) -> tuple[Tensor, Tensor]:
-    """Rays of square crops, one for each 8 x 8 pixels (docs/method.md#crop-rays).
-
-    A ray's direction is the mean of its pixels' unit directions, which is a little shorter than 1,
-    as published. In a forward-facing scene the mean is taken before the warp, not after it.
-
-    Args:
-        directions: `cell_directions` of the photos.
-        photo, row, column: i64 (k,), photo and upper left corner of each crop.
-        side: pixels per side of a crop, a multiple of 8.
-
-    Returns:
-        Origins and directions f32 (k (side / 8)^2, 3), scene units, row by row of each crop.
-    """
-    span = torch.arange(side, device=row.device)
-    crops = directions[row[:, None, None] + span[:, None], column[:, None, None] + span]
-    local = functional.avg_pool2d(crops.permute(0, 3, 1, 2), CELL).flatten(2).transpose(1, 2)
-    pose = photos.pose[photo]
-    direction = local @ pose[:, :3, :3].transpose(1, 2)
-    origin = pose[:, None, :3, 3].expand_as(direction)
-    rays = origin.reshape(-1, 3), direction.reshape(-1, 3)
-    return photos.ndc.rays(*rays) if photos.ndc else rays
 
 
 class SemanticTraining:
