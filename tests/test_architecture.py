@@ -100,7 +100,8 @@ def test_rules_say_everything_a_rule_should() -> None:
             for part in RULE_PARTS:
                 assert re.search(rf"(?m)^    {part}:", block), f"{name} has no {part}"
             assert f'code=code_digest("{name}")' in block
-            assert "mem_mb=" in block and "runtime=" in block
+            assert f'mem_mb=memory("{name}")' in block
+            assert f'runtime=minutes("{name}")' in block
             assert not re.search(r"(?m)^    run:", block)
 
 
@@ -165,6 +166,12 @@ def test_schema_and_reference_are_those_of_config_py() -> None:
     advice = "run: python workflow/scripts/describe_config.py"
     assert describe.SCHEMA.read_text() == describe.schema(), advice
     assert describe.README.read_text() == describe.readme(), advice
+
+
+def test_the_table_of_memory_is_that_of_the_cost_model() -> None:
+    describe = load_script("describe_costs")
+    advice = "run: python workflow/scripts/describe_costs.py"
+    assert describe.PAGE.read_text(encoding="utf-8") == describe.page(), advice
 
 
 def test_every_setting_says_what_it_means() -> None:

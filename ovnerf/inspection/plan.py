@@ -46,12 +46,16 @@ class SceneFiles:
         images: what `sample_frames` reads.
         labels: what `read_truth` reads; apart, so that editing a label file retrains nothing.
         labelled: whether the scene has ground truth.
+        frames: how many frames are used; None where the folder is not there yet.
+        class_file: what says which classes there are; empty where nothing does.
     """
 
     folder: str
     images: tuple[str, ...]
     labels: tuple[str, ...]
     labelled: bool
+    frames: int | None = None
+    class_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,9 +225,13 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
     wanted = scene_settings(config.sample_frames, scene)
     listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
     labels = listing.label_inputs() if any(listing.labels) else []
-    images = listing.image_inputs()
     return SceneFiles(
-        scene.path, tuple(map(str, images)), tuple(map(str, labels)), labelled=bool(labels)
+        scene.path,
+        tuple(map(str, listing.image_inputs())),
+        tuple(map(str, labels)),
+        labelled=bool(labels),
+        frames=len(listing.names),
+        class_file=str(next(iter(listing.class_inputs()), "")),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import ModuleType
 import pytest
 from tiny_run import Place
 
+from ovnerf.evaluation.runs import closing_line
+from ovnerf.runtime.costs import reserved_mb, time_limit_minutes
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
@@ -25,17 +28,12 @@ def cost() -> ModuleType:
     return module
 
 
-def jobs_of(cost: ModuleType, place: Place, monkeypatch: pytest.MonkeyPatch) -> list:
-    """Every job of a place's config, as the script sees it."""
-    monkeypatch.chdir(place.folder)
-    plan = cost.read_plan(Path("config.yaml"))
-    return list(cost.planned(cost.dry_run(Path("config.yaml")), plan))
-
-
 @pytest.fixture
 def jobs(cost: ModuleType, finished: Place, monkeypatch: pytest.MonkeyPatch) -> list:
-    """Those of the finished tiny run."""
-    return jobs_of(cost, finished, monkeypatch)
+    """Every job of the finished tiny run, as the script sees it."""
+    monkeypatch.chdir(finished.folder)
+    config = Path("config.yaml")
+    return list(cost.planned(cost.dry_run(config), cost.read_jobs(config)))
 
 
 def test_it_counts_what_snakemake_plans_and_finds_every_benchmark_file(
@@ -44,34 +42,47 @@ def test_it_counts_what_snakemake_plans_and_finds_every_benchmark_file(
     assert Counter(job.rule for job in jobs) == finished.planned("--forceall")
     measured = [cost.measured_seconds(Path("results/benchmarks"), job) for job in jobs]
     assert all(seconds and seconds > 0 for seconds in measured)
-    assert {job.rule for job in jobs} < set(cost.RULES)
 
 
-def test_constants_times_sizes_by_hand(
+def test_a_job_is_given_more_than_the_stage_expects_and_takes(jobs: list, finished: Place) -> None:
+    """Memory by the plan, against what each stage computed from its inputs and then used."""
+    logs = finished.folder / "results/logs"
+    for job in jobs:
+        closing = closing_line(logs / job.rule / f"{job.name}.log")
+        assert closing is not None, job.name
+        assert closing["peak_memory_mb"] < reserved_mb(job.job), job.rule
+        if closing["expected_memory_mb"]:
+            assert closing["expected_memory_mb"] <= reserved_mb(job.job), job.rule
+
+
+def test_snakemake_is_given_what_the_model_says(
     cost: ModuleType, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = {job.rule: job for job in jobs_of(cost, place, monkeypatch)}
-    assert not one["aggregate"].plan.guessed
-    assert one["cache_dino"].frames == 12 and one["render_views"].frames == 2
-    # 40 iterations of 256 rays, where 30 000 of 4096 take 17.4 minutes.
-    seconds = one["reconstruct"].model.seconds(one["reconstruct"])
-    assert seconds == pytest.approx(1044 * 40 * 256 / (30_000 * 4096))
-    # 30 iterations, two thirds of them in the shared part; 15 000 take an hour.
-    assert one["train_shared"].model.seconds(one["train_shared"]) == pytest.approx(20 * 0.24)
-    assert one["train_semantics"].model.seconds(one["train_semantics"]) == pytest.approx(10 * 0.24)
+    monkeypatch.chdir(place.folder)
+    printed = cost.dry_run(Path("config.yaml"))
+    known = cost.read_jobs(Path("config.yaml"))
+    asked = re.findall(r"runtime=(\d+).*mem_mb=(\d+)", printed)
+    expected = [
+        (str(time_limit_minutes(job.job, "cpu")), str(reserved_mb(job.job)))
+        for job in cost.planned(printed, known)
+    ]
+    assert len(asked) == 26 and asked == expected
+    one = {job.rule: job.job for job in cost.planned(printed, known)}
+    # 12 frames of 64x48, two of them held out.
+    shared = one["train_shared"]
+    assert (shared.frames, shared.width, shared.height, shared.held_out) == (12, 64, 48, 2)
     # 48 pixels high: windows of 16, 8 apart, 5 x 7; and of 9, 4 apart, 11 x 15.
     assert one["cache_features"].windows == 35 + 11 * 15
-    assert one["sample_frames"].model.bytes(one["sample_frames"]) == 12 * 64 * 48 * 3
 
 
 def test_measured_seconds_scale_the_rule_and_the_table_says_so(
     cost: ModuleType, jobs: list, tmp_path: Path
 ) -> None:
     job = next(job for job in jobs if job.rule == "train_semantics")
-    file = tmp_path / "train_semantics" / f"{cost.name_of(job)}.tsv"
+    file = tmp_path / "train_semantics" / f"{job.name}.tsv"
     file.parent.mkdir()
-    file.write_text(f"s\th:m:s\n{1000 * cost.modelled(job)}\t0:00:00\n")
+    file.write_text(f"s\th:m:s\n{1000 * job.seconds}\t0:00:00\n")
     assert cost.scales(jobs, tmp_path) == {("train_semantics", ""): (pytest.approx(1000), 1)}
     line = next(line for line in cost.table(jobs, tmp_path) if line.startswith("train_semantics"))
     assert "measured: 1 of its jobs" in line
-    assert float(line.split()[2]) == pytest.approx(4 * 1000 * cost.modelled(job) / 3600, abs=0.01)
+    assert float(line.split()[2]) == pytest.approx(4 * 1000 * job.seconds / 3600, abs=0.01)

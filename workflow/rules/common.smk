@@ -16,12 +16,11 @@ REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
 if (REPOSITORY / "ovnerf").is_dir():
     sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config.frames import ReadTruth
-from ovnerf.config.run import scene_settings
-from ovnerf.config.run import shared_settings
-from ovnerf.runtime.errors import UserError
+from ovnerf.inspection.jobs import PlannedJobs, shared_id
 from ovnerf.inspection.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
-from ovnerf.storage.provenance import IS_CLONE, code_digest, digest
+from ovnerf.runtime.costs import reserved_mb, time_limit_minutes
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import IS_CLONE, code_digest
 
 # Without --configfile it is config/config.yaml of the working directory, else the demo. It is not
 # read otherwise, because Snakemake merges maps deeply and a user's config would inherit every
@@ -38,16 +37,13 @@ except UserError as error:
 for warning in PLAN.warnings:
     logger.warning(warning)
 
+JOBS = PlannedJobs(PLAN)
 CONFIG, SCENES, FILES = PLAN.config, PLAN.scenes, PLAN.files
 ENCODERS, VARIANTS, WEIGHTS = PLAN.encoders, PLAN.variants, PLAN.weights
 TRUE_REGIONS = CONFIG.propose_regions.architecture == "truth"
 
 # Variants that agree up to iteration T share one shared part; its name says what they share.
-SHAREDS = {name: shared_settings(train) for name, (train, _) in VARIANTS.items()}
-SHARED_IDS = {
-    name: f"{shared.labels}-{digest(shared.model_dump(mode='json'))[:8]}"
-    for name, shared in SHAREDS.items()
-}
+SHARED_IDS = {name: shared_id(train) for name, (train, _) in VARIANTS.items()}
 
 RESULTS = CONFIG.results
 SCENE = f"{RESULTS}/{{dataset}}/{{scene}}"
@@ -74,40 +70,21 @@ if GPU and "gpu" not in workflow.global_resources and workflow.is_main_process:
 COMPUTE = f"--device {DEVICE} --threads {THREADS}"
 
 
-def settings_of(wildcards, stage):
-    """The settings of a stage for these wildcards, as the JSON text its command takes."""
-    scene = SCENES.get((wildcards.get("dataset"), wildcards.get("scene")))
-    if stage in ("make_room", "sample_frames"):
-        section = scene_settings(getattr(CONFIG, stage), scene)
-    elif stage == "read_truth":
-        frames = scene_settings(CONFIG.sample_frames, scene)
-        section = ReadTruth(layout=frames.layout, classes=frames.classes)
-    elif stage == "cache_features":
-        section = ENCODERS[wildcards.encoder]
-        if section.encoder.kind == "precomputed":
-            folder = folder_of_maps(section.encoder, (wildcards.dataset, wildcards.scene))
-            encoder = section.encoder.model_copy(update={"folder": folder})
-            section = section.model_copy(update={"encoder": encoder})
-    elif stage == "train_shared":
-        shared = next(SHAREDS[name] for name, key in SHARED_IDS.items() if key == wildcards.shared)
-        section = scene_settings(shared, scene)
-    elif stage == "train_semantics":
-        section = scene_settings(VARIANTS[wildcards.variant][0], scene)
-    elif stage == "render_views":
-        section = VARIANTS[wildcards.variant][1]
-    else:
-        section = getattr(CONFIG, stage)
-    return section.model_dump_json()
+def memory(rule):
+    """`resources` function: MB of a job of `rule`, as often again with each further attempt."""
+    return lambda wildcards, attempt: attempt * reserved_mb(JOBS.job(rule, wildcards))
 
 
-def growing(amount):
-    """`resources` function: `amount`, as often again with each further attempt (`retries`)."""
-    return lambda wildcards, attempt: amount * attempt
+def minutes(rule):
+    """`resources` function: time limit, as often again with each further attempt (`retries`)."""
+    return lambda wildcards, attempt: attempt * time_limit_minutes(
+        JOBS.job(rule, wildcards), DEVICE
+    )
 
 
 def setting(stage):
-    """`params` function: the JSON settings of `stage`."""
-    return lambda wildcards: settings_of(wildcards, stage)
+    """`params` function: the settings of `stage`, as the JSON text its command takes."""
+    return lambda wildcards: JOBS.settings(stage, wildcards).model_dump_json()
 
 
 def scene_input(kind):

@@ -16,8 +16,8 @@ rule evaluate:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     params:
         truth=option("truth"),
         code=code_digest("evaluate"),

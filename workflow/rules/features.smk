@@ -16,8 +16,8 @@ rule cache_features_part:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(360),
+        mem_mb=memory("cache_features_part"),
+        runtime=minutes("cache_features_part"),
         gpu=GPU,
     params:
         settings=setting("cache_features"),
@@ -47,8 +47,8 @@ rule cache_features:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(360),
+        mem_mb=memory("cache_features"),
+        runtime=minutes("cache_features"),
         gpu=GPU if FEATURE_PARTS == 1 else 0,
     params:
         settings=setting("cache_features"),
@@ -77,8 +77,8 @@ rule cache_dino:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
+        mem_mb=memory("cache_dino"),
+        runtime=minutes("cache_dino"),
         gpu=GPU,
     params:
         settings=setting("cache_dino"),

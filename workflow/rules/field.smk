@@ -14,8 +14,8 @@ rule reconstruct:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(12000),
-        runtime=growing(720),
+        mem_mb=memory("reconstruct"),
+        runtime=minutes("reconstruct"),
         gpu=GPU,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -46,8 +46,8 @@ rule train_shared:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(14000),
-        runtime=growing(720),
+        mem_mb=memory("train_shared"),
+        runtime=minutes("train_shared"),
         gpu=GPU,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -83,8 +83,8 @@ rule train_semantics:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(30000),
-        runtime=growing(720),
+        mem_mb=memory("train_semantics"),
+        runtime=minutes("train_semantics"),
         gpu=GPU,
         checkpoint_minutes=CHECKPOINT_MINUTES,
     params:
@@ -118,8 +118,8 @@ rule render_views:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(8000),
-        runtime=growing(120),
+        mem_mb=memory("render_views"),
+        runtime=minutes("render_views"),
         gpu=GPU,
     params:
         settings=setting("render_views"),

@@ -12,8 +12,8 @@ rule make_room:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=memory("make_room"),
+        runtime=minutes("make_room"),
     params:
         settings=setting("make_room"),
         code=code_digest("make_room"),
@@ -38,8 +38,8 @@ rule sample_frames:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        mem_mb=memory("sample_frames"),
+        runtime=minutes("sample_frames"),
     params:
         settings=setting("sample_frames"),
         folder=scene_folder,
@@ -66,8 +66,8 @@ rule read_truth:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        mem_mb=memory("read_truth"),
+        runtime=minutes("read_truth"),
     params:
         settings=setting("read_truth"),
         folder=scene_folder,

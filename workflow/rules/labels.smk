@@ -16,8 +16,8 @@ rule rank_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=memory("rank_regions"),
+        runtime=minutes("rank_regions"),
     params:
         settings=setting("rank_regions"),
         code=code_digest("rank_regions"),
@@ -45,8 +45,8 @@ rule score_labels:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        mem_mb=memory("score_labels"),
+        runtime=minutes("score_labels"),
     params:
         rank_settings=setting("rank_regions"),
         code=code_digest("score_labels"),

@@ -16,8 +16,8 @@ rule propose_regions:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(14000),
-        runtime=growing(720),
+        mem_mb=memory("propose_regions"),
+        runtime=minutes("propose_regions"),
         gpu=GPU,
     params:
         settings=setting("propose_regions"),

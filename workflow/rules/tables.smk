@@ -27,8 +27,8 @@ rule draw_figures:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(30),
+        mem_mb=memory("draw_figures"),
+        runtime=minutes("draw_figures"),
     params:
         names=",".join(VARIANTS),
         truth=option("truth"),
@@ -62,8 +62,8 @@ rule aggregate:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=memory("aggregate"),
+        runtime=minutes("aggregate"),
     params:
         folder=subpath(output.metrics, parent=True),
         about=about_the_run(),
@@ -94,8 +94,8 @@ rule summarise_runs:
         "../../envs/ovnerf.yaml"
     threads: THREADS
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        mem_mb=memory("summarise_runs"),
+        runtime=minutes("summarise_runs"),
     params:
         logs=LOGS,
         benchmarks=BENCHMARKS,

@@ -14,8 +14,8 @@ rule fetch_weights:
         "../../envs/ovnerf.yaml"
     threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(240),
+        mem_mb=memory("fetch_weights"),
+        runtime=minutes("fetch_weights"),
     params:
         # Functions, because Snakemake takes braces in plain text for wildcards.
         table=lambda wildcards: shipped(CONFIG.weights_table),

@@ -1,0 +1,329 @@
+"""The jobs of a plan: settings and sizes of each, before any data is there.
+
+What the config, the scene sheet and the scenes' folders do not say is taken as stated here.
+Imports only the standard library, pydantic and PyYAML, because Snakemake may be installed alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.config.frames import ReadTruth
+from ovnerf.config.run import scene_settings, shared_settings
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.inspection.photo_size import photo_size
+from ovnerf.inspection.plan import MANIFEST, Key, Plan, folder_of_maps, shipped
+from ovnerf.runtime.cost_constants import PATCH, UNEVEN
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.job import Job
+from ovnerf.runtime.memory import array_shape, file_size, weight_file
+from ovnerf.scenes.layouts import find_class_list
+from ovnerf.storage.provenance import digest
+from ovnerf.storage.text import read_lines
+
+FRAMES = 30
+"""Frames of a scene whose sheet gives none and whose folder is not there."""
+SIZE = (640, 480)
+"""Width and height of photos that are not there, or whose header is of another kind."""
+CLASSES = 100
+"""Class names of a scene whose list is not there; Replica's own lists have about as many."""
+WIDTHS = {"ViT-B": 512, "ViT-L": 768, "ViT-H": 1024, "ViT-g": 1024}
+"""Embedding width D by the beginning of an open_clip model's name."""
+WIDTH = 1280
+"""D of other models (ViT-bigG)."""
+OF_CLIP_B = 512
+"""D of LSeg, and of maps made elsewhere as far as a plan knows."""
+NPY_HEADER = 256
+"""Bytes at the beginning of an `.npy` file that state its shape."""
+TOKEN_WIDTHS = {"vit_small": 384, "vit_large": 1024}
+"""Width of a DINO token by the beginning of a timm model's name."""
+TOKEN_WIDTH = 768
+"""That of others (ViT-B)."""
+WEIGHT_BYTES = {
+    "vit_h": 2_564_550_879,
+    "vit_l": 1_249_524_607,
+    "vit_b": 375_042_383,
+    "lseg": 2_500_000_000,
+}
+"""Weight files that are not there yet, by architecture. SAM's are their publisher's."""
+WEIGHTS = 600_000_000
+"""Other networks: CLIP's ViT-B/16 with its text encoder."""
+BRANCH = 1.4
+"""File of a trained semantic branch over that of the radiance field that it holds."""
+
+
+@dataclass(frozen=True)
+class SceneSize:
+    """Sizes of a scene.
+
+    Attributes:
+        frames, width, height: as `sample_frames` will write them.
+        photo: (width, height) of the photos in the scene's folder.
+        classes: number of class names.
+        guessed: what nothing says, and was taken as stated above.
+    """
+
+    frames: int
+    width: int
+    height: int
+    photo: tuple[int, int]
+    classes: int
+    guessed: tuple[str, ...]
+
+
+def key_of(wildcards: Mapping[str, str]) -> Key:
+    """The scene of a job; two empty names for a job of no scene."""
+    return wildcards.get("dataset", ""), wildcards.get("scene", "")
+
+
+def encoder_settings(section: CacheFeatures, key: Key) -> CacheFeatures:
+    """A section of `cache_features` with the scene's own folder of maps."""
+    if not isinstance(section.encoder, Precomputed):
+        return section
+    folder = folder_of_maps(section.encoder, key)
+    encoder = section.encoder.model_copy(update={"folder": folder})
+    return section.model_copy(update={"encoder": encoder})
+
+
+def shared_id(settings: TrainSemantics) -> str:
+    """Name of what variants share up to iteration T; variants that agree have the same."""
+    shared = shared_settings(settings)
+    return f"{shared.labels}-{digest(shared.model_dump(mode='json'))[:8]}"
+
+
+def scene_size(plan: Plan, key: Key) -> SceneSize:
+    """Sizes of a scene: as the sheet or config says, else as its folder does, else a guess."""
+    config, scene, files = plan.config, plan.scenes[key], plan.files[key]
+    wanted = scene_settings(config.sample_frames, scene)
+    listed, photo = files.frames, photo_size(files.images[0]) if files.images else None
+    if scene.toy_seed is not None:
+        room = scene_settings(config.make_room, scene)
+        listed, photo = room.frames, (room.width, room.height)
+    elif not files.images:  # perhaps an earlier run left its frames and the photos are gone
+        listed, photo = stored_frames(Path(config.results, *key, "frames.zarr"))
+    count = min((number for number in (wanted.frames, listed) if number), default=None)
+    width, height = target_size(photo or SIZE, wanted.width, wanted.height)
+    guessed = [] if count else [f"{FRAMES} frames"]
+    if not photo and not (wanted.width and wanted.height):
+        guessed.append(f"{width}x{height}")
+    named = "/".join(key)
+    return SceneSize(
+        count or FRAMES,
+        width,
+        height,
+        photo or (width, height),
+        class_count(files.class_file, wanted.classes),
+        tuple(f"{named}: {text}" for text in guessed),
+    )
+
+
+def stored_frames(store: Path) -> tuple[int | None, tuple[int, int] | None]:
+    """Number and (width, height) of the frames of a store; None of each where there is none."""
+    try:
+        count, height, width, _ = array_shape(store, "rgb")
+    except (OSError, ValueError, KeyError):
+        return None, None
+    return count, (width, height)
+
+
+def target_size(native: tuple[int, int], width: int | None, height: int | None) -> tuple[int, int]:
+    """(width, height) asked for; a missing side follows the photo's aspect ratio."""
+    if width and height:
+        return width, height
+    if width:
+        return width, round(native[1] * width / native[0])
+    if height:
+        return round(native[0] * height / native[1]), height
+    return native
+
+
+def class_count(file: str, named: str) -> int:
+    """Class names in a list: entries of a JSON document, else lines of a text.
+
+    Args:
+        file: the list that the scene's folder or the config leads to; empty where there is none.
+        named: the list that the config names.
+    """
+    try:
+        path = Path(file) if file else find_class_list(named) if named else None
+        if path is None:
+            return CLASSES
+        if path.suffix == ".json":
+            return len(json.loads(path.read_text(encoding="utf-8"))["classes"])
+        return len(read_lines(path))
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return CLASSES  # the stage that reads it says what is wrong
+
+
+def windows_of(section: CacheFeatures, width: int, height: int) -> int:
+    """Windows of the pyramid on one frame (docs/method.md#clip-pyramid); cells of LSeg and maps."""
+    if isinstance(section.encoder, (LSeg, Precomputed)):
+        cell = section.encoder.cell
+        return -(-width // cell) * -(-height // cell)
+    count = 0
+    for scale in section.scales:
+        side = min(width, height) // scale
+        step = max(1, int(side * section.stride))
+        count += (-(-(width - side) // step) + 1) * (-(-(height - side) // step) + 1)
+    return count
+
+
+def embedding_width(encoder: Any, classes: int) -> int:
+    """Numbers of one embedding."""
+    if isinstance(encoder, Precomputed):
+        return width_of_maps(Path(encoder.folder), classes)
+    if isinstance(encoder, Simulated):
+        return encoder.width
+    if not isinstance(encoder, OpenClip):
+        return OF_CLIP_B
+    if encoder.model.endswith(".json"):
+        return model_width(shipped(encoder.model))
+    return next((width for name, width in WIDTHS.items() if encoder.model.startswith(name)), WIDTH)
+
+
+def width_of_maps(folder: Path, classes: int) -> int:
+    """Numbers of a vector of maps made elsewhere: of label maps one per class, and one for void."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["kind"] == "labels":
+            return classes + 1
+        with (folder / manifest["text"]).open("rb") as file:
+            header = file.read(NPY_HEADER).decode("latin-1")
+        return int(re.search(r"'shape': \(\d+, (\d+)", header)[1])  # type: ignore[index]
+    except (OSError, ValueError, KeyError, TypeError):
+        return OF_CLIP_B  # not there yet, or the stage says what is wrong
+
+
+def model_width(path: str) -> int:
+    """`embed_dim` of an open_clip model config."""
+    try:
+        return int(json.loads(Path(path).read_text(encoding="utf-8"))["embed_dim"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return WIDTH  # the stage says what is wrong with the file
+
+
+def token_width(model: str) -> int:
+    """Numbers of one DINO token."""
+    known = (width for name, width in TOKEN_WIDTHS.items() if model.startswith(name))
+    return next(known, TOKEN_WIDTH)
+
+
+def weight_bytes(name: str, architecture: str) -> int:
+    """Bytes of a weight file, as a plan knows them."""
+    if not name or architecture == "truth":
+        return 0
+    return file_size(name) or WEIGHT_BYTES.get(architecture, WEIGHTS)
+
+
+class PlannedJobs:
+    """The jobs of a plan, by rule and wildcards."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.known: dict[tuple[str, ...], Job] = {}
+
+    @cached_property
+    def shared(self) -> dict[str, TrainSemantics]:
+        """Settings of `train_shared` by the name of the shared part."""
+        trainings = [train for train, _ in self.plan.variants.values()]
+        return {shared_id(train): shared_settings(train) for train in trainings}
+
+    @cached_property
+    def sizes(self) -> dict[Key, SceneSize]:
+        """Sizes of every scene."""
+        return {key: scene_size(self.plan, key) for key in self.plan.scenes}
+
+    def settings(self, stage: str, wildcards: Mapping[str, str]) -> Any:
+        """The settings of a stage's job; None for a stage that has none."""
+        plan, key = self.plan, key_of(wildcards)
+        if stage == "read_truth":
+            frames = scene_settings(plan.config.sample_frames, plan.scenes[key])
+            return ReadTruth(layout=frames.layout, classes=frames.classes)
+        if stage in ("cache_features", "cache_features_part"):
+            return encoder_settings(plan.encoders[wildcards["encoder"]], key)
+        if stage == "render_views":
+            return plan.variants[wildcards["variant"]][1]
+        if stage in ("make_room", "sample_frames"):
+            section = getattr(plan.config, stage)
+        elif stage == "train_shared":
+            section = self.shared[wildcards["shared"]]
+        elif stage == "train_semantics":
+            section = plan.variants[wildcards["variant"]][0]
+        else:
+            return getattr(plan.config, stage, None)
+        return scene_settings(section, plan.scenes[key])
+
+    def job(self, rule: str, wildcards: Mapping[str, str]) -> Job:
+        """A job's settings and sizes; seeds and parts differ in neither."""
+        names = ("dataset", "scene", "encoder", "shared", "variant")
+        key = (rule, *(wildcards.get(name, "") for name in names))
+        if key not in self.known:
+            self.known[key] = self.made(rule, wildcards)
+        return self.known[key]
+
+    def made(self, rule: str, wildcards: Mapping[str, str]) -> Job:
+        """See `job`."""
+        key, settings = key_of(wildcards), self.settings(rule, wildcards)
+        if key not in self.plan.scenes:
+            return Job(rule, settings, rows=self.rows() if rule == "aggregate" else 0)
+        config, size = self.plan.config, self.sizes[key]
+        regions = config.propose_regions if rule == "train_semantics" else None
+        source = regions or settings
+        kind = getattr(getattr(source, "encoder", None), "kind", "")
+        radiance = self.field_bytes()
+        return Job(
+            rule,
+            settings,
+            regions,
+            frames=size.frames,
+            height=size.height,
+            width=size.width,
+            held_out=self.held_out(key),
+            photo_pixels=size.photo[0] * size.photo[1],
+            classes=size.classes,
+            weights=weight_bytes(weight_file(source), getattr(source, "architecture", kind)),
+            radiance=radiance,
+            semantics=BRANCH * radiance,
+            gathers=rule == "cache_features" and config.cache_features.parts > 1,
+            tokens=self.tokens(size),
+            **self.features(key, wildcards.get("encoder", "")),
+        )
+
+    def tokens(self, size: SceneSize) -> float:
+        """Numbers of a scene's DINO store."""
+        area = size.width * size.height / PATCH**2
+        return size.frames * area * token_width(self.plan.config.cache_dino.model)
+
+    def features(self, key: Key, encoder: str) -> dict[str, int]:
+        """Windows of a frame and numbers of the features store; none where no encoder is named."""
+        if not encoder:
+            return {}
+        section, size = self.plan.encoders[encoder], self.sizes[key]
+        windows = windows_of(section, size.width, size.height)
+        width = embedding_width(encoder_settings(section, key).encoder, size.classes)
+        return {"windows": windows, "embeddings": size.frames * windows * width}
+
+    def held_out(self, key: Key) -> int:
+        """Frames of a scene that are rendered and scored."""
+        return -(-self.sizes[key].frames // self.plan.config.sample_frames.test_every)
+
+    def field_bytes(self) -> float:
+        """Planes of the last grid in fp32 (docs/method.md#upsampling), of the most uneven box."""
+        section = self.plan.config.reconstruct
+        ranks = sum(section.density_ranks) + sum(section.appearance_ranks)
+        return UNEVEN * 4 * ranks * max(section.voxels_start, section.voxels_end) ** (2 / 3)
+
+    def rows(self) -> int:
+        """Rows of scores of all runs: every class, and a few sums, of every held-out frame."""
+        of_scenes = sum(
+            self.held_out(key) * (size.classes + 10) for key, size in self.sizes.items()
+        )
+        plan = self.plan
+        return of_scenes * len(plan.encoders) * len(plan.variants) * len(plan.config.seeds)

@@ -1,0 +1,74 @@
+"""The constants of the cost model (`runtime.costs`): measured, published or assumed, and which.
+
+Seconds of rules that compute on no card stand in the table `costs.COSTS`.
+"""
+
+from __future__ import annotations
+
+MB = 2**20
+PROGRAM = 1100 * MB
+"""Python, libraries and compiled loops of a stage with little to do (measured: 680-1050 MB)."""
+
+# What the workflow reserves for a job.
+MEMORY_MARGIN = 1.25
+"""Memory reserved for a job over its estimate, because a plan knows its sizes less well."""
+TIME_MARGIN = 6.0
+"""Time limit over modelled seconds: a slower card than an A100, a disk that many jobs share."""
+TIME_MARGIN_ON_CPU = 2.0
+"""The same for a job that is known to compute on CPU, over what one core is thought to take."""
+SPARE_MINUTES = 30
+"""Minutes of every time limit for what is not modelled: a busy node, a cold disk."""
+DOWNLOAD_MINUTES = 240
+"""The same where weight files come over a network."""
+ROUNDING_MB = 100
+"""Reserved memory is a multiple of it."""
+
+# Bytes.
+ENCODING = {"truth": 0, "toy": 150 * MB, "vit_b": 3500 * MB, "vit_l": 4500 * MB, "vit_h": 6000 * MB}
+"""SAM's image encoder at work, 1024 x 1024 pixels; `truth` has none. Estimates."""
+GRID_COPIES = 5
+"""Values, gradients, Adam's two moments, one temporary."""
+UNEVEN = 1.5
+"""Planes of a long or flat box, compared with those of a cube of as many voxels."""
+SAMPLE_BYTES = 300
+"""A sample while it is marched: place, distance, corner weights, density and its gradient."""
+OCCUPIED = 0.25
+"""Share of a ray's samples in occupied cells, once the density is trained (rooms: about 0.1)."""
+WINDOW_SHARE = 1 / 64
+"""Activations of one window in an image encoder, as a share of its weights (ViT-B/16: 9 MB)."""
+SIFT_BYTES = 240
+"""Per pixel of a photo: 11 float images of its doubled size, and a third for smaller octaves."""
+ROW_BYTES = 1000
+"""A row of scores in memory: twelve cells, most of them text."""
+PATCH = 8
+"""Side of a DINO token in pixels."""
+
+# Seconds.
+START = 4.0
+"""Seconds of a job before its stage works: two Snakemakes, Python, imports (docs/cluster.md)."""
+FLOPS = 5e12
+"""Sustained by the encoders: a quarter of an A100's 19.5 TFLOP/s in fp32. An assumption."""
+SAM_FLOP = 2 * 632e6 * 4096 + 4 * 4 * 4096**2 * 1280
+"""ViT-H on its 64 x 64 tokens: 2 x parameters x tokens, and attention in its four global layers."""
+PROMPT_FLOP = 3.5e9
+"""SAM's decoder per prompt: two-way attention over 4096 tokens and the upscaling to 256 x 256."""
+CLIP_FLOP = 35e9
+"""ViT-B/16 on one window of 224 x 224 (17.5 G multiply-adds)."""
+LSEG_FLOP = 1.5e12
+"""LSeg on one image: ViT-L/16 on 1200 tokens (0.75) and as much for its head (rough)."""
+RECONSTRUCT = 17.4 * 60 / 30_000 / 4096
+"""Seconds per ray: TensoRF paper, VM-192, 30 000 iterations of 4096 rays in 17.4 min (V100)."""
+TRAIN = 3600 / 15_000
+"""Seconds per iteration: OV-NeRF paper, about one hour for 15 000 (A100). Ours does less work."""
+RENDER = 3.8 / (640 * 480)
+"""Seconds per pixel: OV-NeRF paper, 3.8 s a view of 640 x 480 (A100). Ours does less work."""
+CPU_ENCODERS = 50.0
+"""Encoders on one CPU core of about 100 GFLOP/s (docs/performance.md) against `FLOPS`."""
+CPU_RECONSTRUCT = 8.0
+"""One core against `RECONSTRUCT`: 0.28 s an iteration at the paper's last grid."""
+CPU_TRAIN = 2.0
+"""One core against `TRAIN` and `RENDER`: 0.31 s an iteration, 6 s a view at the paper's sizes."""
+OF_THE_DEMO = "the demo, one EPYC core"
+OF_THE_PAPER = "OV-NeRF paper, A100"
+OF_TENSORF = "TensoRF paper, V100"
+OF_ARITHMETIC = f"arithmetic: FLOP at {FLOPS / 1e12:.0f} TFLOP/s"

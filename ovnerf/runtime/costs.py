@@ -1,0 +1,223 @@
+"""What a job of each rule costs: memory, seconds and disk, from its settings and its sizes.
+
+One model for everyone who asks. The workflow reserves `reserved_mb` and `time_limit_minutes` for a
+job, with sizes from the config (`inspection.jobs`); a stage that does not fit is refused before it
+starts, with sizes from its inputs (`runtime.memory`); `workflow/scripts/projected_cost.py` adds up
+hours and disk; docs/faults.md prints the formulas. Imports only the standard library, because
+Snakemake may be installed alone. Nothing here changes a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+from ovnerf.runtime import cost_constants as constant
+from ovnerf.runtime import memory_formulas as formulas
+from ovnerf.runtime.cost_constants import MB, PATCH
+from ovnerf.runtime.job import Job, Parts
+
+
+def feature_seconds(job: Job) -> float:
+    """Windows, or whole images, of a scene's frames through the encoder."""
+    each = {"openclip": job.windows * constant.CLIP_FLOP, "lseg": constant.LSEG_FLOP}.get(
+        job.settings.encoder.kind, 0.0
+    )
+    return 0.0 if job.gathers else job.frames * each / constant.FLOPS / job.settings.parts
+
+
+def sam_seconds(job: Job) -> float:
+    """The encoder once per frame, the decoder once per prompt."""
+    return (
+        job.frames
+        * (constant.SAM_FLOP + job.settings.points_per_side**2 * constant.PROMPT_FLOP)
+        / constant.FLOPS
+    )
+
+
+def dino_seconds(job: Job) -> float:
+    """ViT-B: 2 x 85 M parameters x tokens, and attention in twelve layers."""
+    tokens = job.pixels / PATCH**2
+    return job.frames * (2 * 85e6 * tokens + 12 * 4 * 768 * tokens**2) / constant.FLOPS
+
+
+def reconstruct_seconds(job: Job) -> float:
+    """Every iteration's rays."""
+    return constant.RECONSTRUCT * job.settings.iterations * job.settings.batch_rays
+
+
+def train_seconds(job: Job) -> float:
+    """Optimisation steps: the shared part's up to iteration T, a variant's from there."""
+    start = job.settings.cse.start
+    share = start if job.rule == "train_shared" else 1 - start
+    return constant.TRAIN * job.settings.iterations * share
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How a rule is reckoned.
+
+    Attributes:
+        memory: bytes of a job beside the program's own, an upper estimate on CPU.
+        seconds: of a job without its start; on a card for rules that compute on one.
+        disk: bytes of its results before compression.
+        source: where the seconds come from.
+        card: whether it computes on a card where there is one.
+        on_cpu: how many times longer one CPU core takes than the card.
+        spare_minutes: of its time limit.
+    """
+
+    memory: Callable[[Job], Parts]
+    seconds: Callable[[Job], float]
+    disk: Callable[[Job], float]
+    source: str
+    card: bool = False
+    on_cpu: float = 1.0
+    spare_minutes: int = constant.SPARE_MINUTES
+
+
+def per_pixel(
+    memory: Callable[[Job], Parts],
+    per_megapixel: float = 0.0,
+    bytes_per_pixel: float = 0.0,
+    spare_minutes: int = constant.SPARE_MINUTES,
+) -> Cost:
+    """A rule whose seconds and disk follow the number of pixels that it works on.
+
+    Args:
+        per_megapixel: seconds, measured on the demo's two rooms, without the start.
+    """
+    return Cost(
+        memory,
+        lambda job: per_megapixel * views_of(job) * job.pixels / 1e6,
+        lambda job: bytes_per_pixel * views_of(job) * job.pixels,
+        constant.OF_THE_DEMO,
+        spare_minutes=spare_minutes,
+    )
+
+
+def views_of(job: Job) -> int:
+    """Frames that a job works on: rules after the trainings look at the held-out ones alone."""
+    held_out = job.rule in ("render_views", "evaluate", "draw_figures")
+    return job.held_out if held_out else job.frames
+
+
+def feature_bytes(job: Job) -> float:
+    """Embeddings in halves; a part's are counted with the whole that is put together from them."""
+    return 0.0 if job.rule == "cache_features_part" else 2 * job.embeddings
+
+
+def cube_bytes(field: float) -> float:
+    """A field's file on disk where the box is a cube; plans take the most uneven box."""
+    return field / constant.UNEVEN
+
+
+def trained(memory: Callable[[Job], Parts], disk: Callable[[Job], float]) -> Cost:
+    """A training of the semantic branch."""
+    return Cost(
+        memory,
+        train_seconds,
+        disk,
+        constant.OF_THE_PAPER,
+        card=True,
+        on_cpu=constant.CPU_TRAIN,
+    )
+
+
+def region_bytes(job: Job) -> float:
+    """A mask is runs along its edge, which grows with the image's side: 0.3 MB at 640 x 480."""
+    return job.frames * 540 * job.pixels**0.5
+
+
+FEATURES = Cost(
+    formulas.cache_features,
+    feature_seconds,
+    feature_bytes,
+    constant.OF_ARITHMETIC,
+    card=True,
+    on_cpu=constant.CPU_ENCODERS,
+)
+COSTS: dict[str, Cost] = {
+    "fetch_weights": per_pixel(formulas.nothing, spare_minutes=constant.DOWNLOAD_MINUTES),
+    "make_room": per_pixel(formulas.make_room, 15.0, 3),
+    "sample_frames": per_pixel(formulas.sample_frames, 1.0, 3),
+    "read_truth": per_pixel(formulas.read_truth, 0.5, 2),
+    "propose_regions": Cost(
+        formulas.propose_regions,
+        sam_seconds,
+        region_bytes,
+        constant.OF_ARITHMETIC,
+        card=True,
+        on_cpu=constant.CPU_ENCODERS,
+    ),
+    "cache_dino": Cost(
+        formulas.cache_dino,
+        dino_seconds,
+        lambda job: 2 * job.tokens,
+        constant.OF_ARITHMETIC,
+        card=True,
+        on_cpu=constant.CPU_ENCODERS,
+    ),
+    "cache_features_part": FEATURES,
+    "cache_features": FEATURES,
+    "rank_regions": per_pixel(formulas.one_frame, 3.0, 4),
+    "score_labels": per_pixel(formulas.one_frame, 0.5),
+    "reconstruct": Cost(
+        formulas.reconstruct,
+        reconstruct_seconds,
+        lambda job: 1.1 * cube_bytes(job.radiance),
+        constant.OF_TENSORF,
+        card=True,
+        on_cpu=constant.CPU_RECONSTRUCT,
+    ),
+    # A checkpoint holds the field and Adam's moments; a trained branch its field alone.
+    "train_shared": trained(formulas.train_shared, lambda job: 4 * cube_bytes(job.radiance)),
+    "train_semantics": trained(formulas.train_semantics, lambda job: cube_bytes(job.semantics)),
+    "render_views": Cost(
+        formulas.render_views,
+        lambda job: constant.RENDER * views_of(job) * job.pixels,
+        lambda job: 14 * views_of(job) * job.pixels,
+        constant.OF_THE_PAPER,
+        card=True,
+        on_cpu=constant.CPU_TRAIN,
+    ),
+    "evaluate": per_pixel(formulas.one_frame, 2.5),
+    "draw_figures": per_pixel(formulas.panels, 5.0, 3),
+    "aggregate": per_pixel(formulas.score_rows),
+    "summarise_runs": per_pixel(formulas.nothing),
+}
+"""Every rule of the workflow, in its order."""
+
+
+def memory_parts(job: Job) -> Parts:
+    """Bytes that a job's process needs on CPU, by what they are for; an upper estimate."""
+    return {"program": constant.PROGRAM, **COSTS[job.rule].memory(job)}
+
+
+def megabytes(parts: Parts) -> float:
+    """Sum of the parts, in MB."""
+    return sum(parts.values()) / MB
+
+
+def modelled_seconds(job: Job) -> float:
+    """Seconds of a job with its start, on a card where its rule computes on one."""
+    return constant.START + COSTS[job.rule].seconds(job)
+
+
+def reserved_mb(job: Job) -> int:
+    """`mem_mb` of a job's first attempt: the estimate and a margin, rounded up."""
+    needed = constant.MEMORY_MARGIN * megabytes(memory_parts(job))
+    return ceil(needed / constant.ROUNDING_MB) * constant.ROUNDING_MB
+
+
+def time_limit_minutes(job: Job, device: str) -> int:
+    """`runtime` of a job's first attempt.
+
+    Args:
+        device: of the config. Only `cpu` is sure to have no card: `auto` may find one.
+    """
+    cost, slower = COSTS[job.rule], constant.TIME_MARGIN
+    if device == "cpu":
+        slower = max(slower, constant.TIME_MARGIN_ON_CPU * cost.on_cpu)
+    return cost.spare_minutes + ceil(slower * modelled_seconds(job) / 60)

@@ -1,0 +1,176 @@
+"""How much memory a job of each rule needs: upper estimates in bytes, on CPU.
+
+Each docstring says what is held, then `Bytes:` and the formula that docs/faults.md prints: n frames
+of P pixels, V voxels of the last grid, g = V^(1/3), R rays per batch, and sizes by their names.
+`python workflow/scripts/describe_costs.py` writes the table there after a change.
+"""
+
+from __future__ import annotations
+
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.runtime import cost_constants as constant
+from ovnerf.runtime.cost_constants import MB, PATCH
+from ovnerf.runtime.job import Job, Parts
+
+
+def nothing(job: Job) -> Parts:
+    """A small job, whatever the scene.
+
+    Bytes: 0
+    """
+    return {}
+
+
+def make_room(job: Job) -> Parts:
+    """One frame's rays at a time.
+
+    Bytes: 500 P supersampling^2
+    """
+    return {"rays": 500 * job.pixels * job.settings.supersampling**2}
+
+
+def sample_frames(job: Job) -> Parts:
+    """All frames, and SIFT features of one photo.
+
+    Bytes: 6 n P + 240 photo pixels + 2 MB n
+    """
+    work = constant.SIFT_BYTES * job.photo_pixels + 2 * MB * job.frames
+    return {"photos": photos_bytes(job), "box": work}
+
+
+def read_truth(job: Job) -> Parts:
+    """All label maps, twice while they are counted; class masks where the layout has them.
+
+    Bytes: n P (8 + classes / 8) + classes P
+    """
+    maps = job.frames * job.pixels * (8 + job.classes / 8)
+    return {"labels": maps + job.classes * job.pixels}
+
+
+def sam_parts(job: Job, settings: ProposeRegions) -> Parts:
+    """SAM on one frame: weights as f32 and their file, the encoder, masks of a batch of prompts."""
+    masks = 3 * settings.points_per_batch * job.pixels
+    return {
+        "model": 2 * job.weights + constant.ENCODING[settings.architecture],
+        "masks": 12 * masks + settings.points_per_side**2 * job.pixels,
+    }
+
+
+def propose_regions(job: Job) -> Parts:
+    """One frame at a time; run lengths of all frames are joined at the end.
+
+    Bytes: 2 weights + encoder (vit_h 6 GB) + 36 P points_per_batch + P points_per_side^2 + n P
+    """
+    return {**sam_parts(job, job.settings), "runs": job.frames * job.pixels}
+
+
+def cache_features(job: Job) -> Parts:
+    """One batch of windows; none where the job only joins the stores of its parts.
+
+    Bytes: 2 weights + batch weights / 64
+    """
+    if job.gathers:
+        return {}
+    windows = job.settings.batch * job.weights * constant.WINDOW_SHARE
+    return {"model": 2 * job.weights, "windows": windows}
+
+
+def cache_dino(job: Job) -> Parts:
+    """Attention of one frame's T = P / 64 tokens, 12 heads, twice; activations.
+
+    Bytes: 2 weights + 96 T^2 + 64000 T
+    """
+    tokens = job.pixels / PATCH**2
+    return {"model": 2 * job.weights, "tokens": 12 * 4 * 2 * tokens**2 + 64_000 * tokens}
+
+
+def one_frame(job: Job) -> Parts:
+    """Class scores and region masks of one frame.
+
+    Bytes: P (24 classes + 1000)
+    """
+    return {"frame": job.pixels * (24 * job.classes + 1000)}
+
+
+def photos_bytes(job: Job) -> int:
+    """u8 colours, twice while they are picked from the store."""
+    return 6 * job.frames * job.pixels
+
+
+def march_bytes(rays: float, voxels: float, step_ratio: float) -> float:
+    """Samples of rays through the whole box."""
+    samples = 3**0.5 * voxels ** (1 / 3) / step_ratio * constant.UNEVEN
+    return rays * samples * constant.SAMPLE_BYTES
+
+
+def reconstruct(job: Job) -> Parts:
+    """Photos, grids at their last size with Adam, occupancy, one batch.
+
+    Bytes: 6 n P + 30 ranks g^2 + 6 V + R 2.6 g / step_ratio 300
+    """
+    settings = job.settings
+    voxels = max(settings.voxels_start, settings.voxels_end)
+    ranks = sum(settings.density_ranks) + sum(settings.appearance_ranks)
+    planes = constant.UNEVEN * ranks * voxels ** (2 / 3)
+    return {
+        "photos": photos_bytes(job),
+        "grids": 4 * constant.GRID_COPIES * planes + 6 * voxels,
+        "rays": march_bytes(settings.batch_rays, voxels, settings.step_ratio),
+    }
+
+
+def train_shared(job: Job) -> Parts:
+    """Photos, labels, CLIP vectors as f32, DINO tokens, the field with Adam, one batch.
+
+    Bytes: 14 n P + 4 CLIP numbers + 3 DINO numbers + 5 field + a quarter of the rays'
+    """
+    settings = job.settings
+    voxels = (job.radiance / 4 / 88 / constant.UNEVEN) ** 1.5  # its planes hold 88 numbers a cell
+    crop = (settings.dino.crop_side * min(job.height, job.width) / PATCH) ** 2
+    rays = 2 * settings.batch_rays + settings.dino.crops * crop
+    return {
+        "photos": photos_bytes(job),
+        "labels": 8 * job.frames * job.pixels,
+        "features": 4 * job.embeddings,
+        "dino": 3 * job.tokens,
+        "grids": constant.GRID_COPIES * job.radiance,
+        "rays": constant.OCCUPIED * march_bytes(rays, voxels, 0.5),
+    }
+
+
+def train_semantics(job: Job) -> Parts:
+    """As the shared part; with CSE the views' weights, regions and pseudo labels.
+
+    Bytes: train_shared + propose_regions' + cache_mb + 28 (n + novel views) P + 600 P
+    """
+    parts, cse = train_shared(job), job.settings.cse
+    if not cse.enabled:
+        return parts
+    refreshed = (job.frames + cse.novel_views) * job.pixels
+    sam = sam_parts(job, job.regions) if cse.novel_views and job.regions else {}
+    return {**parts, **sam, "refresh": cse.cache_mb * MB + 28 * refreshed + 600 * job.pixels}
+
+
+def render_views(job: Job) -> Parts:
+    """Two fields, the rendered frames' photos, one view's weights and its tiles.
+
+    Bytes: 6 n P + 3 fields + 1000 P
+    """
+    fields = 3 * (job.radiance + job.semantics)
+    return {"photos": photos_bytes(job), "grids": fields, "view": 1000 * job.pixels}
+
+
+def panels(job: Job) -> Parts:
+    """Pictures of one view side by side.
+
+    Bytes: 1000 P
+    """
+    return {"panels": 1000 * job.pixels}
+
+
+def score_rows(job: Job) -> Parts:
+    """All rows of scores.
+
+    Bytes: 1000 rows
+    """
+    return {"rows": constant.ROW_BYTES * job.rows}

@@ -1,0 +1,160 @@
+"""The cost model by hand: a small scene, and one of the paper's size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from ovnerf.config.features import CacheDino, CacheFeatures, LSeg, OpenClip
+from ovnerf.config.field import Reconstruct
+from ovnerf.config.frames import MakeRoom
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.runtime import costs
+from ovnerf.runtime.job import Job
+from ovnerf.runtime.memory_formulas import sam_parts
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+
+MB = 2**20
+CLIP = OpenClip(kind="openclip", model="ViT-B-16", weights="none")
+SMALL = Job("any", frames=10, height=48, width=64, held_out=1, photo_pixels=1000, classes=8)
+PAPER = Job(
+    "any",
+    frames=300,
+    height=480,
+    width=640,
+    held_out=30,
+    photo_pixels=640 * 480,
+    classes=51,
+    windows=3205,
+    embeddings=300 * 3205 * 512,
+    tokens=300 * 4800 * 768,
+    radiance=100e6,
+    semantics=140e6,
+)
+
+
+def of(rule: str, job: Job = PAPER, settings: object = None, **sizes: object) -> Job:
+    return replace(job, rule=rule, settings=settings, **sizes)  # type: ignore[arg-type]
+
+
+def test_every_rule_of_the_workflow_has_a_cost_and_no_other() -> None:
+    rules = REPOSITORY_ROOT / "workflow" / "rules"
+    text = "".join(path.read_text(encoding="utf-8") for path in rules.glob("*.smk"))
+    assert set(re.findall(r"(?m)^rule (\w+):", text)) == set(costs.COSTS)
+
+
+def test_every_formula_states_itself() -> None:
+    for rule, cost in costs.COSTS.items():
+        assert "\n\n    Bytes: " in (cost.memory.__doc__ or ""), rule
+
+
+def test_the_reconstructions_memory() -> None:
+    settings = Reconstruct(voxels_start=8, voxels_end=1_000_000, batch_rays=100)
+    found = costs.memory_parts(of("reconstruct", SMALL, settings))
+    assert found["program"] == 1100 * MB
+    assert found["photos"] == 6 * 10 * 48 * 64
+    # 24 + 72 components on 100 x 100 cells, half more for uneven boxes; 5 copies of 4 bytes.
+    assert found["grids"] == pytest.approx(4 * 5 * 1.5 * 96 * 100**2 + 6e6)
+    # The diagonal of 100 voxels in half steps: 346 samples, half more for uneven boxes.
+    assert found["rays"] == pytest.approx(100 * 3**0.5 * 100 / 0.5 * 1.5 * 300)
+
+
+def test_the_reconstructions_memory_at_the_papers_size() -> None:
+    found = costs.memory_parts(of("reconstruct", settings=Reconstruct()))
+    # 640^3 voxels: photos 553 MB; planes 20 x 1.5 x 96 x 640^2 = 1.18 GB and 6 bytes a voxel;
+    # 4096 rays of 2217 samples, half more, 300 bytes.
+    assert found["photos"] == 552_960_000
+    assert found["grids"] == pytest.approx(1_179_648_000 + 1_572_864_000)
+    assert found["rays"] == pytest.approx(4096 * 640 * 3**0.5 * 2 * 1.5 * 300)
+    # 1153 + 553 + 2753 + 4086 = 8545 million bytes; a quarter more, in 100 MB of 2^20.
+    assert costs.reserved_mb(of("reconstruct", settings=Reconstruct())) == 10_200
+
+
+def test_the_trainings_memory_at_the_papers_size() -> None:
+    found = costs.memory_parts(of("train_shared", settings=TrainSemantics()))
+    assert found["features"] == 4 * 300 * 3205 * 512
+    assert found["dino"] == 3 * 300 * 4800 * 768
+    assert found["labels"] == 8 * 300 * 640 * 480
+    assert found["grids"] == 5 * 100e6
+    sam = ProposeRegions()
+    job = of("train_semantics", settings=TrainSemantics(), regions=sam, weights=2_500_000_000)
+    more = costs.memory_parts(job)
+    assert more["model"] == 2 * 2_500_000_000 + 6000 * MB
+    assert more["refresh"] == 1024 * MB + (28 * (300 + 60) + 600) * 640 * 480
+    assert {part: more[part] for part in found} == found
+    plain = TrainSemantics(cse={"enabled": False})  # type: ignore[arg-type]
+    assert costs.memory_parts(of("train_semantics", settings=plain)) == found
+
+
+def test_attention_grows_with_the_square_of_the_tokens() -> None:
+    found = costs.memory_parts(of("cache_dino", settings=CacheDino()))
+    assert found["tokens"] == 96 * 4800**2 + 64_000 * 4800
+
+
+def test_the_memory_of_rules_that_hold_all_frames() -> None:
+    found = costs.memory_parts(of("sample_frames", SMALL))
+    assert found["photos"] == 6 * 10 * 48 * 64 and found["box"] == 240 * 1000 + 20 * MB
+    found = costs.memory_parts(of("read_truth", SMALL))
+    assert found["labels"] == 48 * 64 * (10 * (8 + 1) + 8)
+    room = of("make_room", SMALL, MakeRoom(supersampling=3))
+    assert costs.memory_parts(room)["rays"] == 500 * 48 * 64 * 9
+
+
+@pytest.mark.parametrize(
+    "architecture", get_args(ProposeRegions.model_fields["architecture"].annotation)
+)
+def test_every_source_of_regions_has_a_figure(architecture: str) -> None:
+    settings = ProposeRegions(architecture=architecture)  # type: ignore[arg-type]
+    model = sam_parts(SMALL, settings)["model"]
+    assert model == 0 if architecture == "truth" else model >= 100 * MB
+
+
+def test_seconds_on_a_card() -> None:
+    # 40 iterations of 256 rays, where 30 000 of 4096 take 17.4 minutes.
+    settings = Reconstruct(iterations=40, batch_rays=256)
+    seconds = costs.modelled_seconds(of("reconstruct", SMALL, settings))
+    assert seconds == pytest.approx(4 + 1044 * 40 * 256 / (30_000 * 4096))
+    # 15 000 iterations take an hour, two thirds of it in the shared part.
+    assert costs.modelled_seconds(of("train_shared", settings=TrainSemantics())) == 4 + 2400
+    rest = costs.modelled_seconds(of("train_semantics", settings=TrainSemantics()))
+    assert rest == pytest.approx(4 + 1200)
+    # 3.8 s for each of the 30 held-out views.
+    assert costs.modelled_seconds(of("render_views")) == pytest.approx(4 + 30 * 3.8)
+    # 300 frames of 3205 windows of 35 GFLOP at 5 TFLOP/s; a third of them in each of three parts.
+    three = CacheFeatures(encoder=CLIP, parts=3)
+    part = costs.modelled_seconds(of("cache_features_part", settings=three))
+    assert part == pytest.approx(4 + 300 * 3205 * 35e9 / 5e12 / 3)
+    assert costs.modelled_seconds(of("cache_features", settings=three, gathers=True)) == 4
+    lseg = CacheFeatures(encoder=LSeg(kind="lseg", weights="none"))
+    assert costs.modelled_seconds(of("cache_features", settings=lseg)) == pytest.approx(4 + 90)
+
+
+def test_disk_of_a_scene() -> None:
+    def disk(rule: str) -> float:
+        return costs.COSTS[rule].disk(of(rule))
+
+    assert disk("sample_frames") == 300 * 640 * 480 * 3
+    assert disk("cache_dino") == 300 * 4800 * 768 * 2
+    assert disk("cache_features") == 300 * 3205 * 512 * 2 and disk("cache_features_part") == 0
+    assert disk("render_views") == 30 * 640 * 480 * 14
+    # A plan's field is that of the most uneven box, half more than a cube's.
+    assert disk("train_shared") == pytest.approx(4 * 100e6 / 1.5)
+    assert disk("train_semantics") == pytest.approx(140e6 / 1.5)
+
+
+def test_time_limits() -> None:
+    shared = of("train_shared", settings=TrainSemantics())
+    # Half an hour, and six times 2404 seconds; one core takes about twice as long as the card,
+    # and twice that is less than six times.
+    assert costs.time_limit_minutes(shared, "auto") == 30 + 241
+    assert costs.time_limit_minutes(shared, "cpu") == 30 + 241
+    dino = of("cache_dino", settings=CacheDino())
+    seconds = costs.modelled_seconds(dino)
+    assert 30 + 6 * seconds / 60 <= costs.time_limit_minutes(dino, "cuda") < 31 + 6 * seconds / 60
+    cpu = costs.time_limit_minutes(dino, "cpu")
+    assert 30 + 100 * seconds / 60 <= cpu < 31 + 100 * seconds / 60
+    assert costs.time_limit_minutes(Job("fetch_weights"), "auto") == 241
