@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ovnerf.config.frames import MakeRoom
 from ovnerf.toy.furniture import CLASSES
-from ovnerf.toy.rooms import write_room
+from ovnerf.toy.replica import write_room
 
 
 def run(*, out: Path, settings: MakeRoom) -> dict[str, object]:

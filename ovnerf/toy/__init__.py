@@ -1,7 +1,7 @@
-"""The embedded default: procedural rooms and three toy foundation models. Toys, nothing more.
+"""The demo's procedural rooms and three small models in place of CLIP, SAM and DINO.
 
-Rooms (`ovnerf.toy.rooms`): `build_room(seed)`, `camera_path(room, n)`, `render(...)`,
-`write_room(folder, settings)`. Demo seeds are below 1000, training seeds from 1000 on.
+Rooms: `rooms.build_room(seed)`, `rendering.camera_path(room, n)`, `rendering.render(...)`,
+`replica.write_room(folder, settings)`. Demo seeds are below 1000, training seeds from 1000 on.
 
 Weights (fp16 safetensors; a card each beside them, `<name>.md`), loaded through the real libraries:
 

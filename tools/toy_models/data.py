@@ -16,13 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovnerf.toy.rooms import (
-    FIRST_TRAINING_SEED,
-    build_room,
-    camera_path,
-    default_intrinsics,
-    render,
-)
+from ovnerf.toy.rendering import camera_path, default_intrinsics, render
+from ovnerf.toy.rooms import FIRST_TRAINING_SEED, build_room
 
 TRAINING_SEEDS = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 160)
 """Rooms the toy models are trained on."""

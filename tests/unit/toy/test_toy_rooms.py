@@ -8,7 +8,7 @@ import pytest
 
 from ovnerf.config.frames import MakeRoom
 from ovnerf.stages import make_room
-from ovnerf.toy import furniture, rooms, textures
+from ovnerf.toy import furniture, rendering, rooms, textures
 from ovnerf.toy.rooms import CLASSES, Light, Placed, Room
 
 
@@ -24,9 +24,9 @@ def box_scene() -> Room:
 def test_box_covers_the_pixels_it_should() -> None:
     # Camera at (0, 0, 0.5) looks along +y; focal 10 px, principal point (10, 10), face at depth 3:
     # x spans 10 +- 10/3 and y spans 10 +- 5/3, so the pixel centres 7.5..12.5 and 8.5..11.5 hit.
-    pose = rooms.look_at(np.array([0, 0, 0.5]), np.array([0, 3, 0.5]))
+    pose = rendering.look_at(np.array([0, 0, 0.5]), np.array([0, 3, 0.5]))
     intrinsics = np.array([[10, 0, 10], [0, 10, 10], [0, 0, 1.0]])
-    view = rooms.render(box_scene(), pose, intrinsics, 20, 20, 1)
+    view = rendering.render(box_scene(), pose, intrinsics, 20, 20, 1)
     expected = np.zeros((20, 20), bool)
     expected[8:12, 7:13] = True
     np.testing.assert_array_equal(view.label == CLASSES.index("table") + 1, expected)
@@ -48,13 +48,13 @@ def test_shadows_darken_and_only_block_before_the_light() -> None:
     blocker = furniture.Part(furniture.box((-1, -1, 1), (1, 1, 1.1)), textures.plain((0.5,) * 3))
     scene = Room(0, (8, 8, 3), (Placed("table", (blocker,)),), ())
     below = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0]])
-    assert rooms.lit_share(scene, below, np.array([0.0, 0.0, 2.0])).tolist() == [False, True]
-    assert rooms.lit_share(scene, below, np.array([0.0, 0.0, 0.5])).tolist() == [True, True]
+    assert rendering.lit_share(scene, below, np.array([0.0, 0.0, 2.0])).tolist() == [False, True]
+    assert rendering.lit_share(scene, below, np.array([0.0, 0.0, 0.5])).tolist() == [True, True]
 
 
 def test_poses_are_rigid_level_and_inside_the_room() -> None:
     room = rooms.build_room(3)
-    poses = rooms.camera_path(room, 40)
+    poses = rendering.camera_path(room, 40)
     rotation = poses[:, :3, :3]
     np.testing.assert_allclose(
         rotation @ rotation.transpose(0, 2, 1), np.broadcast_to(np.eye(3), (40, 3, 3)), atol=1e-12
@@ -68,16 +68,18 @@ def test_poses_are_rigid_level_and_inside_the_room() -> None:
 def test_cameras_keep_clear_of_furniture() -> None:
     for seed in (0, 1):
         room = rooms.build_room(seed)
-        pose = rooms.camera_path(room, 40)
-        view = rooms.render(room, pose[7], rooms.default_intrinsics(16, 12), 12, 16, 1)
+        pose = rendering.camera_path(room, 40)
+        view = rendering.render(room, pose[7], rendering.default_intrinsics(16, 12), 12, 16, 1)
         assert view.depth.min() > 0.25
 
 
 @pytest.mark.parametrize("seed", [0, 1, 1000])
 def test_rooms_are_closed_and_furnished(seed: int) -> None:
     room = rooms.build_room(seed)
-    poses = rooms.camera_path(room, 8)
-    views = [rooms.render(room, p, rooms.default_intrinsics(32, 24), 24, 32, 1) for p in poses]
+    poses = rendering.camera_path(room, 8)
+    views = [
+        rendering.render(room, p, rendering.default_intrinsics(32, 24), 24, 32, 1) for p in poses
+    ]
     labels = np.stack([view.label for view in views])
     assert (labels > 0).all()
     assert len(np.unique(labels)) >= 9
@@ -87,8 +89,8 @@ def test_rooms_are_closed_and_furnished(seed: int) -> None:
 def test_same_seed_same_picture_other_seed_other_picture() -> None:
     def picture(seed: int) -> np.ndarray:
         room = rooms.build_room(seed)
-        pose = rooms.camera_path(room, 4)[1]
-        return rooms.render(room, pose, rooms.default_intrinsics(32, 24), 24, 32, 2).rgb
+        pose = rendering.camera_path(room, 4)[1]
+        return rendering.render(room, pose, rendering.default_intrinsics(32, 24), 24, 32, 2).rgb
 
     np.testing.assert_array_equal(picture(5), picture(5))
     assert (picture(5) != picture(6)).any()
@@ -108,7 +110,7 @@ def test_written_room(tmp_path) -> None:
     classes = (tmp_path / "a/classes.txt").read_text().split("\n")
     assert classes[0] == "void" and classes[1:-1] == sorted(CLASSES) and classes[-1] == ""
     intrinsics = np.loadtxt(tmp_path / "a/intrinsics.txt")
-    np.testing.assert_array_equal(intrinsics, rooms.default_intrinsics(32, 24))
+    np.testing.assert_array_equal(intrinsics, rendering.default_intrinsics(32, 24))
     pose = np.loadtxt(tmp_path / "a/pose_300/pose_002.txt")
-    np.testing.assert_array_equal(pose, rooms.camera_path(rooms.build_room(2), 3)[2])
+    np.testing.assert_array_equal(pose, rendering.camera_path(rooms.build_room(2), 3)[2])
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
