@@ -1,8 +1,9 @@
 """Window embeddings made from ground truth, to study RSR and CSE under known noise.
 
-Never a stand-in for a result: every table marks this encoder `simulated`. A window's embedding is
-the mean of its pixels' class vectors plus noise. Two dials: Gaussian noise per window, which
-averages out over overlapping windows, and confusion per (view, class), which does not.
+Its scores say nothing about CLIP, so every table names this encoder `simulated`. A window's
+embedding is the mean of its pixels' class vectors plus noise of two kinds: Gaussian
+noise of each window, which averages out over overlapping windows, and confusion of classes, drawn
+per view and class, which does not.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def check_truth(label: np.ndarray, classes: int, source: str) -> None:
 
 
 def no_truth(source: str) -> UserError:
-    """What a scene without labels is told."""
+    """The error for a scene without labels; `source` names the setting or store."""
     return UserError(
         f"{source}: the `simulated` encoder needs ground truth, found no labelled pixel",
         "use an `openclip` encoder for scenes without labels",

@@ -1,8 +1,8 @@
 """Region semantic ranking, RSR (paper Eq. 5-6, Alg. 1; docs/method.md#rsr).
 
-RSR gives every region the label most of its pixels carry, then paints the regions in order. Void
-is explicit here: it never votes, and pixels that no voting region covers stay void (the published
-code uses class 0 for both; `uncovered` keeps that behaviour available).
+RSR gives every region the label that most of its pixels carry, then paints the regions in order.
+Pixels without a class do not vote, and a pixel that no region with votes covers stays without one.
+(The published code has class 0 for such pixels; `uncovered` can be set to do the same.)
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ Order = Literal["generator", "descending_area"]
 
 
 class RegionRanker:
-    """RSR of one view, built once from its regions and applied at every refresh.
+    """RSR of one view: built once from its regions, then applied to any label map of the view.
 
-    Covering regions are kept per pixel in painting order, so a refresh is one histogram over
-    (region, label) and one gather, equal to painting mask after mask
-    (docs/method.md#rsr-histogram). Integer arithmetic throughout: the same on every machine.
+    It keeps the regions that cover each pixel, in painting order. Ranking a map is then one
+    histogram over (region, label) and one look-up per pixel, which gives what painting mask after
+    mask gives (docs/method.md#rsr-histogram). All arithmetic is in integers, so results are the
+    same on every machine.
+
+    Attributes:
+        shape: (H, W). count: number of regions m.
+        region: (entries,), the regions over each pixel, pixel after pixel, in painting order.
+        per_pixel: (H * W,), how many of these entries each pixel has.
+        end: i32 (H * W,), index in `region` after each pixel's last entry.
     """
 
     def __init__(self, masks: np.ndarray, order: Order = "generator") -> None:
@@ -39,14 +46,17 @@ class RegionRanker:
         self.count = count
         covering = masks.reshape(count, int(np.prod(shape))).T
         _, region = np.nonzero(covering)
-        # A run keeps one ranker per view, so the smallest integers that fit.
-        small = np.min_scalar_type(count)
-        self.region = region.astype(small)  # (entries,), pixel after pixel
-        self.per_pixel = np.count_nonzero(covering, axis=1).astype(small)  # (H * W,)
+        # A training keeps a ranker per view in memory, so the smallest integers that fit are used.
+        smallest = np.min_scalar_type(count)
+        self.region = region.astype(smallest)
+        self.per_pixel = np.count_nonzero(covering, axis=1).astype(smallest)
         self.end = np.cumsum(self.per_pixel, dtype=np.int64).astype(np.int32)
 
     def votes(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """Pixels of each class in each region, (m, classes); labels >= classes do not vote."""
+        """How many pixels of each region carry each class: i64 (m, classes).
+
+        Labels from `classes` on (void, the blank prompt) do not vote.
+        """
         bins = classes + 1
         voter = np.minimum(labels.ravel(), classes).astype(np.int64)
         key = self.region.astype(np.int64) * bins + np.repeat(voter, self.per_pixel)
@@ -56,7 +66,7 @@ class RegionRanker:
         """Labels after RSR.
 
         Args:
-            labels: u16 (H, W). Votes always count this map, never one already painted.
+            labels: u16 (H, W). All votes are counted on this map, before anything is painted.
             classes: C; labels from C on (void, or the blank prompt) do not vote.
             uncovered: what pixels get that no voting region covers.
 
@@ -67,18 +77,18 @@ class RegionRanker:
             raise ValueError(f"labels: found shape {labels.shape}, expected {self.shape}")
         votes = self.votes(labels, classes)
         winner = votes.argmax(1).astype(np.uint16)  # the first of equals: the smallest label
-        silent = votes.max(1, initial=0) == 0
+        has_votes = votes.max(1, initial=0) > 0
         ranked = np.full(labels.size, uncovered, dtype=np.uint16)
         pixel = np.flatnonzero(self.per_pixel)
         entry = self.end[pixel] - 1
         remaining = self.per_pixel[pixel]
         while len(pixel):
             region = self.region[entry]
-            spoken = ~silent[region]
-            ranked[pixel[spoken]] = winner[region[spoken]]
-            # A region without votes leaves what earlier regions painted.
-            keep = ~spoken & (remaining > 1)
-            pixel, entry, remaining = pixel[keep], entry[keep] - 1, remaining[keep] - 1
+            painted = has_votes[region]
+            ranked[pixel[painted]] = winner[region[painted]]
+            # A region without votes paints nothing: the one below it is next.
+            below = ~painted & (remaining > 1)
+            pixel, entry, remaining = pixel[below], entry[below] - 1, remaining[below] - 1
         return ranked.reshape(self.shape)
 
 

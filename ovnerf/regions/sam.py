@@ -17,7 +17,7 @@ from ovnerf.storage.weight_loading import load_weights
 
 @dataclass(frozen=True)
 class Proposals:
-    """Regions of one image in generator order: descending predicted IoU, as suppression left it."""
+    """Regions of one image as SAM's mask generator orders them: highest predicted IoU first."""
 
     masks: np.ndarray
     """bool (m, H, W)."""
@@ -37,9 +37,9 @@ def build_sam(architecture: str) -> nn.Module:
 
 
 def build_toy_sam() -> nn.Module:
-    """The SAM that ships with the package: segment_anything's own modules at toy size, untrained.
+    """The demo's SAM without weights: segment_anything's own modules in a small size.
 
-    Masks come out at half the input resolution, so thin parts (chair legs) are lost.
+    Its masks have half the resolution of its input, so thin parts (chair legs) are lost.
     """
     from segment_anything.modeling import (
         ImageEncoderViT,

@@ -1,4 +1,4 @@
-"""Regions cut from ground truth, in place of SAM's: what better regions could give at most."""
+"""Regions cut from ground truth instead of SAM's: they show what RSR gains with exact regions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ovnerf.regions.sam import Proposals
 
 
 def true_regions(label: np.ndarray) -> Proposals:
-    """Connected parts (8 neighbours) of each class of a label map u16 (H, W), largest first.
+    """The connected parts (8 neighbours) of each class of a label map u16 (H, W), largest first.
 
-    Void belongs to no region. Scores are 1.
+    Pixels without a class are in no region. Every region has score 1.
     """
     masks = []
     for number in np.unique(label[label != VOID]):
