@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test bench gpu-check faults
+.PHONY: demo test test-fast bench gpu-check faults
 
 PINS := constraints.txt pyproject.toml
 # cpu: PyTorch without CUDA (when the environment is made).
@@ -19,6 +19,10 @@ demo: .venv/.installed
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest -n 2 --no-loadscope-reorder
+
+# The tests that run no workflow and no training.
+test-fast: .venv/.installed-test
+	.venv/bin/python -m pytest -m "not slow" -n 2 --no-loadscope-reorder
 
 # Minutes; BENCH="--quick" for one, BENCH="--only stage" for some cases.
 bench: .venv/.installed

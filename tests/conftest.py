@@ -7,6 +7,15 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 WORKFLOW = "tests/workflow"
+SLOW = (
+    "tests/cluster",
+    "tests/faults",
+    "tests/tools",
+    "tests/unit/test_benchmarks.py",
+    "tests/unit/training/test_runs.py",
+    WORKFLOW,
+)
+"""Folders and modules that run whole workflows or trainings; `make test-fast` leaves them out."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -25,5 +34,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first: what is left at the end is small, and no worker waits for another."""
+    """Mark the slow ones, and begin with the long: what is left at the end is small.
+
+    So no worker waits for another.
+    """
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "tests/unit" in item.nodeid)

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from calm import Calm
 from place import OUTPUTS, SCENE, Place, is_alive, stage_process, wait_for
 
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, STOPPED
-from ovnerf.storage.provenance import path_digest
+from ovnerf.storage.provenance import REPOSITORY_ROOT, path_digest
 
 MB = 2**20
 
@@ -181,10 +182,11 @@ def missing_chunk(calm: Calm, folder: Path) -> str:
 def with_checkpoint(place: Place, stage: str, command: list[str]) -> None:
     """Start a training and kill it once it has a checkpoint."""
     place.forget(stage)
-    process = place.start_stage(command)
-    wait_for(lambda: place.checkpoint(stage).exists() or process.poll() is not None, "checkpoint")
-    process.kill()
-    process.communicate()
+    gate, environment = gate_after_keeping(place, stage)
+    process = place.start_stage(command, **environment)
+    with held(gate, process):
+        process.kill()
+        process.communicate()
     assert place.checkpoint(stage).exists() and not place.path(stage).exists()
 
 
@@ -231,9 +233,10 @@ def weights_changed_while_used(calm: Calm, folder: Path) -> str:
     place.forget("propose_regions")
     weights = place.folder / "weights/sam.safetensors"
     whole = weights.read_bytes()
-    process = place.start_stage(command)
-    wait_for(lambda: place.kept("propose_regions") or process.poll() is not None, "a first frame")
-    weights.write_bytes(whole + b"\0")
+    gate, environment = gate_after_keeping(place, "propose_regions")
+    process = place.start_stage(command, **environment)
+    with held(gate, process):
+        weights.write_bytes(whole + b"\0")
     out, err = process.communicate()
     said = message(subprocess.CompletedProcess([], process.returncode, out, err), BAD_INPUT)
     assert "weights/sam.safetensors: changed while it was used" in said, said
@@ -290,8 +293,40 @@ def output_from_the_past(calm: Calm, folder: Path) -> str:
     return found[1]
 
 
+KEEPING = {"reconstruct": "log_checkpoint", "propose_regions": "advance"}
+"""Stage -> the function of `ovnerf.runtime.progress` that it calls when it has kept some work."""
+GATED = """
+from pathlib import Path
+
+from ovnerf.runtime import progress
+
+gate, keeping = Path({gate!r}), progress.{name}
+
+def keep_and_wait(*arguments):
+    keeping(*arguments)
+    if gate.exists():
+        gate.read_bytes()
+
+progress.{name} = keep_and_wait
+"""
+
+
+def gate_after_keeping(place: Place, stage: str) -> tuple[Path, dict[str, str]]:
+    """A named pipe, and the environment in which a stage waits there once it has kept some work.
+
+    Python imports `sitecustomize`, from the first folder of its path that has one, as it starts.
+    """
+    folder = place.folder.parent / "gated"
+    folder.mkdir()
+    gate = folder / "gate"
+    os.mkfifo(gate)
+    program = GATED.format(gate=str(gate), name=KEEPING[stage])
+    (folder / "sitecustomize.py").write_text(program)
+    return gate, {"PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY_ROOT}"}
+
+
 @contextmanager
-def held(gate: Path, process: subprocess.Popen[bytes]) -> Iterator[None]:
+def held(gate: Path, process: subprocess.Popen[Any]) -> Iterator[None]:
     """While the block runs something below `process` waits at a named pipe; then it goes on."""
 
     def opened() -> int | None:
@@ -337,17 +372,19 @@ def snakemake_killed_alone(calm: Calm, folder: Path) -> str:
     place = calm.place.copy(folder / "place")
     place.forget("reconstruct")
     target = OUTPUTS["reconstruct"]
-    first = place.start("--", target)
-    job = wait_for(lambda: stage_process("reconstruct", first.pid), "the job")
-    wait_for(lambda: place.checkpoint("reconstruct").exists(), "a checkpoint")
-    first.kill()
-    first.wait()
-    os.kill(job.pid, signal.SIGSTOP)  # so that it cannot end before the look
-    try:
+    gate, environment = gate_after_keeping(place, "reconstruct")
+    # The job's rule sets PYTHONPATH itself; its shell reads this file first.
+    shell = gate.with_name("shell.sh")
+    folder = shlex.quote(environment["PYTHONPATH"])
+    shell.write_text(f'python() {{ PYTHONPATH={folder} command python "$@"; }}\n')
+    first = place.start("--", target, BASH_ENV=str(shell))
+    with held(gate, first):
+        job = stage_process("reconstruct", first.pid)
+        assert job is not None
+        first.kill()
+        first.wait()
         place.run("--unlock")
         second = place.snakemake("--", target)
-    finally:
-        os.kill(job.pid, signal.SIGCONT)
     assert second.returncode == 1 and "Traceback" not in second.stdout, second.stdout
     found = re.search(rf"error: \S+: process {job.pid} on .*\n  hint: .*", second.stdout)
     assert found, second.stdout
@@ -362,9 +399,10 @@ def sigterm(calm: Calm, folder: Path, stage: str) -> str:
     place = calm.place.copy(folder / "place")
     command = stage_command(calm.place, stage)
     place.forget(stage)
-    process = place.start_stage(command)
-    wait_for(lambda: place.kept(stage) > 0 or process.poll() is not None, "the first kept work")
-    process.send_signal(signal.SIGTERM)
+    gate, environment = gate_after_keeping(place, stage)
+    process = place.start_stage(command, **environment)
+    with held(gate, process):
+        process.send_signal(signal.SIGTERM)
     asked = time.monotonic()
     out, err = process.communicate()
     seconds = time.monotonic() - asked

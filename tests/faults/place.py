@@ -128,12 +128,12 @@ class Place:
             **options,  # type: ignore[call-overload]
         )
 
-    def start_stage(self, command: list[str]) -> subprocess.Popen[str]:
+    def start_stage(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
         """Start a stage's command here."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY_ROOT)},
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY_ROOT), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -32,7 +32,6 @@ def hurt(calm: Calm, tmp_path_factory: pytest.TempPathFactory) -> Place:
     return calm.place.copy(tmp_path_factory.mktemp("faults") / "hurt")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", OUTPUTS)
 def test_a_kill_costs_time_and_no_result(calm: Calm, hurt: Place, stage: str) -> None:
     chance, tally = random.Random(f"0 {stage}"), Tally()
@@ -44,7 +43,6 @@ def test_a_kill_costs_time_and_no_result(calm: Calm, hurt: Place, stage: str) ->
     assert tally.in_refresh or not KILLS[stage].refresh
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_ends_in_a_message_and_no_wrong_result(
     calm: Calm, tmp_path: Path, fault: Callable[[Calm, Path], str]

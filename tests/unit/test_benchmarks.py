@@ -20,7 +20,6 @@ def test_cases_agree_with_the_reference(case):
     # feat_target's reference is held in half precision.
     assert result.max_abs_diff < (2e-3 if case is cases.feat_target else 1e-4)
     assert result.max_grad_rel_diff < 1e-3
-    assert result.fast_s > 0 and result.ratio == result.reference_s / result.fast_s
 
 
 def test_stages_agree_with_the_reference():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels
+from features_fixtures import HEIGHT, WIDTH, tiny_labels
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import parity
@@ -326,15 +326,12 @@ def test_variants_share_their_shared(stores, whole, tmp_path):
 
 
 def test_training_never_reads_ground_truth(stores, whole, tmp_path):
+    """Where the scene's ground truth cannot be read, the same field comes out."""
     blind = tmp_path / "blind"
     shutil.copytree(stores, blind)
-    write_store(
-        blind / "truth.zarr",
-        "truth",
-        {"label": np.random.default_rng(1).integers(0, 3, (FRAMES, HEIGHT, WIDTH)).astype("u2")},
-        {},
-        "scrambled",
-    )
+    (blind / "truth.zarr/zarr.json").write_text("not a store")
+    with pytest.raises(UserError):
+        open_store(blind / "truth.zarr", "truth")
     other, _ = train(blind, tmp_path / "without")
     assert same(whole[1], other)
 
