@@ -15,9 +15,10 @@ import numpy as np
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import REPROJECTION_PIXELS, find_features, points_by_view, project, spread
-from ovnerf.scenes.frames import READERS, class_names, native_camera, native_images, read_labels
+from ovnerf.scenes.frames import class_names, native_camera, native_images, read_labels, reader_of
 from ovnerf.scenes.frames import without_lost_frames as without_lost
-from ovnerf.scenes.layouts import LAYOUTS, Listing, check_count, find_class_list, ignored_lines
+from ovnerf.scenes.layouts import LAYOUTS, check_count, find_class_list
+from ovnerf.scenes.listing import Listing, ignored_lines
 from ovnerf.scenes.pinhole import camera_warnings
 from ovnerf.scenes.poses import scale_camera
 from ovnerf.storage.sizes import resize_rgb
@@ -74,7 +75,7 @@ def recognise(folder: Path) -> tuple[Listing, tuple[str, ...]]:
     lacked = []
     for name, layout in LAYOUTS.items():
         try:
-            listing = layout(folder)
+            listing = layout.list_files(folder)
             if not listing.names:
                 raise UserError(f"{folder}: no images")
             found[name] = listing
@@ -104,12 +105,12 @@ def look(folder: Path, layout: str = "", classes: str = "") -> Overview:
     """
     if layout and layout not in LAYOUTS:
         raise UserError(f"layout: found {layout!r}, expected one of {', '.join(LAYOUTS)}")
-    listing, also = (LAYOUTS[layout](folder), ()) if layout else recognise(folder)
+    listing, also = (LAYOUTS[layout].list_files(folder), ()) if layout else recognise(folder)
     if classes:
         listing = replace(listing, class_list=find_class_list(classes))
     check_count(folder, len(listing.names), None)
     listing = without_lost(listing)
-    pose = READERS[listing.layout].poses(listing)
+    pose = reader_of(listing).poses(listing)
     native, camera = native_camera(listing)
     shown = spread(len(listing.names), PHOTOS)
     few = listing.only(listing.names[position] for position in shown)

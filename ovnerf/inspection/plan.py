@@ -27,14 +27,13 @@ from ovnerf.config.run import (
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.layouts import LAYOUTS, list_scene
 from ovnerf.storage.provenance import REPOSITORY_ROOT, shipped_file
 from ovnerf.storage.weight_sources import SAFE_PATH, Weight, read_table
 
 Key = tuple[str, str]
 """Dataset and scene."""
 MANIFEST = "manifest.json"
-UNLABELLED_LAYOUTS = ("colmap", "nerfstudio")
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,7 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
         made = (f"{folder}/room.json",)
         return SceneFiles(folder, made, made, True)
     if not Path(scene.path).exists():
-        return SceneFiles(scene.path, (), (), scene.layout not in UNLABELLED_LAYOUTS)
+        return SceneFiles(scene.path, (), (), LAYOUTS[scene.layout].labelled)
     wanted = scene_settings(config.sample_frames, scene)
     listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
     labels = listing.label_inputs() if any(listing.labels) else []

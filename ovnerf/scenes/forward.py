@@ -15,8 +15,8 @@ import numpy as np
 from ovnerf.geometry.similarity import Similarity
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import Box
-from ovnerf.scenes.frames import READERS, Frames
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.frames import Frames, reader_of
+from ovnerf.scenes.listing import Listing
 from ovnerf.storage.splits import TRAIN, in_split
 
 NEAR_SHARE = 0.75
@@ -33,15 +33,15 @@ def forward_facing(listing: Listing, frames: Frames) -> tuple[Frames, Box]:
     Raises:
         UserError: a layout that does not say how near things are, or cameras that look apart.
     """
-    reader = READERS[listing.layout]
-    if not hasattr(reader, "bounds"):
+    bounds = reader_of(listing).bounds
+    if bounds is None:
         raise UserError(
             f"{listing.folder}: found `box: ndc` with layout {listing.layout}, expected llff, "
             "whose poses come with near and far bounds",
             "use `box: triangulated`",
         )
     train = in_split(frames.split, TRAIN)
-    near = NEAR_SHARE * float(reader.bounds(listing)[train, 0].min())
+    near = NEAR_SHARE * float(bounds(listing)[train, 0].min())
     pose = np.linalg.inv(average_camera(frames.pose[train])) @ frames.pose
     check_forward(listing, replace(frames, pose=pose))
     # What the box holds in the world: a pyramid from the near plane on.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -13,30 +12,17 @@ import numpy as np
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.progress import warn
-from ovnerf.scenes import colmap, llff, nerfstudio, nice_slam, replica, scannet, semantic_nerf
-from ovnerf.scenes.layouts import Listing, check_count
+from ovnerf.scenes.layouts import LAYOUTS, check_count
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_warnings, checked_camera
 from ovnerf.scenes.poses import scale_camera
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.documents import read_names
-from ovnerf.storage.photos import read_label_ids, read_rgb
 from ovnerf.storage.sizes import check_size, resize_labels, resize_rgb, target_size
 from ovnerf.storage.splits import BOTH, TEST, TRAIN
 
 HeldOut = Literal["every_nth", "labelled", "none"]
 """As in `config.SampleFrames`."""
-READERS: dict[str, ModuleType] = {
-    "replica": replica,
-    "semantic_nerf": semantic_nerf,
-    "nice_slam": nice_slam,
-    "scannet": scannet,
-    "llff": llff,
-    "colmap": colmap,
-    "nerfstudio": nerfstudio,
-}
-"""Per layout a module with `VOID_IDS`, `poses`, `intrinsics` and `classes`; where the layout needs
-them also `photos` and `label_ids` (files that are not plain images), `label_masks` (one mask per
-class), `unusable_ids` (ids whose row in a table is bad), `bounds` (how near and far a view sees),
-`NO_POSE` (why a pose may be NaN) and `LABELS_OF_ANY_SIZE`."""
 ASPECT_TOLERANCE = 0.01
 """Label images of another size must have the photos' aspect ratio within this."""
 
@@ -66,6 +52,11 @@ class Frames:
     classes: tuple[str, ...]
 
 
+def reader_of(listing: Listing) -> SceneReader:
+    """The reader of the listing's layout."""
+    return LAYOUTS[listing.layout].reader()
+
+
 def read_frames(
     listing: Listing,
     width: int | None,
@@ -78,7 +69,7 @@ def read_frames(
     Every listed frame must have a pose: see `without_lost_frames`.
     """
     names = class_names(listing)
-    pose = READERS[listing.layout].poses(listing)
+    pose = reader_of(listing).poses(listing)
     native, camera = native_camera(listing)
     size = target_size(native, width, height)
     rgb = np.empty((len(listing.names), *size, 3), dtype=np.uint8)
@@ -103,7 +94,7 @@ def native_camera(listing: Listing) -> tuple[tuple[int, int], np.ndarray]:
     """
     first = listing.only(listing.names[:1])
     height, width = next(native_images(first)).shape[:2]
-    camera = READERS[listing.layout].intrinsics(listing, width, height)
+    camera = reader_of(listing).intrinsics(listing, width, height)
     where = str(listing.intrinsics or listing.poses[0])
     return (height, width), checked_camera(camera, where, width, height)
 
@@ -120,15 +111,15 @@ def scene_warnings(listing: Listing) -> list[str]:
 
 def without_lost_frames(listing: Listing) -> Listing:
     """The listing without frames that have no pose; they are added to its `dropped`."""
-    reader = READERS[listing.layout]
-    if not hasattr(reader, "NO_POSE"):
+    reader = reader_of(listing)
+    if not reader.no_pose:
         return listing
     posed = np.isfinite(reader.poses(listing)).all((1, 2))
     if posed.all():
         return listing
     kept = [name for name, good in zip(listing.names, posed, strict=True) if good]
     lost = [
-        (name, reader.NO_POSE) for name, good in zip(listing.names, posed, strict=True) if not good
+        (name, reader.no_pose) for name, good in zip(listing.names, posed, strict=True) if not good
     ]
     check_count(listing.folder, len(kept), None)
     return replace(listing.only(kept), dropped=(*listing.dropped, *lost))
@@ -143,7 +134,7 @@ def class_names(listing: Listing) -> list[str]:
             f"{listing.folder}: the scene has no class list, and none is asked for",
             "name one as `classes`, in `sample_frames` or in the scene sheet (config/README.md)",
         )
-    return list(READERS[listing.layout].classes(listing).values())
+    return list(reader_of(listing).classes(listing).values())
 
 
 def split_frames(listing: Listing, test_every: int, held_out: HeldOut) -> np.ndarray:
@@ -168,16 +159,11 @@ def split_frames(listing: Listing, test_every: int, held_out: HeldOut) -> np.nda
 def native_images(listing: Listing) -> Iterator[np.ndarray]:
     """u8 (H, W, 3) of each listed image at its own size; all must agree with the first."""
     size: tuple[int, int] | None = None
-    photos = getattr(READERS[listing.layout], "photos", plain_photos)
-    for image, path in zip(photos(listing), photo_paths(listing), strict=True):
+    photos = reader_of(listing).photos(listing)
+    for image, path in zip(photos, photo_paths(listing), strict=True):
         size = size or image.shape[:2]
         check_size(path, image.shape, size, photo_paths(listing)[0])
         yield image
-
-
-def plain_photos(listing: Listing) -> Iterator[np.ndarray]:
-    """u8 (H, W, 3) of layouts with one plain image per frame."""
-    return map(read_rgb, listing.images)
 
 
 def photo_paths(listing: Listing) -> Sequence[Path]:
@@ -199,24 +185,20 @@ def read_labels(
     Raises:
         UserError: missing or unreadable file, another size, an id outside the class list.
     """
-    reader = READERS[listing.layout]
+    reader = reader_of(listing)
     listing.label_inputs()  # refuses missing ones
     names = class_names(listing)
     position = {name: index for index, name in enumerate(names)}
     ids = {identity: position.get(name, VOID) for identity, name in reader.classes(listing).items()}
-    unusable = reader.unusable_ids(listing) if hasattr(reader, "unusable_ids") else {}
+    unusable = reader.unusable_ids(listing)
     labels = np.full((len(listing.names), *size), VOID, dtype=np.uint16)
     for index, path in enumerate(listing.labels):
         if path is None:
             continue
-        found = (
-            reader.label_ids(listing, index)
-            if hasattr(reader, "label_ids")
-            else read_label_ids(path)
-        )
+        found = reader.label_ids(listing, index)
         check_label_size(listing, path, found.shape, native)
         refuse_unusable(path, found, unusable)
-        table = index_table(found, ids, reader.VOID_IDS, f"{path}", str(listing.classes))
+        table = index_table(found, ids, reader.void_ids, f"{path}", str(listing.classes))
         labels[index] = resize_labels(table[found], size)
     return labels, names
 
@@ -227,8 +209,8 @@ def read_masks(
     """Which classes each pixel belongs to, none or several: u8 (n, H, W, ceil(C / 8)), bits packed
     along the last axis. None for layouts whose ground truth has one label per pixel.
     """
-    reader = READERS[listing.layout]
-    if not hasattr(reader, "label_masks"):
+    reader = reader_of(listing)
+    if reader.label_masks is None:
         return None
     position = {name: index for index, name in enumerate(class_names(listing))}
     packed = np.zeros((len(listing.names), *size, (len(position) + 7) // 8), dtype=np.uint8)
@@ -248,7 +230,7 @@ def check_label_size(
     listing: Listing, path: Path, found: tuple[int, ...], native: tuple[int, int]
 ) -> None:
     """UserError unless a label image has its photo's size, or its aspect where that is usual."""
-    if not hasattr(READERS[listing.layout], "LABELS_OF_ANY_SIZE"):
+    if not reader_of(listing).labels_of_any_size:
         check_size(path, found, native, photo_paths(listing)[0])
     elif abs(found[1] / found[0] * native[0] / native[1] - 1) > ASPECT_TOLERANCE:
         raise UserError(

@@ -13,7 +13,8 @@ from ovnerf.labels.void import VOID
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.frames import absent_classes, read_labels, read_masks, warn_of_void
-from ovnerf.scenes.layouts import ignored_lines, list_scene
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.listing import ignored_lines
 from ovnerf.storage.provenance import file_digest, result_digest
 from ovnerf.storage.stores import open_store, write_store
 

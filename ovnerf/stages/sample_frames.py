@@ -17,7 +17,8 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import Box, as_shipped, triangulated
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
-from ovnerf.scenes.layouts import Listing, list_scene
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_warnings
 from ovnerf.storage.provenance import file_digest, result_digest
 from ovnerf.storage.splits import TRAIN, in_split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_photos_outside_the_colmap_model_are_dropped(tmp_path):
         (f"view_{index}", "not in the COLMAP model") for index in (10, 11)
     )
     assert np.allclose(read_frames(listing, None, None, 10).pose[1], pose(1), atol=1e-9)
+
+
+def test_a_colmap_model_is_loaded_once_and_again_when_it_changed(tmp_path, monkeypatch):
+    import pycolmap
+
+    load, loaded = pycolmap.Reconstruction, []
+    first = scene_formats.write_colmap(tmp_path / "scene")
+    other = scene_formats.write_colmap(tmp_path / "other", frames=10)
+
+    def counted(path):
+        loaded.append(path)
+        return load(path)
+
+    monkeypatch.setattr(pycolmap, "Reconstruction", counted)
+    listing = without_lost(list_scene(first, "colmap"))
+    assert len(read_frames(listing, None, None, 10).names) == FRAMES
+    assert sum(1 for _ in native_images(listing)) == FRAMES
+    assert loaded == [str(first / "sparse/0")]
+    for path in (other / "sparse/0").iterdir():
+        shutil.copy(path, first / "sparse/0")
+    assert len(without_lost(list_scene(first, "colmap")).names) == 10
+    assert len(loaded) == 2
 
 
 def test_sens_streams_colour_and_skips_depth(tmp_path):

@@ -3,14 +3,17 @@
 import subprocess
 import sys
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scene_folders import write_replica, write_semantic_nerf
 
+from ovnerf.config.frames import Layout
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import list_scene, uniform
+from ovnerf.scenes.layouts import LAYOUTS, list_scene, uniform
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
@@ -79,6 +82,17 @@ def test_uniform_sampling(count, wanted):
     assert picked[-1] < count
     steps = [after - before for before, after in pairwise(picked)]
     assert not steps or max(steps) - min(steps) <= 1
+
+
+def test_settings_know_the_layouts_that_can_be_read():
+    assert get_args(Layout) == tuple(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_has_a_reader_of_its_own(name):
+    readers = {key: layout.reader() for key, layout in LAYOUTS.items()}
+    assert isinstance(readers[name], SceneReader)
+    assert [key for key, reader in readers.items() if reader == readers[name]] == [name]
 
 
 def test_snakemake_alone_can_list_files():

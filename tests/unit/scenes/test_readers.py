@@ -128,9 +128,9 @@ def test_public_replica_camera_is_the_default(tmp_path):
     listing = list_scene(folder, "semantic_nerf")
     with pytest.raises(UserError, match=r"no intrinsics\.txt, and images are 32x24"):
         read_frames(listing, None, None, 10)
-    from ovnerf.scenes import semantic_nerf
+    from ovnerf.scenes.semantic_nerf import reader
 
-    assert semantic_nerf.intrinsics(listing, 640, 480).tolist() == [
+    assert reader.intrinsics(listing, 640, 480).tolist() == [
         [320, 0, 320],
         [0, 320, 240],
         [0, 0, 1],

@@ -18,15 +18,14 @@ from __future__ import annotations
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import Listing, label_files
+from ovnerf.scenes.listing import Listing, label_files
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.documents import check_classes, read_names
 from ovnerf.storage.photos import read_mask
 from ovnerf.storage.sizes import check_size
 from ovnerf.storage.text import clean_name, same_form
 
-VOID_IDS = (0,)
-LABELS_OF_ANY_SIZE = True
 SAME_CAMERA = 1e-6
 """Relative tolerance of numbers that are one: a thousandth of a pixel."""
 
@@ -64,15 +63,15 @@ def poses(listing: Listing) -> np.ndarray:
         down, right, back = row[:, 0], row[:, 1], row[:, 2]
         pose[:3] = np.stack([right, down, -back, row[:, 3]], axis=1)
         found.append(pose_matrix(pose.ravel(), f"{listing.poses[0]}, row {number}"))
-    return np.stack([found[place] for place in listing.places()])
+    return np.stack([found[number] for number in listing.rows()])
 
 
 def bounds(listing: Listing) -> np.ndarray:
     """f64 (n, 2): distances of the nearest and the farthest thing each view sees."""
-    found = table(listing)[listing.places(), 15:]
+    found = table(listing)[listing.rows(), 15:]
     good = np.isfinite(found).all(1) & (found[:, 0] > 0) & (found[:, 0] < found[:, 1])
     if not good.all():
-        row = listing.places()[int(good.argmin())]
+        row = listing.rows()[int(good.argmin())]
         raise UserError(
             f"{listing.poses[0]}, row {row}: found bounds {table(listing)[row, 15:].tolist()}, "
             "expected 0 < near < far"
@@ -85,18 +84,18 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 
     The rows of all listed images must agree, and may be of another size than the images.
     """
-    places = listing.places()
-    rows = matrices(listing)[places, :, 4]
-    for place, row in zip(places, rows, strict=True):
+    numbers = listing.rows()
+    rows = matrices(listing)[numbers, :, 4]
+    for number, row in zip(numbers, rows, strict=True):
         if not np.isfinite(row).all() or row.min() <= 0:
             raise UserError(
-                f"{listing.poses[0]}, row {place}: found height, width, focal {list_of(row)}, "
+                f"{listing.poses[0]}, row {number}: found height, width, focal {list_of(row)}, "
                 "expected positive numbers"
             )
         if not np.allclose(row, rows[0], rtol=SAME_CAMERA, atol=0):
             raise UserError(
                 f"{listing.poses[0]}: found height, width, focal {list_of(rows[0])} in row "
-                f"{places[0]} and {list_of(row)} in row {place}, expected one camera",
+                f"{numbers[0]} and {list_of(row)} in row {number}, expected one camera",
                 "keep the photos of one camera and one zoom",
             )
     native_height, native_width, focal = rows[0]
@@ -153,3 +152,15 @@ def label_ids(listing: Listing, index: int) -> np.ndarray:
     for name in reversed(masks):
         found[masks[name]] = ids[name]
     return found
+
+
+READER = SceneReader(
+    poses,
+    intrinsics,
+    classes,
+    void_ids=(0,),
+    label_ids=label_ids,
+    label_masks=label_masks,
+    bounds=bounds,
+    labels_of_any_size=True,
+)

@@ -12,13 +12,12 @@ from __future__ import annotations
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
-from ovnerf.scenes.semantic_nerf import VOID_IDS, classes, poses
+from ovnerf.scenes.reader import SceneReader
+from ovnerf.scenes.semantic_nerf.reader import VOID_IDS, classes, poses
 from ovnerf.scenes.transforms import DISTORTION, is_set
 from ovnerf.storage.documents import read_json
-
-__all__ = ["VOID_IDS", "classes", "intrinsics", "poses"]
 
 DEFAULT_SIZE = (1200, 680)
 DEFAULT_FOCAL = 600.0
@@ -59,3 +58,7 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
             )
     check_camera_size(str(path), size, (width, height))
     return half_pixel_centres(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), width, height)
+
+
+# Poses and classes are files of the same form as in `semantic_nerf`.
+READER = SceneReader(poses, intrinsics, classes, void_ids=VOID_IDS)

@@ -13,21 +13,23 @@ model's units are kept: a reconstruction from photos alone is not in metres.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import Listing
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pairing import photos_by_name
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.scenes.sparse import text_names
 from ovnerf.storage.documents import check_classes, read_names
 from ovnerf.storage.photos import read_rgb
 
-VOID_IDS: tuple[int, ...] = ()
 NO_POSE = "not in the COLMAP model"
 PARAMETERS = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
@@ -39,60 +41,109 @@ PARAMETERS = {
 """COLMAP's camera models that are read, and the order of their parameters."""
 
 
-def model(listing: Listing) -> Any:
-    """The model through pycolmap; UserError when it is unreadable."""
+@dataclass(frozen=True)
+class Camera:
+    """A camera of a model: COLMAP's name of its kind, (width, height), and its parameters."""
+
+    kind: str
+    size: tuple[int, int]
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of a model: f64 (3, 4) camera-to-world, and the id of its camera."""
+
+    pose: np.ndarray
+    camera: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is read of a model: the photos that have a pose, by name, and the cameras by id."""
+
+    photos: dict[str, Photo]
+    cameras: dict[int, Camera]
+
+
+def content(listing: Listing) -> Content:
+    """The content of the scene's model; UserError when it is unreadable."""
+    files = [path for path in (listing.intrinsics, *listing.poses, *listing.others) if path]
+    states = [path.stat() for path in files]
+    return read_content(
+        listing.poses[0], tuple((state.st_mtime_ns, state.st_size) for state in states)
+    )
+
+
+@lru_cache(maxsize=1)
+def read_content(path: Path, version: tuple[tuple[int, int], ...]) -> Content:
+    """The content of the model with this file of images, which takes long: kept for later calls.
+
+    Args:
+        version: times and sizes of the model's files. When they change it is read again.
+
+    Raises:
+        UserError: the model is unreadable.
+    """
     # Importing it takes half a second, which scenes of other layouts need not wait for.
     import pycolmap
 
-    folder = listing.poses[0].parent
     try:
-        return pycolmap.Reconstruction(str(folder))
+        model = pycolmap.Reconstruction(str(path.parent))
     except Exception as error:  # pycolmap raises many kinds for damaged files
         first = str(error).strip().splitlines()
         raise UserError(
-            f"{folder}: not a readable COLMAP model ({first[-1] if first else type(error)})",
+            f"{path.parent}: not a readable COLMAP model ({first[-1] if first else type(error)})",
             "cameras, images and points3D must all come from one model",
         ) from None
-
-
-def registered(listing: Listing) -> tuple[dict[str, Any], dict[int, Any]]:
-    """Images of the model that have a pose, by their photo's number, and the cameras by id."""
-    scene = model(listing)
     # pycolmap ends the names of a text model at their first space.
-    path = listing.poses[0]
     names = dict(text_names(path)) if path.suffix == ".txt" else {}
-    images = {
-        names.get(image.image_id, image.name): image
-        for image in scene.images.values()
+    photos = {
+        names.get(image.image_id, image.name): Photo(
+            image.cam_from_world().inverse().matrix(), image.camera_id
+        )
+        for image in model.images.values()
         if image.has_pose
     }
-    photos = [str(number) for number, _ in listing.all_photos]
-    numbers = photos_by_name(photos, images, path)
-    if images and not numbers:
+    cameras = {
+        number: Camera(
+            camera.model.name, (camera.width, camera.height), tuple(map(float, camera.params))
+        )
+        for number, camera in model.cameras.items()
+    }
+    return Content(photos, cameras)
+
+
+def registered(listing: Listing) -> dict[str, Photo]:
+    """The scene's photos that have a pose in the model, by the photo's number in the listing."""
+    found, path = content(listing).photos, listing.poses[0]
+    files = [str(number) for number, _ in listing.all_photos]
+    numbers = photos_by_name(files, found, path)
+    if found and not numbers:
         raise UserError(
             f"{path}: found none of the photos of {listing.folder / 'images'}: the model names "
-            f"{min(images)!r}, the folder holds {photos[0]!r}",
+            f"{min(found)!r}, the folder holds {files[0]!r}",
             "put the photos there under the names that COLMAP saw",
         )
-    return {number: images[name] for name, number in numbers.items()}, scene.cameras
+    return {number: found[name] for name, number in numbers.items()}
 
 
 def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes; NaN for photos that the model does not hold."""
-    images, _ = registered(listing)
+    posed = registered(listing)
     found = np.full((len(listing.numbers), 4, 4), np.nan)
     for index, name in enumerate(listing.numbers):
-        if name in images:
+        if name in posed:
             pose = np.eye(4)
-            pose[:3] = images[name].cam_from_world().inverse().matrix()
+            pose[:3] = posed[name].pose
             found[index] = pose_matrix(pose.ravel(), f"{listing.poses[0]}, {name}")
     return found
 
 
 def lens(listing: Listing, width: int, height: int) -> Lens:
     """The one camera of the listed photos, whose size this is."""
-    images, cameras = registered(listing)
-    used = {images[name].camera_id: name for name in listing.numbers if name in images}
+    posed, cameras = registered(listing), content(listing).cameras
+    used = {posed[name].camera: name for name in listing.numbers if name in posed}
     if not used:
         raise UserError(f"{listing.poses[0]}: found none of the photos of {listing.folder}/images")
     where = str(listing.intrinsics)
@@ -101,19 +152,18 @@ def lens(listing: Listing, width: int, height: int) -> Lens:
         where, named, "reconstruct with one shared camera (--ImageReader.single_camera 1)"
     )
     for key in sorted(used):
-        check_camera_size(where, (cameras[key].width, cameras[key].height), (width, height))
+        check_camera_size(where, cameras[key].size, (width, height))
     return checked_lens(found, where, width, height)
 
 
-def lens_of(where: str, camera: Any) -> Lens:
+def lens_of(where: str, camera: Camera) -> Lens:
     """A camera of the model, whose pixel centres are ours, at +0.5; UserError for other kinds."""
-    name = camera.model.name
-    if name not in PARAMETERS:
+    if camera.kind not in PARAMETERS:
         raise UserError(
-            f"{where}: found camera model {name}, expected one of {', '.join(PARAMETERS)}",
+            f"{where}: found camera model {camera.kind}, expected one of {', '.join(PARAMETERS)}",
             "undistort the photos with COLMAP's image_undistorter first",
         )
-    values = dict(zip(PARAMETERS[name], map(float, camera.params), strict=True))
+    values = dict(zip(PARAMETERS[camera.kind], camera.parameters, strict=True))
     fx, fy = values.get("fx", values.get("f")), values.get("fy", values.get("f"))
     matrix = np.array([[fx, 0, values["cx"]], [0, fy, values["cy"]], [0, 0, 1]])
     k1, k2, p1, p2, k3 = (values.get(key, 0.0) for key in COEFFICIENTS)
@@ -138,3 +188,6 @@ def classes(listing: Listing) -> dict[int, str]:
     """Position -> name of the class list."""
     assert listing.classes is not None
     return check_classes(dict(enumerate(read_names(listing.classes))), listing.classes)
+
+
+READER = SceneReader(poses, intrinsics, classes, photos=photos, no_pose=NO_POSE)

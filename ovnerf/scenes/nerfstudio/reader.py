@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.colmap import VOID_IDS, classes
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.colmap.reader import classes
 from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.scenes.transforms import MODELS
 from ovnerf.storage.documents import read_json
 from ovnerf.storage.photos import read_rgb
-
-__all__ = ["VOID_IDS", "classes", "intrinsics", "photos", "poses"]
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0, 1.0)
 """Signs of a pose's columns: OpenGL's camera axes are x right, y up, z back."""
@@ -41,7 +40,7 @@ SAME_FOCAL = 0.01
 def entries(listing: Listing) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The whole file and the listed frames' entries."""
     content = read_json(listing.poses[0])
-    return content, [content["frames"][place] for place in listing.places()]
+    return content, [content["frames"][entry] for entry in listing.rows()]
 
 
 def poses(listing: Listing) -> np.ndarray:
@@ -127,3 +126,6 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
         photo = read_rgb(path)
         camera = camera or lens(listing, photo.shape[1], photo.shape[0])
         yield camera.undistort(photo)
+
+
+READER = SceneReader(poses, intrinsics, classes, photos=photos)

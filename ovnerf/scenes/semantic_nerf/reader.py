@@ -7,10 +7,11 @@ import json
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pairing import shown
 from ovnerf.scenes.pinhole import camera_matrix
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.documents import check_classes, read_numbers
 from ovnerf.storage.text import read_text
 
@@ -25,7 +26,7 @@ def poses(listing: Listing) -> np.ndarray:
     rows = read_numbers(path)
     check_lines(listing, len(rows))
     return np.stack(
-        [pose_matrix(rows[number], f"{path}, line {number + 1}") for number in listing.places()]
+        [pose_matrix(rows[number], f"{path}, line {number + 1}") for number in listing.rows()]
     )
 
 
@@ -110,3 +111,6 @@ def class_name(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"name {value!r} is no text")
     return value
+
+
+READER = SceneReader(poses, intrinsics, classes, void_ids=VOID_IDS)

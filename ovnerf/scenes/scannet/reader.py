@@ -19,18 +19,19 @@ from itertools import chain
 
 import numpy as np
 
+from ovnerf.labels.vocabulary import CLASS_LISTS
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import CLASS_LISTS, SCANNET_TABLE, Listing
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_matrix, check_camera_size, half_pixel_centres
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
+from ovnerf.scenes.scannet.listing import SCANNET_TABLE
 from ovnerf.scenes.sens import read_frames, read_header
 from ovnerf.storage.documents import read_names, read_numbers
 from ovnerf.storage.photos import read_rgb
 from ovnerf.storage.text import clean_name, read_lines
 
-VOID_IDS = (0,)
 NO_POSE = "the tracker lost this frame (pose is not finite)"
-LABELS_OF_ANY_SIZE = True
 TABLE_COLUMNS = ("id", "raw_category", "nyu40id")
 UNLABELLED = ""
 """Name of ids whose NYU40 id is 0: they belong to no class."""
@@ -47,7 +48,7 @@ def poses(listing: Listing) -> np.ndarray:
     """f64 (n, 4, 4) camera-to-world, OpenCV axes, metres; NaN where the tracker was lost."""
     if is_recording(listing):
         path = listing.poses[0]
-        wanted = listing.places()
+        wanted = listing.rows()
         found = {
             frame.number: (frame.pose, f"{path}, frame {frame.number}")
             for frame in read_frames(path, set(wanted), images=False)
@@ -85,7 +86,7 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
     kind = read_header(path).colour_format
     if kind not in ("jpeg", "png"):
         raise UserError(f"{path}: found {kind} colour images, expected jpeg or png")
-    for frame in read_frames(path, set(listing.places())):
+    for frame in read_frames(path, set(listing.rows())):
         yield read_rgb(io.BytesIO(frame.colour), f"{path}, frame {frame.number}")
 
 
@@ -161,3 +162,15 @@ def whole_number(cell: str | None) -> int | None:
     """The number in a cell; None where there is anything but digits."""
     text = (cell or "").strip()
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+READER = SceneReader(
+    poses,
+    intrinsics,
+    classes,
+    void_ids=(0,),
+    photos=photos,
+    unusable_ids=unusable_ids,
+    no_pose=NO_POSE,
+    labels_of_any_size=True,
+)

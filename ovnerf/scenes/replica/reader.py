@@ -6,14 +6,12 @@ from itertools import chain
 
 import numpy as np
 
-from ovnerf.scenes.layouts import Listing
+from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_matrix
 from ovnerf.scenes.poses import pose_matrix
+from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.documents import check_classes, read_numbers
 from ovnerf.storage.text import read_lines
-
-VOID_IDS = (0,)
-"""Label ids that mean "no class": line 0 of classes.txt is a placeholder."""
 
 
 def poses(listing: Listing) -> np.ndarray:
@@ -34,3 +32,7 @@ def classes(listing: Listing) -> dict[int, str]:
     while lines and not lines[-1].strip():
         lines.pop()
     return check_classes(dict(enumerate(lines[1:], start=1)), listing.classes)
+
+
+# Line 0 of classes.txt is a placeholder for void.
+READER = SceneReader(poses, intrinsics, classes, void_ids=(0,))

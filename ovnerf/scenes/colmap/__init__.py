@@ -1,0 +1,1 @@
+"""Layout `colmap`: photos and a COLMAP sparse model (docs/datasets.md)."""

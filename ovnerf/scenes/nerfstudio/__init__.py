@@ -1,0 +1,1 @@
+"""Layout `nerfstudio`: photos and one `transforms.json` (docs/datasets.md)."""

@@ -1,0 +1,1 @@
+"""Layout `nice_slam`: Replica as rendered for SLAM (docs/datasets.md)."""

@@ -1,0 +1,1 @@
+"""Layout `replica`: one pose file for each photo (docs/conventions.md#layouts)."""

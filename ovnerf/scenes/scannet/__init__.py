@@ -1,0 +1,1 @@
+"""Layout `scannet`: scenes exported by the dataset's tool, or `.sens` files (docs/datasets.md)."""

@@ -1,0 +1,1 @@
+"""Layout `semantic_nerf`: one trajectory file (docs/conventions.md#layouts)."""
