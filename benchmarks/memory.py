@@ -27,7 +27,7 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
-from ovnerf.storage.stores import write_by_frame
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.tensors import module_tensors, save_tensors
 from ovnerf.training.assemble import assemble_training, open_inputs
 from ovnerf.training.pseudo_labels import LabelRules, PseudoLabels

@@ -149,7 +149,13 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
             continue
         convert = without_none(kinds[key])
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            parser.add_argument(key, type=convert, metavar=key.upper())
+            many = typing.get_origin(convert) is list
+            parser.add_argument(
+                key,
+                type=Path if many else convert,
+                nargs="+" if many else None,
+                metavar=key.upper(),
+            )
             continue
         if typing.get_origin(convert) is list:
             parser.add_argument(option, nargs="+", type=Path, required=required, metavar="PATH")

@@ -31,6 +31,7 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.storage.documents import read_json
 from ovnerf.storage.finite import binary16, require_finite
 from ovnerf.storage.photos import read_label_ids
+from ovnerf.storage.text import clean_name, same_form
 
 MANIFEST = "manifest.json"
 ASPECT_TOLERANCE = 0.02
@@ -154,11 +155,16 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
     kind = content.get("kind")
     if kind not in ("labels", "features"):
         raise UserError(f"{path}: found kind {kind!r}, expected 'labels' or 'features'")
-    named, files = content.get("classes"), content.get("files")
-    if not isinstance(named, list) or not is_names(named):
+    named = content.get("classes")
+    if is_names(named):
+        named = [clean_name(name, f"{path}, classes") for name in named]
+    if not is_names(named):
         raise UserError(f"{path}: expected `classes`, a list of different names")
-    if not isinstance(files, dict) or not is_names(list(files)):
-        raise UserError(f"{path}: expected `files`, a map from frame names to files")
+    files = content.get("files")
+    frame_names = [same_form(name) for name in files] if isinstance(files, dict) else []
+    if not is_names(frame_names):
+        raise UserError(f"{path}: expected `files`, a map from different frame names to files")
+    files = dict(zip(frame_names, files.values(), strict=True))
     missing = sorted(set(classes) - set(named))
     if missing:
         raise UserError(

@@ -23,11 +23,12 @@ from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embedding
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.prefetch import prefetch
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.finite import binary16, require_finite
 from ovnerf.storage.provenance import digest, file_digest, result_digest, unchanged
 from ovnerf.storage.sizes import resize_labels
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, open_truth, read
 from ovnerf.storage.weight_loading import find_file
 
 Load = Callable[[int], Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ovnerf.evaluation.metrics import (
     psnr,
     ssim,
 )
+from ovnerf.storage.atomic import atomic_file
 
 COLUMNS = (
     "dataset",
@@ -171,14 +171,11 @@ def image_rows(
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write a CSV atomically; numbers with six decimals, so that equal results are equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         for item in rows:
             writer.writerow({key: text(item[key]) for key in columns})
-    os.replace(temporary, path)
 
 
 def text(value: Any) -> str:

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.text import same_form, spellings
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 PICTURE = re.compile("^(vis|color|colour|thumb|overlay)_|_(vis|color|colour|thumb|overlay)$")
@@ -139,6 +140,7 @@ def keys_of(photos: Sequence[str], *others: Sequence[str]) -> list[list[Key]]:
     photos' (`1311868164.363181` both times) share their places; in a group with other names the
     key is made of as many numbers, those that differ within it, else the last ones.
     """
+    photos, *others = ([same_form(stem) for stem in stems] for stems in (photos, *others))
     texts = {text_in(stem) for stem in photos}
     alike = [{text_in(stem) for stem in stems} <= texts for stems in others]
     same = [stems for stems, is_alike in zip(others, alike, strict=True) if is_alike]
@@ -253,16 +255,17 @@ def image_stem(path: Path) -> str:
 def frame_names(paths: Iterable[Path]) -> tuple[str, ...]:
     """Names of photos, each once, from their paths inside the scene.
 
-    A name is the stem; with the folders before it where equal stems lie in several folders; with
-    the suffix behind it where one folder has the photo in two formats.
+    A name is the stem, with its letters composed (NFC); with the folders before it where equal
+    stems lie in several folders; with the suffix behind it where one folder has the photo in two
+    formats.
 
     Raises:
         UserError: two photos would have one name in spite of that.
     """
     paths = list(paths)
-    names = [image_stem(path) for path in paths]
+    names = [same_form(image_stem(path)) for path in paths]
     if len(set(names)) < len({path.with_name(image_stem(path)) for path in paths}):
-        names = ["_".join((*path.parts[:-1], image_stem(path))) for path in paths]
+        names = [same_form("_".join((*path.parts[:-1], image_stem(path)))) for path in paths]
     count = Counter(names)
     names = [
         name + path.suffix if count[name] > 1 else name
@@ -288,7 +291,7 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
     """The photo that a list of frames means: the file of that name, else of another image suffix.
 
     Lists are written with `\\` between folders on Windows, without suffixes by some tools, and
-    before the photos were converted by others.
+    before the photos were converted by others. Letters with accents may be composed or not.
 
     Args:
         folder: the scene folder.
@@ -298,9 +301,9 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
     Raises:
         UserError: the name leads out of the folder; no photo, or several, can be meant.
     """
-    path = folder / name
-    if not path.exists():
-        path = folder / name.replace("\\", "/")
+    with_slashes = name.replace("\\", "/")
+    candidates = [folder / spelling for spelling in (*spellings(name), *spellings(with_slashes))]
+    path = next((path for path in candidates if path.exists()), folder / with_slashes)
     inside = path.relative_to(folder) if path.is_relative_to(folder) else path
     if not inside.parts or inside.is_absolute() or ".." in inside.parts or leads_home(path, inside):
         raise UserError(
@@ -311,17 +314,18 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
         return path
     stem = image_stem(path)
     suffixes = sorted({*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)})
-    meant = [other for suffix in suffixes if (other := path.with_name(stem + suffix)).is_file()]
+    others = [path.with_name(name + suffix) for name in spellings(stem) for suffix in suffixes]
+    meant = [other for other in others if other.is_file()]
     if len(meant) > 1:
         raise UserError(
             f"{index}: frame {name!r} can mean {meant[0].name} and {meant[1].name}",
             "write the suffix in file_path, or remove one of the two",
         )
     if not meant:
-        there = visible_files(path.parent) if path.parent.is_dir() else []
+        beside = visible_files(path.parent) if path.parent.is_dir() else []
         raise UserError(
             f"{path}: no such image, expected by {index.name}; "
-            + (f"its folder holds {there[0].name} ..." if there else "its folder is not there"),
+            + (f"its folder holds {beside[0].name} ..." if beside else "its folder is not there"),
             "file_path is relative to the scene folder",
         )
     return meant[0]
@@ -331,7 +335,7 @@ def photos_by_name(photos: Sequence[str], names: Iterable[str], index: Path) -> 
     """Name in a list of frames -> photo, for the names that are a photo's.
 
     A name is its photo's path, else that path with another image suffix, or without one; on
-    Windows with `\\` between folders.
+    Windows with `\\` between folders. Letters with accents may be composed or not.
 
     Args:
         photos: paths of all photos, with `/`.
@@ -341,12 +345,15 @@ def photos_by_name(photos: Sequence[str], names: Iterable[str], index: Path) -> 
     Raises:
         UserError: a photo, or a name, has two partners.
     """
-    there = set(photos)
-    paths = {name: name if name in there else name.replace("\\", "/") for name in names}
-    found = {name: path for name, path in paths.items() if path in there}
+    photo_of = {same_form(photo): photo for photo in photos}
+    forms = {name: same_form(name) for name in names}
+    paths = {
+        name: form if form in photo_of else form.replace("\\", "/") for name, form in forms.items()
+    }
+    found = {name: photo_of[path] for name, path in paths.items() if path in photo_of}
     left: dict[str, list[str]] = {}
-    for photo in sorted(there - {*found.values()}):
-        left.setdefault(without_suffix(photo), []).append(photo)
+    for photo in sorted({*photos} - {*found.values()}):
+        left.setdefault(same_form(without_suffix(photo)), []).append(photo)
     for name, path in paths.items():
         if name in found:
             continue

@@ -6,8 +6,6 @@ The folder holds `metrics.csv` (long form, every score), `components.csv`, `per_
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from ovnerf.evaluation.tables import (
     per_class,
     read_long,
 )
+from ovnerf.storage.atomic import atomic_folder
 
 
 def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
@@ -36,14 +35,11 @@ def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
         "image_quality": image_quality(long),
         "paper": beside_paper(long),
     }
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, table in {"metrics": long, **tables}.items():
-        table.to_csv(
-            temporary / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
-        )
-    (temporary / "summary.md").write_text(summary(long, tables["paper"], about), encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(temporary, out)
+    page = summary(long, tables["paper"], about)
+    with atomic_folder(out) as folder:
+        for name, table in {"metrics": long, **tables}.items():
+            table.to_csv(
+                folder / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
+            )
+        (folder / "summary.md").write_text(page, encoding="utf-8")
     return {"rows": len(long), **{name: len(table) for name, table in tables.items()}}

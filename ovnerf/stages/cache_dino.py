@@ -12,10 +12,11 @@ from tqdm import tqdm
 from ovnerf.config.features import CacheDino
 from ovnerf.encoders.dino import PATCH, DinoEncoder
 from ovnerf.runtime.prefetch import prefetch
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.finite import binary16
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, read, write_by_frame
+from ovnerf.storage.stores import open_store, read
 from ovnerf.storage.weight_loading import find_file
 
 NOT_FINITE = "these weights cannot be used: check that they belong to `cache_dino.model`"

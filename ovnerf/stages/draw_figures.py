@@ -7,8 +7,6 @@ is written as `=` and its number in hexadecimal digits.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, open_store, open_truth, read
 
@@ -55,25 +54,21 @@ def run(
     photos = open_store(frames, "frames")
     stores = {name: open_store(path, "views") for name, path in zip(variants, views, strict=True)}
     classes = list(photos.attrs["classes"])
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     known = open_truth(truth, photos) if truth else None
     initial = open_store(labels, "labels") if labels else None
     drawn = shared_frames(stores)
-    for frame in drawn:
-        name = photos.attrs["names"][frame]
-        panels = view_panels(frame, photos, known, initial, stores)
-        save(panel_figure(panels, classes, name), temporary / f"view_{in_file_name(name)}.png")
-    if metrics:
-        table = iou_by_method(read_long(metrics))
-        if len(table):
-            save(class_bars(table, classes), temporary / "class_iou.png")
-    if train:
-        logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
-        save(training_curves(logs), temporary / "training.png")
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(temporary, out)
+    with atomic_folder(out) as folder:
+        for frame in drawn:
+            name = photos.attrs["names"][frame]
+            panels = view_panels(frame, photos, known, initial, stores)
+            save(panel_figure(panels, classes, name), folder / f"view_{in_file_name(name)}.png")
+        if metrics:
+            table = iou_by_method(read_long(metrics))
+            if len(table):
+                save(class_bars(table, classes), folder / "class_iou.png")
+        if train:
+            logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
+            save(training_curves(logs), folder / "training.png")
     return {"views": len(drawn), "files": len(list(out.iterdir()))}
 
 

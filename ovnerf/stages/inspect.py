@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ovnerf.inspection.overview import look, report
 from ovnerf.inspection.sheet import contact_sheet
+from ovnerf.storage.atomic import atomic_file
 
 
 def run(
@@ -19,8 +20,8 @@ def run(
     """Print what was found and write the sheet (PNG)."""
     overview = look(folder, layout, classes)
     print("\n".join(report(overview)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet(overview).savefig(out, dpi=80)
+    with atomic_file(out) as temporary:
+        contact_sheet(overview).savefig(temporary, dpi=80, format="png")
     return {
         "layout": overview.listing.layout,
         "frames": len(overview.listing.names),

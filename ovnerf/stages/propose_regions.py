@@ -15,9 +15,10 @@ from ovnerf.regions.sam import Proposals, RegionProposer
 from ovnerf.regions.truth import true_regions
 from ovnerf.runtime import notices
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.provenance import file_digest, result_digest, unchanged
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import Store, open_store, open_truth, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, open_truth, read
 from ovnerf.storage.weight_loading import find_file
 
 

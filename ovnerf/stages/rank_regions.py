@@ -21,9 +21,10 @@ from ovnerf.labels.rsr import rank_regions
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.provenance import result_digest
-from ovnerf.storage.stores import Store, open_store, read, write_by_frame
+from ovnerf.storage.stores import Store, open_store, read
 
 FirstLabels = Callable[[int], np.ndarray]
 """Slot in the `features` store -> the first labels of that frame, u16 (H, W)."""

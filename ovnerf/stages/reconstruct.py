@@ -7,10 +7,11 @@ from pathlib import Path
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.field import Reconstruct
 from ovnerf.runtime import notices
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store
-from ovnerf.storage.tensors import module_tensors, publish_folder, save_tensors
+from ovnerf.storage.tensors import module_tensors, save_tensors
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
@@ -42,13 +43,10 @@ def run(
         "initial_samples": training.initial_samples,
     }
 
-    def fill(folder: Path) -> None:
-        save_tensors(
-            folder / "field.safetensors", module_tensors(training.field, "radiance."), header
-        )
+    tensors = module_tensors(training.field, "radiance.")
+    with atomic_folder(out) as folder:
+        save_tensors(folder / "field.safetensors", tensors, header)
         write_log(folder / "train.csv", training.rows)
-
-    publish_folder(out, fill)
     partial.unlink(missing_ok=True)
     occupied, last = training.field.occupancy.share(), training.rows[-1]
     empty = last["rays_without_samples"]

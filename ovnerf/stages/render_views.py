@@ -22,9 +22,10 @@ from ovnerf.field.rendering import (
 )
 from ovnerf.labels.void import VOID
 from ovnerf.runtime import notices
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, read, write_by_frame
+from ovnerf.storage.stores import open_store, read
 from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import load_photos, similarity
 

@@ -11,9 +11,10 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.regions.sam import RegionProposer
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.provenance import file_digest, result_digest
 from ovnerf.storage.stores import Store, open_store, path_of
-from ovnerf.storage.tensors import load_tensors, module_tensors, publish_folder, save_tensors
+from ovnerf.storage.tensors import load_tensors, module_tensors, save_tensors
 from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.assemble import assemble_pseudo_labels, assemble_training, open_inputs
 from ovnerf.training.log import write_log
@@ -70,12 +71,10 @@ def run(
         training, settings.iterations, partial, digest, checkpoint_minutes, "train_semantics"
     )
 
-    def fill(folder: Path) -> None:
-        header = {**training.field.header(), "digest": digest, "seed": seed}
+    header = {**training.field.header(), "digest": digest, "seed": seed}
+    with atomic_folder(out) as folder:
         save_tensors(folder / "field.safetensors", module_tensors(training.field, ""), header)
         write_log(folder / "train.csv", training.rows)
-
-    publish_folder(out, fill)
     partial.unlink(missing_ok=True)
     return {
         "iterations": settings.iterations,

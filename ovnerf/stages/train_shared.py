@@ -7,8 +7,8 @@ from pathlib import Path
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.memory import features_on_host
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.provenance import result_digest
-from ovnerf.storage.tensors import publish_folder
 from ovnerf.training.assemble import assemble_training, open_inputs
 from ovnerf.training.loop import run_with_checkpoints
 
@@ -45,7 +45,8 @@ def run(
     run_with_checkpoints(
         training, training.cse_start, partial, digest, checkpoint_minutes, "train_shared"
     )
-    publish_folder(out, lambda folder: training.save(folder / "checkpoint.safetensors", digest))
+    with atomic_folder(out) as folder:
+        training.save(folder / "checkpoint.safetensors", digest)
     partial.unlink(missing_ok=True)
     return {
         "iterations": training.cse_start,

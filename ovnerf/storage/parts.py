@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import Store, Whole, open_store, publish_store, read
+from ovnerf.storage.stores import Store, WholeArray, open_store, publish_store, read
 
 OWN = {"frames", "part", "whole", "content", "seal", "digest", "kind", "schema", "producer"}
 """Attributes in which parts of one whole may differ, or that every store gets when written."""
@@ -76,8 +76,8 @@ def gather_stores(out: Path, kind: str, paths: Sequence[Path], by_frame: Sequenc
         raise UserError(f"{out}: found parts up to frame {reached - 1}, expected {total} frames")
     groups = tuple(group for _, group in opened)
     frames = [frame for group in groups for frame in group.attrs["frames"]]
-    arrays: dict[str, Whole | Joined] = {
-        name: Joined(groups, name) if name in by_frame else Whole(read(first, name))
+    arrays: dict[str, WholeArray | Joined] = {
+        name: Joined(groups, name) if name in by_frame else WholeArray(read(first, name))
         for name in first.attrs["content"]
     }
     shared = {key: value for key, value in first.attrs.items() if key not in OWN}

@@ -8,20 +8,16 @@ too, and opening a store looks for each of them. No array holds NaN or infinite 
 refused when written and when read. A store appears under its final name only when
 complete; no wall clock goes into it.
 
-Stages that work frame by frame use :func:`write_by_frame`, which keeps finished frames beside
-the final path (``<name>.partial``) and goes on from them after a kill.
+Stages that work frame by frame use `ovnerf.storage.by_frame.write_by_frame`, which goes on after a
+kill.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -30,8 +26,8 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ovnerf.runtime import progress
-from ovnerf.runtime.errors import Stopped, UserError
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.finite import require_finite
 from ovnerf.storage.provenance import digest as digest_of
 
@@ -97,7 +93,7 @@ class Pieces(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeArray:
     """An array that is written in one piece; the first of several axes is the chunk axis."""
 
     values: np.ndarray
@@ -115,35 +111,6 @@ class Whole:
     def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
         """(index, values), in C order."""
         yield ..., self.values
-
-
-@dataclass(frozen=True)
-class Stacked:
-    """An array made of finished frames; one of them is in memory at a time."""
-
-    partial: Path
-    name: str
-    count: int
-
-    @cached_property
-    def first(self) -> np.ndarray:
-        """The first frame's array."""
-        return load_part(part_path(self.partial, 0), self.name)[self.name]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return (self.count, *self.first.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Its type."""
-        return self.first.dtype
-
-    def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
-        """(frame, values) of each frame."""
-        for index in range(self.count):
-            yield index, load_part(part_path(self.partial, index), self.name)[self.name]
 
 
 def content_digest(array: np.ndarray) -> str:
@@ -180,8 +147,8 @@ def write_store(
         attributes: JSON-able; frame names, classes and the like.
         digest: ovnerf.storage.provenance.result_digest of the stage.
     """
-    whole = {name: Whole(array) for name, array in arrays.items()}
-    publish_store(path, kind, whole, attributes, digest)
+    pieces = {name: WholeArray(array) for name, array in arrays.items()}
+    publish_store(path, kind, pieces, attributes, digest)
 
 
 def publish_store(
@@ -192,16 +159,8 @@ def publish_store(
     digest: str,
 ) -> None:
     """`write_store` for arrays that come in pieces: write beside `path`, then move into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with atomic_folder(path) as temporary:
         fill_store(temporary, kind, arrays, attributes, digest)
-    except BaseException:
-        # Half a store is of no use to anyone and may be what fills the disk.
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(temporary, path)
 
 
 def fill_store(
@@ -229,7 +188,7 @@ def fill_store(
             config={"write_empty_chunks": True},
         )
         content[name] = digest_of_pieces(array.dtype, shape, written(stored, array, path))
-    said = {
+    described = {
         **attributes,
         "kind": kind,
         "schema": SCHEMA,
@@ -237,7 +196,7 @@ def fill_store(
         "content": content,
         "producer": producer(),
     }
-    group.update_attributes({**said, "seal": seal(said, cast(Store, group))})
+    group.update_attributes({**described, "seal": seal(described, cast(Store, group))})
 
 
 def written(stored: zarr.Array, array: Pieces, path: Path) -> Iterator[np.ndarray]:
@@ -276,11 +235,7 @@ def open_store(path: Path | str, kind: str) -> Store:
             f"{path}: no such {kind} store", f"{MADE_BY[kind]} makes it: snakemake {path}"
         )
     rebuild = rebuild_hint(path, kind)
-    try:
-        group = cast(Store, zarr.open_group(str(path), mode="r"))
-        attributes = dict(group.attrs)
-    except Exception as error:
-        raise UserError(f"{path}: not a readable zarr group ({error})", rebuild) from None
+    group, attributes = open_group(path, rebuild)
     found = attributes.get("kind")
     if found != kind:
         raise UserError(f"{path}: found a store of kind {found!r}, expected {kind!r}", rebuild)
@@ -289,8 +244,30 @@ def open_store(path: Path | str, kind: str) -> Store:
             f"{path}: found schema {attributes.get('schema')}, this version reads {SCHEMA}",
             rebuild,
         )
-    check_whole(path, group, attributes, rebuild)
+    check_complete(path, group, attributes, rebuild)
     return group
+
+
+def open_group(path: Path, rebuild: str) -> tuple[Store, dict[str, Any]]:
+    """A zarr group, opened for reading, and its attributes; nothing of them is checked."""
+    try:
+        group = cast(Store, zarr.open_group(str(path), mode="r"))
+        return group, dict(group.attrs)
+    except Exception as error:
+        raise UserError(f"{path}: not a readable zarr group ({error})", rebuild) from None
+
+
+def kind_of(path: Path) -> str:
+    """The kind of a store, a key of MADE_BY; UserError for anything that no stage wrote."""
+    if not path.exists():
+        raise UserError(f"{path}: no such store", "check the path")
+    hint = "name a folder that a stage wrote, such as frames.zarr"
+    kind = open_group(path, hint)[1].get("kind")
+    if kind not in MADE_BY:
+        raise UserError(
+            f"{path}: found a store of kind {kind!r}, expected one of {', '.join(MADE_BY)}", hint
+        )
+    return str(kind)
 
 
 def open_truth(path: Path | str, frames: Store) -> Store:
@@ -309,21 +286,22 @@ def open_truth(path: Path | str, frames: Store) -> Store:
     return truth
 
 
-def check_whole(path: Path, group: Store, attributes: dict[str, Any], rebuild: str) -> None:
+def check_complete(path: Path, group: Store, attributes: dict[str, Any], rebuild: str) -> None:
     """UserError when attributes or array headers were altered, or a chunk is not there."""
-    stated = attributes.pop("seal", None)
+    expected_seal = attributes.pop("seal", None)
     for name in attributes.get("content", ()):
         try:
             array = group[name]
-            count, there = array.nchunks, sum(1 for _ in chunk_files(path / name))
+            expected, found = array.nchunks, sum(1 for _ in chunk_files(path / name))
         except Exception as error:
             problem = "is missing" if isinstance(error, KeyError) else f"is unreadable ({error})"
             raise UserError(f"{path}: array {name!r} {problem}", rebuild) from None
-        if array.size and there != count:
+        if array.size and found != expected:
             raise UserError(
-                f"{path}: array {name!r}: found {there} chunks, expected {count}", rebuild
+                f"{path}: array {name!r}: found {found} chunks, expected {expected}", rebuild
             )
-    if stated is None or "content" not in attributes or seal(attributes, group) != stated:
+    sealed = expected_seal is not None and "content" in attributes
+    if not sealed or seal(attributes, group) != expected_seal:
         raise UserError(f"{path}: its attributes or array headers were altered", rebuild)
 
 
@@ -366,118 +344,16 @@ def read(group: Store, name: str, index: Any = ...) -> np.ndarray:
 
 
 def verify(group: Store) -> None:
-    """Compare every array with its content digest; UserError naming the first damaged one."""
+    """Compare every array with its content digest; UserError naming the first damaged one.
+
+    One chunk (a frame) is in memory at a time.
+    """
     for name, expected in group.attrs["content"].items():
-        if content_digest(read(group, name)) != expected:
+        array = group[name]
+        chunks = range(array.shape[0]) if array.ndim > 1 else (...,)
+        pieces = (read(group, name, index) for index in chunks)
+        if digest_of_pieces(array.dtype, array.shape, pieces) != expected:
             raise UserError(
                 f"{path_of(group)}: array {name!r} differs from its content digest",
                 rebuild_hint(path_of(group), group.attrs["kind"]),
             )
-
-
-def write_by_frame(
-    path: Path,
-    kind: str,
-    count: int,
-    produce: Callable[[Sequence[int]], Iterable[tuple[int, Mapping[str, np.ndarray]]]],
-    attributes: Mapping[str, Any],
-    digest: str,
-    constant: Mapping[str, np.ndarray] | None = None,
-    ragged: Sequence[str] = (),
-) -> None:
-    """Make a store frame by frame, going on from the frames a killed run had finished.
-
-    One frame is in memory at a time; ragged arrays are whole in memory at the end.
-
-    Args:
-        count: number of frames.
-        produce: given the frames still to do, yields (frame, arrays of that frame) in any order.
-        constant: arrays that do not belong to a frame.
-        ragged: names whose length differs between frames; they are concatenated, and
-            ``<name>_offset`` i64 (count + 1,) is added.
-
-    Raises:
-        Stopped: the stage was asked to end; finished frames are kept.
-    """
-    partial = path.with_name(path.name + ".partial")
-    begin_partial(partial, digest)
-    todo = [index for index in range(count) if not is_finished(part_path(partial, index))]
-    progress.begin(MADE_BY[kind], "frames", count, count - len(todo))
-    try:
-        for index, arrays in produce(todo):
-            save_part(part_path(partial, index), arrays)
-            progress.advance()
-            if progress.stop_wanted():
-                raise Stopped(f"{path}: stopped as asked; finished frames are kept in {partial}")
-    except UserError:
-        if not any(partial.glob("*.npz")):
-            shutil.rmtree(partial)  # nothing to go on from
-        raise
-    parts = join_parts(partial, count, ragged)
-    whole = {name: Whole(array) for name, array in (constant or {}).items()}
-    publish_store(path, kind, {**parts, **whole}, attributes, digest)
-    shutil.rmtree(partial)
-
-
-def begin_partial(partial: Path, digest: str) -> None:
-    """Keep `partial` when it was begun for the same digest, else start it empty."""
-    note = partial / "digest.json"
-    if note.exists() and note.read_text(encoding="utf-8") == json.dumps(digest):
-        return
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    note.write_text(json.dumps(digest), encoding="utf-8")
-
-
-def part_path(partial: Path, index: int) -> Path:
-    """File of one finished frame."""
-    return partial / f"{index:06d}.npz"
-
-
-def is_finished(path: Path) -> bool:
-    """Whether a frame is there and undamaged; a damaged one is made again."""
-    if not path.exists():
-        return False
-    try:
-        load_part(path)
-    except UserError as error:
-        progress.log(f"{error.message}; it is made again")
-        return False
-    return True
-
-
-def save_part(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write one frame's arrays atomically; UserError when one is not finite."""
-    require_finite(str(path), arrays, NOT_FINITE)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **dict(arrays))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def join_parts(partial: Path, count: int, ragged: Sequence[str]) -> dict[str, Whole | Stacked]:
-    """The frames' arrays stacked; ragged ones are concatenated with their offsets."""
-    joined: dict[str, Whole | Stacked] = {}
-    for name in load_part(part_path(partial, 0)) if count else ():
-        stacked = Stacked(partial, name, count)
-        if name in ragged:
-            rows = [piece for _, piece in stacked.pieces()]
-            joined[name] = Whole(np.concatenate(rows))
-            offset = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-            joined[f"{name}_offset"] = Whole(offset)
-        else:
-            joined[name] = stacked
-    return joined
-
-
-def load_part(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """The named arrays of one finished frame, or all (never unpickled); UserError when damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names or file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path}: a finished frame that is damaged ({error})", "run the stage again"
-        ) from None

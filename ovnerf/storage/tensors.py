@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_file
 from ovnerf.storage.finite import require_finite
 
 METADATA = "ovnerf"
@@ -27,40 +27,26 @@ DIVERGED = "the training diverged: lower its learning rates, or mend its inputs"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able header under a temporary name, then rename.
+    """Write tensors and a JSON-able header; the file appears when it is complete.
 
     Raises:
         OSError: the disk refused (safetensors reports that in words of its own).
         UserError: a tensor holds NaN or infinite numbers; nothing is written then.
     """
     require_finite(f"{path} (not written)", tensors, DIVERGED)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # Keys keep their order: a training that goes on writes its log's columns as it began them.
-    stated = json.dumps(header)
-    said = {"header": stated, "content": content_digest(whole, stated)}
+    header_text = json.dumps(header)
+    metadata = {"header": header_text, "content": content_digest(stored, header_text)}
     try:
-        # One key, because safetensors writes several in an order that differs from run to run.
-        save_file(whole, temporary, {METADATA: json.dumps(said)})
-        sync(temporary)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with atomic_file(path) as temporary:
+            # One key: safetensors writes several in an order that differs from run to run.
+            save_file(stored, temporary, {METADATA: json.dumps(metadata)})
+    except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
-        if isinstance(error, SafetensorError) and number:
-            code = int(number[1])
-            raise OSError(code, os.strerror(code), str(path)) from None
-        raise
-    os.replace(temporary, path)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file is on the disk, so that a power cut cannot leave it short once renamed."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def content_digest(tensors: Mapping[str, Tensor], header: str) -> str:
@@ -80,10 +66,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            said = json.loads((file.metadata() or {})[METADATA])
+            metadata = json.loads((file.metadata() or {})[METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        header = json.loads(said["header"])
-        problem = "" if content_digest(tensors, said["header"]) == said["content"] else "altered"
+        header = json.loads(metadata["header"])
+        altered = content_digest(tensors, metadata["header"]) != metadata["content"]
+        problem = "altered" if altered else ""
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         problem = str(error) or type(error).__name__
     if problem:
@@ -125,17 +112,3 @@ def strip(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {
         name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)
     }
-
-
-def publish_folder(out: Path, fill: Any) -> None:
-    """Make folder `out` complete or not at all: `fill(temporary folder)`, then rename."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        fill(temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(temporary, out)

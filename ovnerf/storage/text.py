@@ -82,6 +82,15 @@ def same_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """The names that a file of this name may have on other systems: as it is, composed, decomposed.
+
+    Macs and some archives decompose letters with accents (NFD); a file is then not found under the
+    composed name, although the two look the same.
+    """
+    return tuple(dict.fromkeys((name, same_form(name), unicodedata.normalize("NFD", name))))
+
+
 def clean_name(name: str, where: str) -> str:
     """A name as it is stored and compared: composed (NFC), without blanks at its ends.
 

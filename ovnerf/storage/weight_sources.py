@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_file, flush
 from ovnerf.storage.provenance import file_digest
 from ovnerf.storage.text import read_lines
 
@@ -100,9 +101,8 @@ def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) ->
     out.parent.mkdir(parents=True, exist_ok=True)
     if folder is not None and (folder / out.name).is_file():
         check(weight, folder / out.name, "replace the file")
-        temporary = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-        shutil.copyfile(folder / out.name, temporary)
-        os.replace(temporary, out)
+        with atomic_file(out) as temporary:
+            shutil.copyfile(folder / out.name, temporary)
         return "folder"
     if not weight.url:
         raise UserError(
@@ -121,6 +121,7 @@ def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) ->
     except UserError:
         part.unlink()
         raise
+    flush(part)
     os.replace(part, out)
     return "network"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from ovnerf.config.frames import MakeRoom
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.provenance import file_digest
 from ovnerf.toy.furniture import CLASSES
 from ovnerf.toy.rendering import camera_path, default_intrinsics, render
@@ -63,20 +62,13 @@ def manifest(folder: Path, settings: MakeRoom) -> dict[str, object]:
 def write_room(folder: Path, settings: MakeRoom) -> Room:
     """Build the room of `settings.seed` and render it into `folder`, which is replaced.
 
-    The folder appears complete: everything is written beside it and renamed, `room.json` last.
+    The folder appears when it is complete.
     """
     room, folder = build_room(settings.seed), folder.resolve()
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as temporary:
         write_frames(temporary, room, settings)
         summary = manifest(temporary, settings)
         (temporary / "room.json").write_text(
             json.dumps(summary, indent=1, sort_keys=True) + "\n", encoding="utf-8"
         )
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return room

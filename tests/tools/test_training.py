@@ -29,14 +29,14 @@ def train(path: Path) -> dict[str, Tensor]:
 
 def kill_after_first_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the next checkpoint the last thing that happens."""
-    real = training.save_whole
+    real = training.save_checkpoint
 
-    def save_and_die(path: Path, write) -> None:
-        real(path, write)
-        monkeypatch.setattr(training, "save_whole", real)
+    def save_and_die(path: Path, content) -> None:
+        real(path, content)
+        monkeypatch.setattr(training, "save_checkpoint", real)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "save_whole", save_and_die)
+    monkeypatch.setattr(training, "save_checkpoint", save_and_die)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(

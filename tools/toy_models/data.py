@@ -7,7 +7,6 @@ Run `python -m tools.toy_models.data --cache FOLDER` to render the training view
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ovnerf.storage.atomic import atomic_file
 from ovnerf.toy.rendering import camera_path, default_intrinsics, render
 from ovnerf.toy.rooms import FIRST_TRAINING_SEED, build_room
 
@@ -50,19 +50,16 @@ def render_room(cache: Path, seed: int, frames: int) -> Path:
     path = room_file(cache, seed, frames)
     if path.is_file():
         return path
-    cache.mkdir(parents=True, exist_ok=True)
     room = build_room(seed)
     intrinsics = default_intrinsics(WIDTH, HEIGHT)
     views = [render(room, pose, intrinsics, HEIGHT, WIDTH, 2) for pose in camera_path(room, frames)]
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             rgb=np.stack([view.rgb for view in views]),
             label=np.stack([view.label for view in views]),
             instance=np.stack([view.instance for view in views]),
         )
-    temporary.rename(path)
     return path
 
 

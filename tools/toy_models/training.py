@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ovnerf.storage.atomic import atomic_file
 from tools.toy_models.data import CACHE
 
 Step = Callable[[int], Tensor]
@@ -53,12 +54,10 @@ def learning_rate(iteration: int, iterations: int, peak: float) -> float:
     return peak * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def save_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name beside `path`, then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(temporary)
-    temporary.rename(path)
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the state of a training; the file appears when it is complete."""
+    with atomic_file(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def run_training(
@@ -115,7 +114,7 @@ def run_training(
                 "state": state.state_dict(),
                 "optimiser": optimiser.state_dict(),
             }
-            save_whole(checkpoint, lambda path, content=content: torch.save(content, path))
+            save_checkpoint(checkpoint, content)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -125,4 +124,5 @@ def save_weights(model: nn.Module, path: Path) -> None:
         name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous().clone()
         for name, tensor in model.state_dict().items()
     }
-    save_whole(path, lambda temporary: save_file(tensors, temporary))
+    with atomic_file(path) as temporary:
+        save_file(tensors, temporary)

@@ -497,3 +497,24 @@ def test_the_published_size():
     assert shapes["scratch.head1.weight"] == (512, 256, 1, 1)
     assert shapes["clip_pretrained.text_projection"] == (512, 512)
     assert shapes["clip_pretrained.visual.conv1.weight"] == (768, 3, 32, 32)
+
+
+def test_names_in_a_manifest_are_compared_in_composed_form(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (tmp_path / "0.png").write_bytes(b"")
+    content = {"kind": "labels", "classes": [f" {decomposed}", "wall"]}
+    content["files"] = {f"{decomposed}_1": "0.png"}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    maps = read_manifest(tmp_path, ["wall", composed], [f"{composed}_1"])
+    assert maps.classes == (composed, "wall")
+    assert maps.order == (1, 0)
+    assert maps.files == {f"{composed}_1": tmp_path / "0.png"}
+    twice = {**content, "classes": [composed, decomposed]}
+    manifest.write_text(json.dumps(twice), encoding="utf-8")
+    with pytest.raises(UserError, match="expected `classes`, a list of different names"):
+        read_manifest(tmp_path, [composed], [f"{composed}_1"])
+    twice = {**content, "files": {f"{name}_1": "0.png" for name in (composed, decomposed)}}
+    manifest.write_text(json.dumps(twice), encoding="utf-8")
+    with pytest.raises(UserError, match="expected `files`, a map from different frame names"):
+        read_manifest(tmp_path, [composed], [f"{composed}_1"])

@@ -9,7 +9,7 @@ import pytest
 
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped
-from ovnerf.storage import stores
+from ovnerf.storage import by_frame, stores
 
 
 def test_lines_say_where_a_loop_begins_and_goes_on(capsys: pytest.CaptureFixture) -> None:
@@ -77,7 +77,7 @@ def test_a_stopped_store_keeps_its_frames(tmp_path: Path) -> None:
             yield index, {"x": np.full(3, index)}
 
     def make() -> None:
-        stores.write_by_frame(tmp_path / "s.zarr", "dino", 5, produce, {}, "d")
+        by_frame.write_by_frame(tmp_path / "s.zarr", "dino", 5, produce, {}, "d")
 
     with progress.watched() as state:
         with pytest.raises(Stopped, match="finished frames are kept"):

@@ -14,8 +14,10 @@ from ovnerf.scenes.pairing import (
     frame_names,
     keys_of,
     labels_in,
+    listed_photo,
     masks_in,
     paired,
+    photos_by_name,
     visible_files,
 )
 from ovnerf.storage.paths import typed_path
@@ -137,3 +139,30 @@ def test_typed_paths(tmp_path, monkeypatch):
     touched(tmp_path, "odd\\name")
     assert typed_path("odd\\name") == "odd\\name"
     assert typed_path("") == ""
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+"""The same word to a reader; a Mac writes the second."""
+
+
+def test_frame_names_are_composed_and_two_forms_of_one_name_are_refused():
+    assert frame_names([Path(f"{DECOMPOSED}_1.png")]) == (f"{COMPOSED}_1",)
+    with pytest.raises(UserError, match="would have the frame name"):
+        frame_names([Path(f"{DECOMPOSED}.png"), Path(f"{COMPOSED}.png")])
+
+
+def test_files_belong_together_in_whichever_form_their_names_are():
+    photos, others = keys_of([COMPOSED, "b"], [DECOMPOSED, "b"])
+    assert photos == others == [COMPOSED, "b"]
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_listed_photos_are_found_in_whichever_form_their_names_are(tmp_path, on_disk, listed):
+    photo = tmp_path / f"{on_disk}/{on_disk}.png"
+    photo.parent.mkdir()
+    photo.write_bytes(b"")
+    for name in (f"{listed}/{listed}.png", f"{listed}\\{listed}.jpg", f"{listed}/{listed}"):
+        assert listed_photo(tmp_path, name, tmp_path / "transforms.json") == photo
+    names = [f"{listed}.png", f"a/{listed}.jpg", "b.png"]
+    found = photos_by_name([f"{on_disk}.png", f"a/{on_disk}.png"], names, Path("images.bin"))
+    assert found == {names[0]: f"{on_disk}.png", names[1]: f"a/{on_disk}.png"}

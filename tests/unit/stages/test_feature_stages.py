@@ -17,7 +17,7 @@ from ovnerf.regions.runlength import Regions
 from ovnerf.regions.sam import build_sam
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_dino, cache_features, propose_regions, rank_regions
-from ovnerf.storage import stores
+from ovnerf.storage import by_frame, stores
 from ovnerf.storage.stores import open_store, read, write_store
 
 TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
@@ -31,8 +31,8 @@ class Killed(Exception):
 
 
 def kill_after(monkeypatch, frames):
-    """Make the stores module die after it has finished this many frames."""
-    finish, done = stores.save_part, []
+    """Make the stage die after it has finished this many frames."""
+    finish, done = by_frame.save_part, []
 
     def save_part(path, arrays):
         if len(done) == frames:
@@ -40,7 +40,7 @@ def kill_after(monkeypatch, frames):
         finish(path, arrays)
         done.append(path)
 
-    monkeypatch.setattr(stores, "save_part", save_part)
+    monkeypatch.setattr(by_frame, "save_part", save_part)
     return done
 
 

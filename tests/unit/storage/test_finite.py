@@ -6,8 +6,9 @@ import torch
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.notices import empty_rays, said, views_without_regions
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.finite import binary16, not_finite, require_finite
-from ovnerf.storage.stores import open_store, read, write_by_frame, write_store
+from ovnerf.storage.stores import open_store, read, write_store
 from ovnerf.training.loop import LossWatch
 
 NAN, INFINITY = float("nan"), float("inf")

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from ovnerf.cli import main
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage import stores
+from ovnerf.storage import atomic, by_frame, stores
 
 RGB = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
 
@@ -66,10 +67,35 @@ def test_a_store_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]
 
 
+def test_the_verify_command_names_every_store_that_is_not_what_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "swapped", "cut"):
+        write(tmp_path / f"{name}.zarr")
+    chunks = [tmp_path / f"swapped.zarr/rgb/c/{index}/0/0/0" for index in (0, 1)]
+    first, second = (path.read_bytes() for path in chunks)
+    assert first != second
+    chunks[0].write_bytes(second)
+    chunks[1].write_bytes(first)
+    (tmp_path / "cut.zarr/rgb/c/1/0/0/0").unlink()
+    (tmp_path / "note.txt").write_text("no store")
+    assert main(["verify", str(tmp_path / "good.zarr")]) == 0
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'good.zarr'}: " in told and '"stores": 1' in told
+    names = ("good.zarr", "swapped.zarr", "cut.zarr", "note.txt", "absent.zarr")
+    assert main(["verify", *(str(tmp_path / name) for name in names)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'swapped.zarr'}: array 'rgb' differs from its content digest" in told
+    assert f"{tmp_path / 'cut.zarr'}: array 'rgb': found 1 chunks, expected 2" in told
+    assert f"{tmp_path / 'note.txt'}: not a readable zarr group" in told
+    assert f"{tmp_path / 'absent.zarr'}: no such store" in told
+    assert f"snakemake --forcerun {tmp_path / 'cut.zarr'}" in told
+
+
 def test_nothing_appears_under_the_final_name_when_writing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(atomic.os, "replace", lambda *names: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         write(tmp_path / "s.zarr")
     assert not (tmp_path / "s.zarr").exists()
@@ -187,7 +213,7 @@ def ragged(todo: Sequence[int]) -> Iterable[tuple[int, dict[str, np.ndarray]]]:
 
 
 def make(path: Path, produce=ragged, digest: str = "d") -> None:
-    stores.write_by_frame(
+    by_frame.write_by_frame(
         path, "regions", 4, produce, {"n": 4}, digest, {"text": np.ones(3)}, ragged=["runs"]
     )
 
@@ -251,7 +277,7 @@ def test_a_damaged_finished_frame_is_made_again(
         make(tmp_path / "s.zarr", stop_after(3))
     parts = tmp_path / "s.zarr.partial"
     for part, change in ((0, lambda data: data[:-40]), (1, flipped)):
-        path = stores.part_path(parts, part)
+        path = by_frame.part_path(parts, part)
         path.write_bytes(change(path.read_bytes()))
     asked: list[int] = []
 

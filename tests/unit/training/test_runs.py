@@ -20,8 +20,9 @@ from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_features, rank_regions, reconstruct, train_semantics, train_shared
+from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import open_store, seal, write_by_frame, write_store
+from ovnerf.storage.stores import open_store, seal, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.training import assemble
 from ovnerf.training.data import load_photos, scene_box
