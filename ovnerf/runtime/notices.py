@@ -1,4 +1,4 @@
-"""What a stage that ended well found odd: said in its closing line, and collected in `runs.csv`."""
+"""Warnings of stages that ended well, for their closing lines, which `runs.csv` collects."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ MOST = 0.5
 """From this share of empty rays on a field is likely to be wrong, not a scene with open sky."""
 
 
-def said(*found: str) -> dict[str, str]:
-    """The key `warning` of a closing line, with all that was found; nothing without any."""
-    texts = [text for text in found if text]
+def warning_entry(*warnings: str) -> dict[str, str]:
+    """The entry `warning` of a closing line, from the texts that are not empty; {} without any."""
+    texts = [text for text in warnings if text]
     return {"warning": "; ".join(texts)} if texts else {}
 
 

@@ -1,4 +1,4 @@
-"""What a stage says while it works, and ending early when the machine asks for it.
+"""A stage's log while it works, its warnings, and ending early when the machine asks for it.
 
 A stage's loop calls :func:`begin` once and :func:`advance` after each frame or iteration. The lines
 go to standard error, so that a job's log shows where it began, what was kept, and by which process.
@@ -17,13 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
-SAY_SECONDS = 60.0
-"""Between lines about how far a loop is."""
+LOG_SECONDS = 60.0
+"""Time between two lines about how far a loop is."""
 
 
 @dataclass
 class Work:
-    """One loop: `done` of `total` units, `first` of which an earlier process had done."""
+    """One loop: `done` of `total` units, `first` of which an earlier process had done.
+
+    `begun` and `logged` are the times (time.monotonic, seconds) of its start and of its last line.
+    """
 
     label: str
     unit: str
@@ -31,7 +34,7 @@ class Work:
     first: int
     done: int
     begun: float
-    said: float
+    logged: float
 
     def rate(self) -> float | None:
         """Units per second of this process; None before the first."""
@@ -73,16 +76,16 @@ def begin(label: str, unit: str, total: int, first: int = 0) -> None:
 
 
 def advance(count: int = 1) -> None:
-    """So many more units are done; says so now and then, for logs that show no progress bar."""
+    """So many more units are done; logs that every LOG_SECONDS, where no progress bar is seen."""
     work, now = STATE.work, time.monotonic()
     if work is None:
         return
     work.done += count
-    if now - work.said >= SAY_SECONDS and (rate := work.rate()):
+    if now - work.logged >= LOG_SECONDS and (rate := work.rate()):
         left = (work.total - work.done) / rate / 60
         done = f"{work.done} of {work.total} {work.unit}"
         log(f"{work.label}: {done}, {rate:.3g} a second, {left:.1f} minutes left")
-        work.said = now
+        work.logged = now
 
 
 def log_checkpoint(label: str, done: int) -> None:
@@ -91,7 +94,7 @@ def log_checkpoint(label: str, done: int) -> None:
 
 
 def warn(text: str, about: str = "") -> None:
-    """Note what a person should look at; the stage says it in its closing line, each text once.
+    """Note what a person should look at; the stage's closing line has each text once.
 
     Args:
         about: the file it is about; files with the same text are counted together.
@@ -103,11 +106,11 @@ def warn(text: str, about: str = "") -> None:
 
 def warnings() -> list[str]:
     """The warnings so far, each with its first place and the number of places."""
-    said = []
+    lines = []
     for text, places in STATE.warnings.items():
         count = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        said.append(f"{places[0]}{count}: {text}" if places else text)
-    return said
+        lines.append(f"{places[0]}{count}: {text}" if places else text)
+    return lines
 
 
 def stop_wanted() -> bool:

@@ -126,48 +126,49 @@ def text_in(stem: str) -> str:
 
 
 def varying(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """At which places the numbers of equally long rows differ; None for rows of other lengths."""
+    """Columns in which rows of numbers differ; None when the rows are not of one length."""
     if len({len(row) for row in rows}) > 1:
         return None
     columns = enumerate(zip(*rows, strict=True))
-    return tuple(place for place, column in columns if len(set(column)) > 1)
+    return tuple(number for number, column in columns if len(set(column)) > 1)
 
 
 def keys_of(photos: Sequence[str], *others: Sequence[str]) -> list[list[Key]]:
     """Keys of the photos and of each other group of files, from their stems.
 
     The numbers that differ between photos are a photo's key. Groups whose names are built like the
-    photos' (`1311868164.363181` both times) share their places; in a group with other names the
-    key is made of as many numbers, those that differ within it, else the last ones.
+    photos' (`1311868164.363181` both times) use the same columns of numbers; in a group with other
+    names the key is made of as many numbers, those that differ within it, else the last ones.
     """
-    photos, *others = ([same_form(stem) for stem in stems] for stems in (photos, *others))
-    texts = {text_in(stem) for stem in photos}
-    alike = [{text_in(stem) for stem in stems} <= texts for stems in others]
-    same = [stems for stems, is_alike in zip(others, alike, strict=True) if is_alike]
-    rows = [row for stem in chain(photos, *same) if (row := numbers_in(stem))]
-    # Names of other lengths give no places to compare: the key is then every number.
-    places = varying(rows)
-    if places == ():
-        places = (-1,)
-    found = [[key_of(stem, places) for stem in photos]]
-    for stems, is_alike in zip(others, alike, strict=True):
-        own = places if is_alike or places is None else own_places(stems, len(places))
+    # A Mac decomposes letters with accents: such names must still be equal to composed ones.
+    first, *groups = ([same_form(stem) for stem in stems] for stems in (photos, *others))
+    texts = {text_in(stem) for stem in first}
+    alike = [{text_in(stem) for stem in stems} <= texts for stems in groups]
+    same = [stems for stems, is_alike in zip(groups, alike, strict=True) if is_alike]
+    rows = [row for stem in chain(first, *same) if (row := numbers_in(stem))]
+    # Names with different counts of numbers have no columns to compare: the key is every number.
+    columns = varying(rows)
+    if columns == ():
+        columns = (-1,)
+    found = [[key_of(stem, columns) for stem in first]]
+    for stems, is_alike in zip(groups, alike, strict=True):
+        own = columns if is_alike or columns is None else own_columns(stems, len(columns))
         found.append([key_of(stem, own) for stem in stems])
     return found
 
 
-def own_places(stems: Sequence[str], count: int) -> tuple[int, ...]:
-    """Places of `count` numbers that tell files apart: those that differ, else the last ones."""
-    places = varying([row for stem in stems if (row := numbers_in(stem))])
+def own_columns(stems: Sequence[str], count: int) -> tuple[int, ...]:
+    """Columns of `count` numbers that tell files apart: those that differ, else the last ones."""
+    columns = varying([row for stem in stems if (row := numbers_in(stem))])
     last = tuple(range(-count, 0))
-    return places if places is not None and len(places) == count else last
+    return columns if columns is not None and len(columns) == count else last
 
 
-def key_of(stem: str, places: tuple[int, ...] | None) -> Key:
-    """The numbers at these places (all when None, or when there are fewer); the stem if none."""
+def key_of(stem: str, columns: tuple[int, ...] | None) -> Key:
+    """The numbers in these columns (all when None, or when there are fewer); the stem if none."""
     row = numbers_in(stem)
-    if places is not None and all(-len(row) <= place < len(row) for place in places):
-        row = tuple(row[place] for place in places)
+    if columns is not None and all(-len(row) <= column < len(row) for column in columns):
+        row = tuple(row[column] for column in columns)
     if not row:
         return stem
     return row[0] if len(row) == 1 else row

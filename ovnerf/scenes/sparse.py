@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ovnerf.runtime.errors import UserError
 
-PLACES = ("sparse", "colmap/sparse")
+MODEL_FOLDERS = ("sparse", "colmap/sparse")
 """Folders that are a model or hold models (sparse/0, sparse/1, ...)."""
 PARTS = ("cameras", "images", "points3D", "rigs", "frames")
 NEEDED = 3
@@ -46,7 +46,7 @@ def largest_model(folder: Path) -> tuple[Model, list[Model]]:
     """
     found = models_in(folder)
     if not found:
-        places = ", ".join(f"{place}, {place}/0" for place in PLACES)
+        places = ", ".join(f"{name}, {name}/0" for name in MODEL_FOLDERS)
         raise UserError(
             f"{folder}: no COLMAP model, looked in {places} and the folders beside 0",
             "expected cameras, images and points3D, all .bin or all .txt",
@@ -64,12 +64,11 @@ def largest_model(folder: Path) -> tuple[Model, list[Model]]:
 
 
 def models_in(folder: Path) -> list[Model]:
-    """Every model in the places where COLMAP leaves them."""
-    places = [folder / place for place in PLACES]
-    below = [sorted(path for path in place.glob("*") if path.is_dir()) for place in places]
-    candidates = [
-        path for place, inside in zip(places, below, strict=True) for path in (place, *inside)
-    ]
+    """Every model in the folders where COLMAP leaves them."""
+    candidates: list[Path] = []
+    for name in MODEL_FOLDERS:
+        inside = sorted(path for path in (folder / name).glob("*") if path.is_dir())
+        candidates += (folder / name, *inside)
     # A link to a model is that model.
     distinct = {path.resolve(): path for path in reversed(candidates)}
     return [model for path in reversed(distinct.values()) if (model := model_at(folder, path))]
@@ -95,7 +94,7 @@ def model_at(folder: Path, path: Path) -> Model | None:
 
 
 def model_files(path: Path, suffix: str) -> tuple[Path, ...]:
-    """The files of a model with this suffix; empty unless all that are needed are there."""
+    """The files of a model with this suffix; empty when one that is needed is missing."""
     files = [path / f"{part}{suffix}" for part in PARTS]
     complete = all(file.is_file() for file in files[:NEEDED])
     return tuple(file for file in files if file.is_file()) if complete else ()

@@ -59,7 +59,7 @@ def run(*, frames: Path, out: Path, settings: ProposeRegions, truth: Path | None
     return {
         "frames": len(view_frames),
         "regions": int(counts.sum()),
-        **notices.said(notices.views_without_regions(empty, len(view_frames))),
+        **notices.warning_entry(notices.views_without_regions(empty, len(view_frames))),
     }
 
 

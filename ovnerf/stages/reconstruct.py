@@ -58,7 +58,7 @@ def run(
         "occupied": round(occupied, 4),
         "samples_per_ray": round(last["samples_per_ray"], 1),
         "rays_without_samples": round(empty, 4),
-        **notices.said(
+        **notices.warning_entry(
             "no cell of the box is occupied" if occupied == 0 else "",
             notices.empty_rays(empty, "rays of the last batch"),
         ),

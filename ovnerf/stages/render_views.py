@@ -86,5 +86,5 @@ def run(
     return {
         "views": len(test),
         "rays_without_samples": round(empty, 4),
-        **notices.said(notices.empty_rays(empty, "rays of the rendered views")),
+        **notices.warning_entry(notices.empty_rays(empty, "rays of the rendered views")),
     }

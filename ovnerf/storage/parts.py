@@ -57,11 +57,11 @@ def gather_stores(out: Path, kind: str, paths: Sequence[Path], by_frame: Sequenc
             raise UserError(f"{path}: found a whole {kind} store, expected a part of one")
     opened.sort(key=lambda item: item[1].attrs["part"])
     first_path, first = opened[0]
-    total, whole = first.attrs["part"][2], first.attrs["whole"]
+    total, digest = first.attrs["part"][2], first.attrs["whole"]
     reached = 0
     for path, group in opened:
         begin, end, of = group.attrs["part"]
-        if group.attrs["whole"] != whole or of != total:
+        if group.attrs["whole"] != digest or of != total:
             raise UserError(
                 f"{path}: found a part of another result than {first_path}",
                 "settings, weights or frames changed between them; make the parts again",
@@ -81,5 +81,5 @@ def gather_stores(out: Path, kind: str, paths: Sequence[Path], by_frame: Sequenc
         for name in first.attrs["content"]
     }
     shared = {key: value for key, value in first.attrs.items() if key not in OWN}
-    publish_store(out, kind, arrays, {"frames": frames, **shared}, whole)
+    publish_store(out, kind, arrays, {"frames": frames, **shared}, digest)
     return total

@@ -151,7 +151,7 @@ class SemanticTraining:
     def warnings(self) -> dict[str, str]:
         """The entry `warning` of the stage's closing line, where something is odd; else empty."""
         unlabelled = bool((self.label == VOID).all())
-        return notices.said(
+        return notices.warning_entry(
             notices.empty_rays(self.empty_rays, "labelled rays of the last batch"),
             "no pixel of the training views has a label" if unlabelled else "",
         )

@@ -33,12 +33,12 @@ def list_files(folder: Path) -> Listing:
         ) from None
     paths = [listed_photo(folder, name, index) for _, name, _ in named]
     first: dict[Path, int] = {}
-    for place, path in enumerate(paths):
-        before = first.setdefault(path.resolve(), place)
-        if before != place:
+    for position, path in enumerate(paths):
+        before = first.setdefault(path.resolve(), position)
+        if before != position:
             raise UserError(
                 f"{index}: found {path.name} in two frames ({named[before][1]!r} and "
-                f"{named[place][1]!r}), expected each photo once",
+                f"{named[position][1]!r}), expected each photo once",
                 "remove one of the two: a held-out photo must not be trained on",
             )
     return Listing(

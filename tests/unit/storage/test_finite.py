@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.runtime.notices import empty_rays, said, views_without_regions
+from ovnerf.runtime.notices import empty_rays, views_without_regions, warning_entry
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.finite import binary16, not_finite, require_finite
 from ovnerf.storage.stores import open_store, read, write_store
@@ -86,8 +86,8 @@ def test_a_loss_between_two_looks_is_found():
 
 
 def test_what_is_odd_is_said_in_one_line():
-    assert said("", "") == {}
-    assert said("a", "", "b") == {"warning": "a; b"}
+    assert warning_entry("", "") == {}
+    assert warning_entry("a", "", "b") == {"warning": "a; b"}
     assert empty_rays(0.49, "rays") == ""
     assert empty_rays(0.5, "rays") == "50% of the rays meet nothing"
     assert empty_rays(1.0, "rays") == "all of the rays meet nothing"
