@@ -117,7 +117,8 @@ def test_no_result_comes_out_of_a_room_that_counts_as_neutral() -> None:
         *("errors", "progress", "prefetch", "memory", "notices"),  # modules
         *("UserError", "Stopped"),
         "prefetch",  # the same items in the same order
-        *("log", "warn", "warning_entry", "empty_rays", "views_without_regions"),  # words about a result
+        # words about a result
+        *("log", "warn", "warning_entry", "empty_rays", "views_without_regions"),
         "features_on_host",  # where arrays lie, which no value depends on
     }
 

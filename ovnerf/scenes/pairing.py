@@ -313,9 +313,12 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
         )
     if path.is_file():
         return path
-    stem = image_stem(path)
     suffixes = sorted({*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)})
-    others = [path.with_name(name + suffix) for name in spellings(stem) for suffix in suffixes]
+    others = (
+        candidate.with_name(image_stem(candidate) + suffix)
+        for candidate in dict.fromkeys(candidates)
+        for suffix in suffixes
+    )
     meant = [other for other in others if other.is_file()]
     if len(meant) > 1:
         raise UserError(
