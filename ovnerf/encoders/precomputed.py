@@ -155,16 +155,8 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
     kind = content.get("kind")
     if kind not in ("labels", "features"):
         raise UserError(f"{path}: found kind {kind!r}, expected 'labels' or 'features'")
-    named = content.get("classes")
-    if is_names(named):
-        named = [clean_name(name, f"{path}, classes") for name in named]
-    if not is_names(named):
-        raise UserError(f"{path}: expected `classes`, a list of different names")
-    files = content.get("files")
-    frame_names = [same_form(name) for name in files] if isinstance(files, dict) else []
-    if not is_names(frame_names):
-        raise UserError(f"{path}: expected `files`, a map from different frame names to files")
-    files = dict(zip(frame_names, files.values(), strict=True))
+    named = read_classes(content.get("classes"), path)
+    files = read_files(content.get("files"), path)
     missing = sorted(set(classes) - set(named))
     if missing:
         raise UserError(
@@ -241,6 +233,22 @@ def is_names(value: Any) -> bool:
         and all(isinstance(name, str) and name for name in value)
         and len(set(value)) == len(value)
     )
+
+
+def read_classes(value: Any, path: Path) -> list[str]:
+    """The class names of a manifest, in the form in which names are compared (`clean_name`)."""
+    names = [clean_name(name, f"{path}, classes") for name in value] if is_names(value) else []
+    if not is_names(names):
+        raise UserError(f"{path}: expected `classes`, a list of different names")
+    return names
+
+
+def read_files(value: Any, path: Path) -> dict[str, Any]:
+    """The file of each frame of a manifest; frame names are composed (NFC), as the scene's are."""
+    frames = [same_form(frame) for frame in value] if isinstance(value, dict) else []
+    if not is_names(frames):
+        raise UserError(f"{path}: expected `files`, a map from different frame names to files")
+    return dict(zip(frames, value.values(), strict=True))
 
 
 def read_void(value: Any, path: Path) -> int | None:
