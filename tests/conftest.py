@@ -1,7 +1,10 @@
-"""How `make test` spreads tests over its workers (pytest-xdist); no test is a race against time."""
+"""How tests are spread over workers (pytest-xdist), and that shapes are checked while they run."""
 
 from __future__ import annotations
 
+import builtins
+
+import jaxtyping
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -19,6 +22,21 @@ SLOW = (
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+SHAPED = [
+    *(f"ovnerf.field.{name}" for name in ("compositing", "field", "heads", "occupancy")),
+    *(f"ovnerf.field.{name}" for name in ("reference", "rendering", "sampling", "vm")),
+    *(f"ovnerf.geometry.{name}" for name in ("camera", "rays", "similarity")),
+]
+"""Modules whose annotated shapes and dtypes are checked at every call in tests. Not `field.native`:
+numba compiles its functions and cannot compile what checks them."""
+ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int64", "Shaped", "UInt8")
+
+# These modules import the annotations for type checkers only, so that no stage has to load
+# jaxtyping; here their names must lead somewhere.
+for annotation in ANNOTATIONS:
+    setattr(builtins, annotation, getattr(jaxtyping, annotation))
+jaxtyping.install_import_hook(SHAPED, "beartype.beartype")
 
 
 class Together(LoadScopeScheduling):

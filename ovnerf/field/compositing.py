@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Int64
 
-def before(value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-    """Sum of the earlier samples of the same ray, per sample: f64 (s,).
 
-    One running sum over all rays in double precision, less its value where the ray begins.
+def sum_before(
+    value: Float[Tensor, " s"], offset: Int64[Tensor, " ends"], ray: Int64[Tensor, " s"]
+) -> Float64[Tensor, " s"]:
+    """For each sample, the sum of `value` over the earlier samples of its ray: f64 (s,).
+
+    It is the running sum over all rays less its value where the ray begins, in double precision
+    because that difference would lose most digits of a single-precision sum.
     """
     total = value.double().cumsum(0)
     start = functional.pad(total, (1, 0))[offset]
@@ -20,11 +26,14 @@ def before(value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
 
 
 class RenderingWeights(torch.autograd.Function):
-    """w_k = T_k (1 - exp(-tau_k)), T_k = exp(-sum_{j<k} tau_j), tau the optical depth (s,)."""
+    """w_k = T_k (1 - exp(-tau_k)), T_k = exp(-sum_{j<k} tau_j) (paper Eq. 2); tau: optical depth.
+
+    The gradient is written out, which needs fewer tensors of size s than autograd would keep.
+    """
 
     @staticmethod
     def forward(context: Any, depth: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-        transmittance = torch.exp(-before(depth, offset, ray)).to(depth)
+        transmittance = torch.exp(-sum_before(depth, offset, ray)).to(depth)
         weight = -torch.expm1(-depth) * transmittance
         context.save_for_backward(depth, transmittance, weight, offset, ray)
         return weight
@@ -38,23 +47,30 @@ class RenderingWeights(torch.autograd.Function):
         return gradient * transmittance * torch.exp(-depth) - after.to(depth), None, None
 
 
-def rendering_weights(depth: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-    """Rendering weights (s,) of packed samples.
+def rendering_weights(
+    depth: Float[Tensor, " s"], offset: Int64[Tensor, " ends"], ray: Int64[Tensor, " s"]
+) -> Float[Tensor, " s"]:
+    """Rendering weights of packed samples, f32 (s,) in [0, 1] (docs/method.md#weights).
 
     Args:
-        depth: optical depth sigma x delta x distance_scale, (s,), at least 0.
+        depth: optical depth sigma x delta x distance_scale, at least 0.
         offset, ray: as in `Samples`.
     """
     return RenderingWeights.apply(depth, offset, ray)
 
 
-def transmittance(depth: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-    """T_k = share of light that reaches sample k, (s,). No gradient."""
-    return torch.exp(-before(depth, offset, ray)).to(depth)
+def transmittance(
+    depth: Float[Tensor, " s"], offset: Int64[Tensor, " ends"], ray: Int64[Tensor, " s"]
+) -> Float[Tensor, " s"]:
+    """T_k: the share of light that is left when a ray reaches sample k, f32 (s,) in [0, 1].
+
+    Arguments as in `rendering_weights`.
+    """
+    return torch.exp(-sum_before(depth, offset, ray)).to(depth)
 
 
 class WeightedSum(torch.autograd.Function):
-    """Sum over each ray's samples of weight (s,) x value (s, d): (r, d)."""
+    """`composite` with gradients for weights and values; no (s, d) product is stored."""
 
     @staticmethod
     def forward(context: Any, weight: Tensor, value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
@@ -78,8 +94,16 @@ class WeightedSum(torch.autograd.Function):
         return to_weight, to_value, None, None
 
 
-def composite(weight: Tensor, value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-    """Weighted sum along each ray: (s,), (s, d) -> (r, d). Rays without samples give 0."""
+def composite(
+    weight: Float[Tensor, " s"],
+    value: Float[Tensor, "s d"],
+    offset: Int64[Tensor, " ends"],
+    ray: Int64[Tensor, " s"],
+) -> Float[Tensor, "ends-1 d"]:
+    """Sum over each ray's samples of weight x value, f32 (r, d) (paper Eq. 1).
+
+    Rays without samples give 0. `offset` and `ray` as in `Samples`; offset has r + 1 entries.
+    """
     if len(ray) == 0:
         return value.new_zeros(len(offset) - 1, value.shape[-1])
     return WeightedSum.apply(weight, value, offset, ray)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from ovnerf.compute.transfer import to_host
 from ovnerf.field import native
 from ovnerf.field.compositing import composite, rendering_weights, transmittance
 from ovnerf.field.heads import ClipHead, ColourHead
-from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid, corner_occupancy, occupied_bounds
+from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.sampling import (
     Rays,
     SampleCapacity,
@@ -32,6 +32,9 @@ from ovnerf.field.sampling import (
 )
 from ovnerf.field.vm import VectorMatrixGrid
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
 TRANSMITTANCE_END = 1e-7
 """A ray of reconstruction ends here. The light that is left falls on the background, where density
 gets no gradient from it: at 1e-4 a tenth of the density's gradient would be missing, at 1e-7 less
@@ -40,7 +43,7 @@ than a thousandth (docs/performance.md)."""
 
 @dataclass(frozen=True)
 class FieldShape:
-    """What is needed to build a field besides its tensors."""
+    """Sizes and constants of a field: with its tensors, all that is needed to build it."""
 
     resolution: tuple[int, int, int]
     density_ranks: tuple[int, int, int]
@@ -84,12 +87,17 @@ class RadianceField(nn.Module):
         self.max_samples = int(float(sides.norm()) / self.step) + 1
         self.capacity = SampleCapacity()
 
-    def optical_depth(self, point: Tensor, delta: Tensor) -> Tensor:
-        """sigma x delta x distance_scale per sample (s,), see docs/method.md#density."""
+    def optical_depth(
+        self, point: Float32[Tensor, "s 3"], delta: Float32[Tensor, " s"]
+    ) -> Float32[Tensor, " s"]:
+        """sigma x delta x distance_scale of each sample (docs/method.md#density)."""
         return torch.relu(self.density.density(point)) * delta * self.shape.distance_scale
 
     def contributing_samples(
-        self, origin: Tensor, direction: Tensor, jitter: Tensor | None = None
+        self,
+        origin: Float32[Tensor, "r 3"],
+        direction: Float32[Tensor, "r 3"],
+        jitter: Float32[Tensor, " r"] | None = None,
     ) -> tuple[WeightedSamples, Samples, Tensor]:
         """Samples that matter to reconstruction: those with a rendering weight above 0.
 
@@ -105,17 +113,17 @@ class RadianceField(nn.Module):
             above `weight_threshold`, which alone have colour; and the indices of these b in the s,
             i64 (b,).
         """
-        floors = 0.0, self.shape.weight_threshold
+        min_weights = 0.0, self.shape.weight_threshold
         rays = self.make_rays(origin, direction, jitter)
-        seen, bright = self.march(rays, TRANSMITTANCE_END, floors)
-        index = indices(seen.weight > floors[1], len(bright.samples))
-        return seen, bright.samples, index
+        contributing, coloured = self.march(rays, TRANSMITTANCE_END, min_weights)
+        index = indices(contributing.weight > min_weights[1], len(coloured.samples))
+        return contributing, coloured.samples, index
 
     def samples_above_threshold(
         self,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None = None,
+        origin: Float32[Tensor, "r 3"],
+        direction: Float32[Tensor, "r 3"],
+        jitter: Float32[Tensor, " r"] | None = None,
         max_samples: int | None = None,
     ) -> tuple[Samples, Tensor]:
         """Samples of weight above `weight_threshold`, and their weights f32 (s,); no gradient.
@@ -125,19 +133,21 @@ class RadianceField(nn.Module):
         """
         threshold = self.shape.weight_threshold
         rays = self.make_rays(origin, direction, jitter, max_samples)
-        (found,) = self.march(rays, threshold, (threshold,))
-        return found.samples, found.weight
+        (above,) = self.march(rays, threshold, (threshold,))
+        return above.samples, above.weight
 
     def make_rays(
         self,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None = None,
+        origin: Float32[Tensor, "r 3"],
+        direction: Float32[Tensor, "r 3"],
+        jitter: Float32[Tensor, " r"] | None = None,
         max_samples: int | None = None,
     ) -> Rays:
         """Rays with the part of each that lies in the field's box (`Rays.inside`)."""
-        place = self.step, max_samples or self.max_samples, self.shape.near, self.shape.far
-        return Rays.inside(self.box, origin, direction, jitter, *place)
+        count, shape = max_samples or self.max_samples, self.shape
+        return Rays.inside(
+            self.box, origin, direction, jitter, self.step, count, shape.near, shape.far
+        )
 
     @torch.no_grad()
     def march(
@@ -168,38 +178,31 @@ class RadianceField(nn.Module):
             )
             offset = ray_offsets(ray, len(rays))
             depth = self.optical_depth(point, delta)
-            light = transmittance(depth, offset, ray)
-            weight = -torch.expm1(-depth) * light
-            masks = [(weight > floor) & (light > early_stop_transmittance) for floor in min_weights]
+            reached = transmittance(depth, offset, ray)
+            weight = -torch.expm1(-depth) * reached
+            marched = reached > early_stop_transmittance
+            masks = [(weight > min_weight) & marched for min_weight in min_weights]
             offsets = [kept_offsets(mask, offset) for mask in masks]
             host = to_host(torch.cat([*offsets, found]))
             bounds = host[:-2].reshape(len(masks), len(rays) + 1)
             fits = self.capacity.fits(len(rays), *host[-2:].tolist())
         packed = Samples(offset, ray, distance, delta, point, bounds[0])
-        kept = [indices(mask, int(ends[-1])) for mask, ends in zip(masks, bounds, strict=True)]
-        return [
-            WeightedSamples(packed.keep(index, *ends), weight[index], light[index])
-            for index, *ends in zip(kept, offsets, bounds, strict=True)
-        ]
+        weighted = []
+        for mask, kept_offset, kept_bounds in zip(masks, offsets, bounds, strict=True):
+            index = indices(mask, int(kept_bounds[-1]))
+            kept = packed.keep(index, kept_offset, kept_bounds)
+            weighted.append(WeightedSamples(kept, weight[index], reached[index]))
+        return weighted
 
     def march_natively(
         self, rays: Rays, early_stop_transmittance: float, min_weights: Sequence[float]
     ) -> list[WeightedSamples]:
         """`march` by the compiled loop: the same samples."""
-        grid = self.density
-        count, distance, weight, light, point = native.march(
-            rays.origin,
-            rays.direction,
-            rays.first,
-            rays.count,
-            rays.step,
-            rays.max_samples,
+        count, distance, weight, transmittance, point = native.march(
+            rays,
             self.box,
-            self.occupancy.cells,
-            (self.occupancy.coarse, BLOCK, COARSE),
-            grid.resolution,
-            grid.planes,
-            grid.lines,
+            self.occupancy,
+            self.density.arrays(),
             self.shape.distance_scale,
             min_weights[0],
             early_stop_transmittance,
@@ -208,56 +211,63 @@ class RadianceField(nn.Module):
         ray = torch.repeat_interleave(torch.arange(len(count)), count)
         delta = torch.full_like(distance, self.step)
         samples = Samples(offset, ray, distance, delta, point, offset.numpy())
-        found = [WeightedSamples(samples, weight, light)]
-        for floor in min_weights[1:]:
-            index = (weight > floor).nonzero()[:, 0]
-            ends = torch.searchsorted(index, offset)
-            kept = samples.keep(index, ends, ends.numpy())
-            found.append(WeightedSamples(kept, weight[index], light[index]))
+        found = [WeightedSamples(samples, weight, transmittance)]
+        for min_weight in min_weights[1:]:
+            index = (weight > min_weight).nonzero()[:, 0]
+            kept_offset = torch.searchsorted(index, offset)
+            kept = samples.keep(index, kept_offset, kept_offset.numpy())
+            found.append(WeightedSamples(kept, weight[index], transmittance[index]))
         return found
 
-    def weights(self, seen: WeightedSamples) -> tuple[Tensor, Tensor]:
-        """Rendering weights (s,) and opacities (r,), with gradients for the density's grids."""
-        samples, grid = seen.samples, self.density
+    def weights(
+        self, weighted: WeightedSamples
+    ) -> tuple[Float32[Tensor, " s"], Float32[Tensor, " r"]]:
+        """Rendering weights and opacities, with gradients for the density's grids."""
+        samples, grid = weighted.samples, self.density
         if grid.native(samples.point):
             scale = samples.delta * self.shape.distance_scale
-            known = (
+            return native.RenderingWeights.apply(
                 samples.point,
                 scale,
-                seen.weight,
-                seen.transmittance,
+                weighted.weight,
+                weighted.transmittance,
                 samples.offset,
                 grid.resolution,
+                *grid.planes,
+                *grid.lines,
             )
-            return native.RenderingWeights.apply(*known, *grid.planes, *grid.lines)
         packed = samples.offset, samples.ray
         weight = rendering_weights(self.optical_depth(samples.point, samples.delta), *packed)
         return weight, composite(weight, torch.ones_like(weight)[:, None], *packed)[:, 0]
 
-    def appearance_features(self, samples: Samples) -> Tensor:
-        """x_i per sample (s, 27)."""
+    def appearance_features(self, samples: Samples) -> Float32[Tensor, "s width"]:
+        """Appearance features x_i, 27 channels per sample (docs/method.md#heads)."""
         return self.basis(self.appearance.features(samples.point))
 
     def render_colour(
-        self, origin: Tensor, direction: Tensor, jitter: Tensor | None, background: float
-    ) -> tuple[Tensor, Samples]:
+        self,
+        origin: Float32[Tensor, "r 3"],
+        direction: Float32[Tensor, "r 3"],
+        jitter: Float32[Tensor, " r"] | None,
+        background: float,
+    ) -> tuple[Float32[Tensor, "r 3"], Samples]:
         """Colour of rays with gradients for every parameter (reconstruction).
 
         Returns:
-            rgb (r, 3) over a grey `background`, and the samples that were evaluated.
+            rgb over a grey `background`, and the samples that were evaluated.
         """
-        seen, bright, index = self.contributing_samples(origin, direction, jitter)
-        weight, opacity = self.weights(seen)
-        rgb = self.colour(self.appearance_features(bright), direction[bright.ray])
-        pixel = composite(weight[index], rgb, bright.offset, bright.ray)
-        return pixel + (1 - opacity[:, None]) * background, seen.samples
+        contributing, coloured, index = self.contributing_samples(origin, direction, jitter)
+        weight, opacity = self.weights(contributing)
+        rgb = self.colour(self.appearance_features(coloured), direction[coloured.ray])
+        pixel = composite(weight[index], rgb, coloured.offset, coloured.ray)
+        return pixel + (1 - opacity[:, None]) * background, contributing.samples
 
     @torch.no_grad()
-    def alpha_grid(self) -> Tensor:
-        """Opacity of one step at every corner, without the distance scale: (X, Y, Z).
+    def alpha_grid(self) -> Float32[Tensor, "X Y Z"]:
+        """Opacity of one step at every corner, without the distance scale.
 
-        0 outside the occupied cells: rays have no samples there, so what the density holds there
-        was never compared with a photo.
+        0 outside the occupied cells: rays have no samples there, so the density there was never
+        compared with a photo.
         """
         x, y, z = self.density.resolution
         axis = [torch.linspace(-1, 1, size, device=self.box.device) for size in (x, y, z)]
@@ -312,12 +322,11 @@ class RadianceField(nn.Module):
 
 def radiance_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> RadianceField:
     """A radiance field with the stored tensors (keys as in its state dict)."""
-    shape = FieldShape(
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in header["field"].items()
-        }
-    )
+    stored: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in header["field"].items()
+    }
+    shape = FieldShape(**stored)
     field = RadianceField(shape, tensors["box"], torch.Generator())
     cells = torch.zeros(tuple(header["occupancy"]), dtype=torch.bool)
     field.occupancy = OccupancyGrid(cells)
@@ -341,7 +350,7 @@ class SemanticField(nn.Module):
     def __init__(
         self,
         radiance: RadianceField,
-        scale_selection_ranks: tuple[int, int, int],
+        scale_selection_ranks: Sequence[int],
         scales: int,
         width: int,
         head_width: int,
@@ -361,8 +370,10 @@ class SemanticField(nn.Module):
         )
         self.scale_selection_basis = nn.Linear(sum(scale_selection_ranks), scales)
 
-    def ray_features(self, samples: Samples, weight: Tensor) -> Tensor:
-        """u = [X; a] per ray (r, 28) (docs/method.md#affine-head).
+    def ray_features(
+        self, samples: Samples, weight: Float32[Tensor, " s"]
+    ) -> Float32[Tensor, "r width"]:
+        """u = [X; a] per ray, f32 (r, 28) (docs/method.md#affine-head).
 
         The basis has no bias, so it too commutes with compositing: it is applied once per ray.
         """
@@ -371,8 +382,10 @@ class SemanticField(nn.Module):
         opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
         return torch.cat([self.radiance.basis(products), opacity], -1)
 
-    def scale_weights(self, samples: Samples, weight: Tensor) -> Tensor:
-        """s(r), softmax of the composited sigmoids: (r, K) (docs/method.md#scale-selection)."""
+    def scale_weights(
+        self, samples: Samples, weight: Float32[Tensor, " s"]
+    ) -> Float32[Tensor, "r K"]:
+        """s(r): softmax of the composited sigmoids (docs/method.md#scale-selection)."""
         vote = torch.sigmoid(
             self.scale_selection_basis(self.scale_selection.features(samples.point))
         )

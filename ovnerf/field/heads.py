@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ovnerf.compute.onednn import onednn
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 TILE = 4096
-"""Samples that a CPU decodes at once: a layer's activations, 2 MB, stay in its cache."""
+"""Samples that a CPU decodes at once, so that a layer's activations (2 MB) stay in its cache."""
 STEP = 1024
-"""Tiles are filled up to a multiple of so many samples, because every new size costs oneDNN."""
+"""Tiles are padded to a multiple of this many samples: oneDNN compiles for every new size."""
 
 
 class ColourHead(nn.Module):
@@ -19,29 +24,33 @@ class ColourHead(nn.Module):
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
+        first, second = nn.Linear(features + 3, width), nn.Linear(width, width)
+        last = nn.Linear(width, 3)
         self.layers = nn.Sequential(
-            nn.Linear(features + 3, width),
+            first,
             nn.ReLU(inplace=True),
-            nn.Linear(width, width),
+            second,
             nn.ReLU(inplace=True),
-            nn.Linear(width, 3),
+            last,
         )
-        nn.init.zeros_(self.layers[-1].bias)
+        nn.init.zeros_(last.bias)
 
-    def forward(self, feature: Tensor, direction: Tensor) -> Tensor:
-        """(s, features), (s, 3) -> (s, 3)."""
-        known = torch.cat([feature, direction], -1)
-        if known.device.type != "cpu":
-            return torch.sigmoid(self.layers(known))
-        return torch.sigmoid(torch.cat([self.tile(part) for part in known.split(TILE)]))
+    def forward(
+        self, feature: Float[Tensor, "s features"], direction: Float[Tensor, "s 3"]
+    ) -> Float[Tensor, "s 3"]:
+        """RGB f32 (s, 3) in (0, 1), from features and unit viewing directions of s samples."""
+        inputs = torch.cat([feature, direction], -1)
+        if inputs.device.type != "cpu":
+            return torch.sigmoid(self.layers(inputs))
+        return torch.sigmoid(torch.cat([self.tile(part) for part in inputs.split(TILE)]))
 
-    def tile(self, known: Tensor) -> Tensor:
-        """The layers on at most `TILE` samples."""
-        spare = -len(known) % STEP
-        if spare:
-            known = functional.pad(known, (0, 0, 0, spare))
-        made = self.layers(onednn(known)).to_dense()
-        return made[: len(made) - spare] if spare else made
+    def tile(self, inputs: Float[Tensor, "s d"]) -> Float[Tensor, "s 3"]:
+        """The layers on at most `TILE` samples, before the sigmoid."""
+        padding = -len(inputs) % STEP
+        if padding:
+            inputs = functional.pad(inputs, (0, 0, 0, padding))
+        outputs = self.layers(onednn(inputs)).to_dense()
+        return outputs[: len(outputs) - padding] if padding else outputs
 
 
 class ClipHead(nn.Module):
@@ -58,24 +67,37 @@ class ClipHead(nn.Module):
         self.second = nn.Linear(width, width)
         self.third = nn.Linear(width, out)
 
-    def forward(self, feature: Tensor) -> Tensor:
-        """The head applied literally, per sample: (s, features) -> (s, D)."""
+    def forward(self, feature: Float[Tensor, "... features"]) -> Float[Tensor, "... D"]:
+        """CLIP vectors of samples, layer by layer: the head before any algebra."""
         return self.third(self.second(self.first(feature)))
 
-    def matrix(self) -> Tensor:
-        """U = [A b] (D, features + 1), differentiable in the layers' parameters."""
+    def matrix(self) -> Float[Tensor, "D d"]:
+        """U = [A b], the head as one affine map; differentiable in the layers' parameters."""
         inner = self.second.weight @ self.first.weight
         inner_bias = self.second.weight @ self.first.bias + self.second.bias
         bias = self.third.weight @ inner_bias + self.third.bias
         return torch.cat([self.third.weight @ inner, bias[:, None]], -1)
 
 
-def text_scores(matrix: Tensor, text: Tensor, ray: Tensor) -> Tensor:
-    """t_c . F per ray and class without forming F: U (D, 28), text (C, D), u (r, 28) -> (r, C)."""
+def text_scores(
+    matrix: Float[Tensor, "D d"], text: Float[Tensor, "C D"], ray: Float[Tensor, "r d"]
+) -> Float[Tensor, "r C"]:
+    """t_c . F per ray and class (docs/method.md#affine-head); no F, which is (r, D), is made.
+
+    Args:
+        matrix: U of `ClipHead.matrix`.
+        text: one embedding per class.
+        ray: u of `SemanticField.ray_features`.
+    """
     return ray @ (text @ matrix).T
 
 
-def feature_norm(matrix: Tensor, ray: Tensor, floor: float = 1e-8) -> Tensor:
-    """|F| per ray (r, 1), at least `floor`, by the Gram matrix (docs/method.md#cosine-logits)."""
+def feature_norm(
+    matrix: Float[Tensor, "D d"], ray: Float[Tensor, "r d"], floor: float = 1e-8
+) -> Float[Tensor, "r 1"]:
+    """|F| per ray, at least `floor`, by the Gram matrix of U (docs/method.md#cosine-logits).
+
+    `matrix` and `ray` as in `text_scores`.
+    """
     square = torch.einsum("ri,ij,rj->r", ray, matrix.T @ matrix, ray)
     return square.clamp_min(floor**2).sqrt()[:, None]

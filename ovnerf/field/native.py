@@ -1,9 +1,9 @@
 """Compiled CPU loops for marching and grid lookups (numba); elsewhere torch does the same.
 
 A loop over samples keeps a point's corner rows and weights in registers, ends a ray where it is
-opaque, and writes only what is used; tensor code has to make all of these as tensors. Work is cut
-into one part per torch thread, no two parts add to the same number, and every sum has one order:
-results do not depend on the number of threads.
+opaque, and writes only what is used; tensor code would have to store each of these for all
+samples. Work is divided into one part per torch thread. No two parts add to the same number and
+every sum has a fixed order, so results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid
+from ovnerf.field.sampling import Rays
 from ovnerf.runtime import progress
 
 try:
@@ -31,8 +34,9 @@ PLAIN = {"nogil": True, "cache": True}
 SUMS = {**PLAIN, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over ranks may be reordered for vector units; positions never are."""
 WITHIN = {"forceinline": True}
-"""Called by loops, compiled into them: functions of their own exist in several versions, whose sums
-differ in the last bit, and which one a process calls would depend on what its cache holds."""
+"""Compiled into the loops that call them. Numba would otherwise compile several versions of such a
+function, whose sums differ in the last bit, and which of them a process calls would depend on the
+state of its cache."""
 INLINE = {"inline": "always"}
 """Passing an array to a function that is not inlined costs more than the lookup."""
 AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
@@ -40,8 +44,58 @@ AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 SMALLEST_PART = 256
 """Fewer rays or points than this are not worth a thread."""
 
-
 Tables = Sequence[Tensor]
+Array = NDArray[Any]
+
+
+class RayArrays(NamedTuple):
+    """`Rays` for `march_loop`: f32 (r, 3) twice, f32 (r,), i64 (r,)."""
+
+    origin: Array
+    direction: Array
+    first: Array
+    sample_count: Array
+
+
+class OccupancyArrays(NamedTuple):
+    """`OccupancyGrid` for `march_loop`: two bool arrays, samples a block, cells a coarse cell."""
+
+    cells: Array
+    coarse: Array
+    block: int
+    group: int
+
+
+class GridArrays(NamedTuple):
+    """`VectorMatrixGrid` for the loops: resolution (X, Y, Z), three planes, three lines, f32."""
+
+    size: tuple[int, ...]
+    planes: tuple[Array, ...]
+    lines: tuple[Array, ...]
+
+
+class MarchSettings(NamedTuple):
+    """What all rays of a march share.
+
+    A point in scene units is normalised to [-1, 1]^3 as (point - low) x scale - 1.
+    """
+
+    step: np.float32
+    max_samples: int
+    low: Array
+    scale: Array
+    distance_scale: np.float32
+    min_weight: np.float32
+    early_stop_transmittance: np.float32
+
+
+class SampleArrays(NamedTuple):
+    """What `march_loop` writes, as in `WeightedSamples`: f32 (s,) three times, then f32 (s, 3)."""
+
+    distance: Array
+    weight: Array
+    transmittance: Array
+    point: Array
 
 
 def usable(*tensors: Tensor) -> bool:
@@ -83,18 +137,24 @@ def say_uncached() -> None:
     )
 
 
-def array(tensor: Tensor) -> np.ndarray:
-    """The tensor's memory as a C-contiguous array."""
+def array(tensor: Tensor) -> Array:
+    """The tensor's memory as a C-contiguous array; copied only where the tensor is strided."""
     return tensor.detach().contiguous().numpy()
 
 
-def tables(parameters: Tables) -> tuple[np.ndarray, ...]:
+def tables(parameters: Tables) -> tuple[Array, ...]:
     """The planes or lines of a grid as arrays."""
     return tuple(array(part) for part in parameters)
 
 
-def in_parts(work: Callable[[int, int], Any], count: int, smallest: int = SMALLEST_PART) -> list:
-    """`work(begin, end)` over 0..count-1, one part per torch thread; results in order."""
+def in_parts(
+    work: Callable[[int, int], Any], count: int, smallest: int = SMALLEST_PART
+) -> list[Any]:
+    """Call `work(begin, end)` on ranges that cover 0..count-1, one range per torch thread.
+
+    Returns:
+        what the calls returned, in the order of the ranges.
+    """
     parts = max(1, min(torch.get_num_threads(), count // smallest))
     if parts == 1:
         return [work(0, count)]
@@ -106,10 +166,10 @@ def in_parts(work: Callable[[int, int], Any], count: int, smallest: int = SMALLE
 @compiled(**PLAIN, **WITHIN)
 def corner_of(value, size):
     """Lower corner and fraction of a coordinate in [-1, 1] on an axis of `size` corners."""
-    place = (value + np.float32(1)) * np.float32(0.5) * np.float32(size - 1)
-    place = max(place, np.float32(0))
-    low = min(int(place), size - 2)
-    return low, place - np.float32(low)
+    position = (value + np.float32(1)) * np.float32(0.5) * np.float32(size - 1)
+    position = max(position, np.float32(0))
+    low = min(int(position), size - 2)
+    return low, position - np.float32(low)
 
 
 @compiled(**PLAIN, **WITHIN)
@@ -121,7 +181,11 @@ def cell_of(value, size):
 
 @compiled(**INLINE)
 def mode_sum(plane, line, row, width, u, v, low, w):
-    """Sum over ranks of plane value x line value at one point of one mode."""
+    """Sum over ranks of plane value x line value at one point of one mode.
+
+    `row` is the plane's row of the point's lower corner, `row + width` the one above it; (u, v) are
+    the bilinear fractions. `low` is the line's lower row and w the fraction along the line.
+    """
     one = np.float32(1)
     a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
     total = np.float32(0)
@@ -134,7 +198,7 @@ def mode_sum(plane, line, row, width, u, v, low, w):
 
 @compiled(**INLINE)
 def mode_products(plane, line, row, width, u, v, low, w, out, first):
-    """Plane value x line value at one point of one mode, into ``out[first:]``."""
+    """Plane value x line value at one point of one mode, into ``out[first:]``; see `mode_sum`."""
     one = np.float32(1)
     a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
     for r in range(plane.shape[1]):
@@ -145,7 +209,7 @@ def mode_products(plane, line, row, width, u, v, low, w, out, first):
 
 @compiled(**SUMS, **WITHIN)
 def density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2):
-    """Sum of all products at one point."""
+    """Density before the ReLU at one point: all products of all modes, summed."""
     i, u = corner_of(x, size[0])
     j, v = corner_of(y, size[1])
     k, w = corner_of(z, size[2])
@@ -167,16 +231,18 @@ def density_loop(begin, end, points, size, planes, lines, out):
 
 
 @compiled(**PLAIN)
-def weight_slope_loop(begin, end, offset, scale, weight, light, slope, to_opacity, out):
-    """Gradients for the densities of rays begin..end-1, from those for weights and opacities.
+def density_gradient_loop(
+    begin, end, offset, scale, weight, transmittance, to_weight, to_opacity, out
+):
+    """Gradients of the densities of rays begin..end-1, from those of weights and opacities.
 
     d w_j / d depth_k is T_k exp(-depth_k) = T_k - w_k for j = k, and -w_j for every j behind k.
     """
     for ray in range(begin, end):
         behind = 0.0
         for s in range(offset[ray + 1] - 1, offset[ray] - 1, -1):
-            g = slope[s] + to_opacity[ray]
-            out[s] = scale[s] * (g * (light[s] - weight[s]) - behind)
+            g = to_weight[s] + to_opacity[ray]
+            out[s] = scale[s] * (g * (transmittance[s] - weight[s]) - behind)
             behind += g * weight[s]
 
 
@@ -203,13 +269,13 @@ def composite_loop(begin, end, points, weight, offset, size, planes, lines, out)
 
 @compiled(**INLINE)
 def line_value(line, low, w, r):
-    """Interpolated line at column r."""
+    """A line's interpolated value in column r."""
     return (np.float32(1) - w) * line[low, r] + w * line[low + 1, r]
 
 
 @compiled(**INLINE)
 def plane_value(plane, row, width, weights, r):
-    """Interpolated plane at column r."""
+    """A plane's interpolated value in column r; `weights` are those of its four corners."""
     a, b, c, d = weights
     lower = a * plane[row, r] + b * plane[row + 1, r]
     return lower + c * plane[row + width, r] + d * plane[row + width + 1, r]
@@ -228,14 +294,14 @@ def add_four(table, row, r, f, v0, v1, v2, v3):
 def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first, to_plane, to_line):
     """Add the gradients of all samples to one mode, whose ranks begin at column `first`.
 
-    Four columns at a time, by hand: compilers do not vectorise loops that read one table and write
-    another at several places, and loops over scratch rows cost twice as much.
+    Four columns at a time, written out: compilers do not vectorise loops that read one table and
+    write to several rows of another, and loops over scratch rows cost twice as much.
     """
     across, down, along = axes
     width = size[across]
     one = np.float32(1)
     ranks = plane.shape[1]
-    whole = ranks - ranks % 4
+    by_four = ranks - ranks % 4
     for s in range(len(points)):
         i, u = corner_of(points[s, across], size[across])
         j, v = corner_of(points[s, down], size[down])
@@ -244,7 +310,7 @@ def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first,
         corners = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
         a, b, c, d = corners
         source, f = ray[s], weight[s]
-        for r in range(0, whole, 4):
+        for r in range(0, by_four, 4):
             g0 = f * gradient[source, first + r]
             g1 = f * gradient[source, first + r + 1]
             g2 = f * gradient[source, first + r + 2]
@@ -263,7 +329,7 @@ def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first,
             add_four(to_plane, row + width + 1, r, d, p0, p1, p2, p3)
             add_four(to_line, k, r, one - w, l0, l1, l2, l3)
             add_four(to_line, k + 1, r, w, l0, l1, l2, l3)
-        for r in range(whole, ranks):
+        for r in range(by_four, ranks):
             g = f * gradient[source, first + r]
             p = g * line_value(line, k, w, r)
             q = g * plane_value(plane, row, width, corners, r)
@@ -275,96 +341,88 @@ def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first,
             to_line[k + 1, r] += w * q
 
 
+@compiled(**INLINE)
+def cell_holds(x, y, z, cells):
+    """Whether the cell that contains a normalised point is occupied."""
+    i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
+    return cells[i, j, cell_of(z, cells.shape[2])]
+
+
+@compiled(**INLINE)
+def block_holds(x, y, z, cells, coarse, group):
+    """Whether the block of samples around a normalised point may touch an occupied cell."""
+    return coarse[
+        cell_of(x, cells.shape[0]) // group,
+        cell_of(y, cells.shape[1]) // group,
+        cell_of(z, cells.shape[2]) // group,
+    ]
+
+
 @compiled(**PLAIN)
-def march_loop(
-    begin,
-    end,
-    origin,
-    direction,
-    first,
-    steps,
-    step,
-    max_samples,
-    shift,
-    scale,
-    cells,
-    coarse,
-    block,
-    group,
-    size,
-    planes,
-    lines,
-    factor,
-    min_weights,
-    early_stop_transmittance,
-    count,
-    distance,
-    weight,
-    reached,
-    point,
-):
-    """Rays begin..end-1: write the samples of weight above `min_weights`.
+def march_loop(begin, end, rays, occupancy, grid, settings, out, kept_per_ray):
+    """March rays begin..end-1 and write their samples of weight above `min_weight` to `out`.
 
-    A ray ends where its transmittance is `early_stop_transmittance` or less.
+    A ray ends where its transmittance is `early_stop_transmittance` or less. The arguments are
+    `RayArrays`, `OccupancyArrays`, `GridArrays`, `MarchSettings` and `SampleArrays`.
 
-    Returns how many were written, from 0 on; `count` (r,) holds them per ray.
+    Returns how many samples were written, from index 0 of `out` on; `kept_per_ray` i64 (r,) gets
+    the number of each ray.
     """
+    origin, direction, first, count = rays
+    cells, coarse, block, group = occupancy
+    size, (plane0, plane1, plane2), (line0, line1, line2) = grid
+    step, max_samples, low, scale, factor, min_weight, early_stop_transmittance = settings
+    distance, weight, reached, point = out
     one = np.float32(1)
-    plane0, plane1, plane2 = planes
-    line0, line1, line2 = lines
     half_block = np.float32((block - 1) / 2)
     kept = 0
     for r in range(begin, end):
         ox, oy, oz = origin[r, 0], origin[r, 1], origin[r, 2]
         dx, dy, dz = direction[r, 0], direction[r, 1], direction[r, 2]
-        before = kept
-        passed = 0.0
-        light = one
-        tested = -1
+        kept_before = kept
+        depth_before = 0.0
+        transmittance = one
+        tested_block = -1
         occupied = False
         # The last sample of a full-length ray has no length, hence no weight.
-        for n in range(min(steps[r], max_samples - 1)):
-            if n // block != tested:
-                tested = n // block
-                t = first[r] + (np.float32(tested * block) + half_block) * step
-                occupied = coarse[
-                    cell_of((ox + dx * t - shift[0]) * scale[0] - one, cells.shape[0]) // group,
-                    cell_of((oy + dy * t - shift[1]) * scale[1] - one, cells.shape[1]) // group,
-                    cell_of((oz + dz * t - shift[2]) * scale[2] - one, cells.shape[2]) // group,
-                ]
+        for n in range(min(count[r], max_samples - 1)):
+            if n // block != tested_block:
+                tested_block = n // block
+                t = first[r] + (np.float32(tested_block * block) + half_block) * step
+                x = (ox + dx * t - low[0]) * scale[0] - one
+                y = (oy + dy * t - low[1]) * scale[1] - one
+                z = (oz + dz * t - low[2]) * scale[2] - one
+                occupied = block_holds(x, y, z, cells, coarse, group)
             if not occupied:
                 continue
             t = first[r] + np.float32(n) * step
-            x = (ox + dx * t - shift[0]) * scale[0] - one
-            y = (oy + dy * t - shift[1]) * scale[1] - one
-            z = (oz + dz * t - shift[2]) * scale[2] - one
-            if abs(x) > one or abs(y) > one or abs(z) > one:
-                continue
-            i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
-            if not cells[i, j, cell_of(z, cells.shape[2])]:
+            x = (ox + dx * t - low[0]) * scale[0] - one
+            y = (oy + dy * t - low[1]) * scale[1] - one
+            z = (oz + dz * t - low[2]) * scale[2] - one
+            if abs(x) > one or abs(y) > one or abs(z) > one or not cell_holds(x, y, z, cells):
                 continue
             sigma = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
             if sigma <= 0:
                 continue
             depth = sigma * step * factor
-            value = -np.expm1(-depth) * light
-            if value > min_weights:
-                distance[kept], weight[kept], reached[kept] = t, value, light
+            value = -np.expm1(-depth) * transmittance
+            if value > min_weight:
+                distance[kept], weight[kept], reached[kept] = t, value, transmittance
                 point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
                 kept += 1
-            passed += depth
-            light = np.float32(np.exp(-passed))
-            if light <= early_stop_transmittance:
+            depth_before += depth
+            transmittance = np.float32(np.exp(-depth_before))
+            if transmittance <= early_stop_transmittance:
                 break
-        count[r] = kept - before
+        kept_per_ray[r] = kept - kept_before
     return kept
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
-    """Summed products (s,) of points (s, 3); no gradient."""
+    """Densities before the ReLU, f32 (s,), of points f32 (s, 3) in [-1, 1]^3; no gradient."""
     out = np.empty(len(points), np.float32)
-    fixed = array(points), size, tables(planes), tables(lines), out
-    in_parts(lambda begin, end: density_loop(begin, end, *fixed), len(points))
+    arguments = array(points), size, tables(planes), tables(lines), out
+    in_parts(lambda begin, end: density_loop(begin, end, *arguments), len(points))
     return torch.from_numpy(out)
 
 
@@ -372,28 +430,33 @@ def grid_gradients(
     points: Tensor,
     weight: Tensor,
     ray: Tensor,
-    slope: Tensor,
+    gradient: Tensor,
     size: tuple[int, ...],
     grids: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Gradients for three planes and three lines of sums along rays of weight (s,) x products.
+    """Backward pass of `composited`: gradients of three planes and three lines, in this order.
 
     Args:
-        ray: row (s,) of `slope` (r, r1 + r2 + r3), the gradient of the sums, for each sample.
+        points: f32 (s, 3) in [-1, 1]^3.
+        weight: f32 (s,), by which each sample's products were multiplied.
+        ray: i64 (s,), the row of `gradient` that each sample was added to.
+        gradient: f32 (r, r1 + r2 + r3), the gradient of the sums along rays.
+        size: resolution (X, Y, Z) of the grid.
+        grids: the grid's three planes and three lines.
     """
     out = [torch.zeros_like(part) for part in grids]
-    fixed = array(points), array(weight), array(ray)
+    samples = array(points), array(weight), array(ray)
     firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
 
     def add(begin: int, end: int) -> None:
         for mode in range(begin, end):
             gradient_loop(
-                *fixed,
+                *samples,
                 AXES[mode],
                 size,
                 array(grids[mode]),
                 array(grids[3 + mode]),
-                array(slope),
+                array(gradient),
                 firsts[mode],
                 out[mode].numpy(),
                 out[3 + mode].numpy(),
@@ -408,8 +471,7 @@ class RenderingWeights(torch.autograd.Function):
 
     `march` computes weights without autograd. `forward` passes them on, f32 (s,), with their sums
     along rays, the opacities f32 (r,); `backward` computes from both the gradients of planes and
-    lines. Points get none. `depth_per_density` is delta x distance scale, f32 (s,); `light` the
-    transmittance at each sample, f32 (s,).
+    lines. Points get none. `depth_per_density` is delta x distance scale, f32 (s,).
     """
 
     @staticmethod
@@ -418,12 +480,12 @@ class RenderingWeights(torch.autograd.Function):
         points: Tensor,
         depth_per_density: Tensor,
         weight: Tensor,
-        light: Tensor,
+        transmittance: Tensor,
         offset: Tensor,
         size: tuple[int, ...],
         *grids: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        context.save_for_backward(points, depth_per_density, weight, light, offset, *grids)
+        context.save_for_backward(points, depth_per_density, weight, transmittance, offset, *grids)
         context.size = size
         order = torch.arange(len(weight))
         opacity = functional.embedding_bag(
@@ -432,13 +494,13 @@ class RenderingWeights(torch.autograd.Function):
         return weight.view_as(weight), opacity[:, 0]
 
     @staticmethod
-    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        points, *along, offset = context.saved_tensors[:5]
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        points, *per_sample, offset = context.saved_tensors[:5]
         grids = context.saved_tensors[5:]
         to_density = torch.empty(len(points))
-        fixed = [array(part) for part in (offset, *along, *slopes, to_density)]
-        in_parts(lambda begin, end: weight_slope_loop(begin, end, *fixed), len(offset) - 1)
-        # All samples as one ray, whose sum has slope 1 in every product.
+        arguments = [array(part) for part in (offset, *per_sample, *gradients, to_density)]
+        in_parts(lambda begin, end: density_gradient_loop(begin, end, *arguments), len(offset) - 1)
+        # Density is the sum of all products: as if all samples were one ray with gradient 1.
         one = torch.ones(1, sum(part.shape[1] for part in grids[:3]))
         ray = torch.zeros(len(points), dtype=torch.long)
         out = grid_gradients(points, to_density, ray, one, context.size, grids)
@@ -446,9 +508,9 @@ class RenderingWeights(torch.autograd.Function):
 
 
 class Composited(torch.autograd.Function):
-    """Weighted sums along rays of all products: (r, r1 + r2 + r3); no (s, ...) tensor exists.
+    """`composited` with gradients for planes and lines, none for points and weights.
 
-    Gradients for planes and lines, none for points and weights.
+    Products are added to their ray's sum one sample at a time and never stored.
     """
 
     @staticmethod
@@ -465,15 +527,15 @@ class Composited(torch.autograd.Function):
         context.size = size
         out = np.zeros((len(offset) - 1, sum(part.shape[1] for part in grids[:3])), np.float32)
         samples = array(points), array(weight), array(offset)
-        fixed = *samples, size, tables(grids[:3]), tables(grids[3:]), out
-        in_parts(lambda begin, end: composite_loop(begin, end, *fixed), len(out))
+        arguments = *samples, size, tables(grids[:3]), tables(grids[3:]), out
+        in_parts(lambda begin, end: composite_loop(begin, end, *arguments), len(out))
         return torch.from_numpy(out)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, weight, ray, *grids = context.saved_tensors
-        slopes = grid_gradients(points, weight, ray, gradient, context.size, grids)
-        return None, None, None, None, None, *slopes
+        to_grids = grid_gradients(points, weight, ray, gradient, context.size, grids)
+        return None, None, None, None, None, *to_grids
 
 
 def composited(
@@ -485,76 +547,74 @@ def composited(
     planes: Tables,
     lines: Tables,
 ) -> Tensor:
-    """Weighted sum of the products along each ray, (r, r1 + r2 + r3)."""
+    """Sums along rays of weight x (plane value x line value), f32 (r, r1 + r2 + r3).
+
+    Args:
+        points: f32 (s, 3) in [-1, 1]^3.
+        weight: f32 (s,); gets no gradient.
+        offset, ray: as in `Samples`.
+        size: resolution (X, Y, Z) of the grid.
+        planes, lines: three each, f32 (cells, rank).
+    """
     return Composited.apply(points, weight, offset, ray, size, *planes, *lines)
 
 
 def products(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
-    """All products (s, r1 + r2 + r3) of points (s, 3): every point a ray of its own."""
+    """Plane value x line value of every mode and rank, f32 (s, r1 + r2 + r3), at points f32 (s, 3).
+
+    `composited` does it, with every point a ray of its own.
+    """
     one = torch.ones(len(points))
-    each = torch.arange(len(points) + 1)
-    return composited(points, one, each, each[:-1], size, planes, lines)
+    offset = torch.arange(len(points) + 1)
+    return composited(points, one, offset, offset[:-1], size, planes, lines)
 
 
 def march(
-    origin: Tensor,
-    direction: Tensor,
-    first: Tensor,
-    steps: Tensor,
-    step: float,
-    max_samples: int,
+    rays: Rays,
     box: Tensor,
-    cells: Tensor,
-    coarse: tuple[Tensor, int, int],
-    size: tuple[int, ...],
-    planes: Tables,
-    lines: Tables,
-    factor: float,
-    min_weights: float,
+    occupancy: OccupancyGrid,
+    grid: GridArrays,
+    distance_scale: float,
+    min_weight: float,
     early_stop_transmittance: float,
-) -> tuple[Tensor, ...]:
-    """Samples whose weight is above `min_weights`.
-
-    A ray ends where its transmittance is `early_stop_transmittance` or less.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Samples of r rays whose rendering weight is above `min_weight`; no gradient.
 
     Args:
-        first, steps: distance of the first sample and number of samples per ray, (r,).
-        coarse: coarse occupancy, samples per block, cells per axis of a coarse cell.
-        factor: optical depth = density x step x factor.
+        box: f32 (2, 3), scene units.
+        grid: the density's.
+        distance_scale: optical depth = density x step x distance_scale.
+        early_stop_transmittance: a ray ends where its transmittance is not above this.
 
     Returns:
-        samples per ray i64 (r,); distance, weight, light that reaches it (s,) and normalised point
-        (s, 3) of each.
+        samples per ray i64 (r,); distance f32 (s,), scene units; weight f32 (s,); transmittance
+        f32 (s,); normalised point f32 (s, 3).
     """
-    count = np.empty(len(origin), np.int64)
-    table, block, group = coarse
-    ray = array(origin), array(direction), array(first), array(steps)
-    fixed = (
-        *ray,
-        np.float32(step),
-        max_samples,
+    ray_arrays = RayArrays(*map(array, (rays.origin, rays.direction, rays.first, rays.count)))
+    occupied = OccupancyArrays(array(occupancy.cells), array(occupancy.coarse), BLOCK, COARSE)
+    settings = MarchSettings(
+        np.float32(rays.step),
+        rays.max_samples,
         array(box[0]),
         array(2 / (box[1] - box[0])),
-        array(cells),
-        array(table),
-        block,
-        group,
-        size,
-        tables(planes),
-        tables(lines),
-        np.float32(factor),
-        np.float32(min_weights),
+        np.float32(distance_scale),
+        np.float32(min_weight),
         np.float32(early_stop_transmittance),
-        count,
     )
+    kept_per_ray = np.empty(len(rays), np.int64)
 
-    def part(begin: int, end: int) -> list[np.ndarray]:
-        # Room for every sample: pages that stay unwritten are never in memory.
-        room = int(ray[3][begin:end].sum())
-        out = [np.empty(shape, np.float32) for shape in (room, room, room, (room, 3))]
-        kept = march_loop(begin, end, *fixed, *out)
+    def part(begin: int, end: int) -> list[Array]:
+        # As if every sample were kept: pages that stay unwritten take no memory.
+        size = int(ray_arrays.sample_count[begin:end].sum())
+        out = SampleArrays(
+            *(np.empty(shape, np.float32) for shape in (size, size, size, (size, 3)))
+        )
+        shared = ray_arrays, occupied, grid, settings
+        kept = march_loop(begin, end, *shared, out, kept_per_ray)
         return [values[:kept] for values in out]
 
-    parts = in_parts(part, len(origin))
-    made = (torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True))
-    return torch.from_numpy(count), *made
+    parts = in_parts(part, len(rays))
+    distance, weight, transmittance, point = (
+        torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True)
+    )
+    return torch.from_numpy(kept_per_ray), distance, weight, transmittance, point

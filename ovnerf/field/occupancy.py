@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ovnerf.compute.transfer import constant
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Int64
 
 BLOCK = 16
 """Samples tested together against the coarse level."""
@@ -51,17 +55,20 @@ class OccupancyGrid(nn.Module):
         return cls(torch.ones(x - 1, y - 1, z - 1, dtype=torch.bool))
 
     @classmethod
-    def from_corners(cls, corners: Tensor, step_cells: float = 0.5) -> OccupancyGrid:
-        """Cells touching an occupied corner; `corners` is bool (X, Y, Z)."""
+    def from_corners(cls, corners: Bool[Tensor, "X Y Z"], step_cells: float = 0.5) -> OccupancyGrid:
+        """Cells that touch an occupied corner are occupied.
+
+        `step_cells` is the distance between samples over the shortest cell edge.
+        """
         pooled = functional.max_pool3d(corners[None, None].float(), kernel_size=2, stride=1)
         return cls(pooled[0, 0] > 0, step_cells)
 
-    def lookup(self, points: Tensor) -> Tensor:
-        """Whether points (s, 3) in [-1, 1]^3 lie in occupied cells: bool (s,)."""
+    def lookup(self, points: Float32[Tensor, "s 3"]) -> Bool[Tensor, " s"]:
+        """Whether points in [-1, 1]^3 lie in occupied cells."""
         return self.cells.view(-1)[flat_cell(points, self.cells.shape, self.cells.shape)]
 
-    def lookup_block(self, middles: Tensor) -> Tensor:
-        """Whether a block of samples around each point (s, 3) may touch an occupied cell."""
+    def lookup_block(self, middles: Float32[Tensor, "... 3"]) -> Bool[Tensor, ...]:
+        """Whether a block of samples around each point may touch an occupied cell."""
         return self.coarse.view(-1)[flat_cell(middles, self.cells.shape, self.coarse.shape, COARSE)]
 
     def share(self) -> float:
@@ -69,21 +76,32 @@ class OccupancyGrid(nn.Module):
         return self.cells.float().mean().item()
 
 
-def flat_cell(points: Tensor, cells: Sequence[int], table: Sequence[int], group: int = 1) -> Tensor:
-    """Flat index (s,) into `table` of the cell (or group of cells) that holds each point."""
+def flat_cell(
+    points: Float32[Tensor, "s 3"], cells: Sequence[int], table: Sequence[int], group: int = 1
+) -> Int64[Tensor, " s"]:
+    """Flat index, in a table of this shape, of the cell or group of cells that holds each point.
+
+    Args:
+        points: in [-1, 1]^3.
+        cells: cells per axis.
+        table: the table's shape.
+        group: cells per axis that share an entry of the table.
+    """
     size = constant(tuple(cells), points.device)
     cell = ((points + 1) * 0.5 * size).long()
     cell = torch.minimum(cell.clamp_min(0), size - 1) // group
     return (cell[:, 0] * table[1] + cell[:, 1]) * table[2] + cell[:, 2]
 
 
-def corner_occupancy(alpha: Tensor, threshold: float = 1e-4) -> Tensor:
-    """Occupied corners from opacities (X, Y, Z): 3x3x3 maximum, then a threshold."""
+def corner_occupancy(
+    alpha: Float32[Tensor, "X Y Z"], threshold: float = 1e-4
+) -> Bool[Tensor, "X Y Z"]:
+    """Which corners are occupied: the maximum opacity of 3x3x3 corners reaches the threshold."""
     pooled = functional.max_pool3d(alpha[None, None], kernel_size=3, stride=1, padding=1)
     return pooled[0, 0] >= threshold
 
 
-def occupied_bounds(corners: Tensor) -> tuple[list[int], list[int]]:
+def occupied_bounds(corners: Bool[Tensor, "X Y Z"]) -> tuple[list[int], list[int]]:
     """First and one past the last occupied corner per axis; the whole grid when none is."""
     low, high = [], []
     for axis in range(3):

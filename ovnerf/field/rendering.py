@@ -1,9 +1,10 @@
-"""Whole views of a trained field: tiles, no autograd, bounded memory."""
+"""Whole views of a trained field, rendered by tiles of rays: no autograd, bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,38 +15,45 @@ from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.sampling import Samples
 from ovnerf.geometry.camera import Camera
 
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64, UInt8
+
 TILE_RAYS = {"cpu": 1024, "cuda": 16384}
 """Rays rendered at once: on CPU few enough that the colour head's activations stay in the cache."""
 
 
 @dataclass(frozen=True)
 class ViewWeights:
-    """What is constant of a view while density is frozen (docs/method.md#frozen-density).
+    """What stays the same in a view while density is frozen (docs/method.md#frozen-density).
 
     Attributes:
-        origin, direction: f32 (r, 3). offset: i64 (r + 1,).
-        distance, weight: f32 (s,), samples above the weight threshold; 8 bytes each together.
+        origin, direction: the view's rays, scene units.
+        offset: as in `Samples`.
+        distance, weight: of the samples above the weight threshold; 8 bytes a sample together.
     """
 
-    origin: Tensor
-    direction: Tensor
-    offset: Tensor
-    distance: Tensor
-    weight: Tensor
+    origin: Float32[Tensor, "r 3"]
+    direction: Float32[Tensor, "r 3"]
+    offset: Int64[Tensor, " r+1"]
+    distance: Float32[Tensor, " s"]
+    weight: Float32[Tensor, " s"]
 
-    def opacity(self) -> Tensor:
-        """Summed weights (r,)."""
+    def opacity(self) -> Float32[Tensor, " r"]:
+        """Summed weights of each ray, in [0, 1]."""
         ray = sample_rays(self.offset, len(self.weight))
         return composite(self.weight, torch.ones_like(self.weight)[:, None], self.offset, ray)[:, 0]
 
-    def expected_distance(self) -> Tensor:
-        """Mean distance (r,), scene units; 0 where the ray meets nothing."""
+    def expected_distance(self) -> Float32[Tensor, " r"]:
+        """Weighted mean distance of each ray's samples, scene units; 0 for rays without samples."""
         ray = sample_rays(self.offset, len(self.weight))
         total = composite(self.weight, self.distance[:, None], self.offset, ray)[:, 0]
         return total / self.opacity().clamp_min(1e-6)
 
-    def tiles(self, box: Tensor) -> Iterator[tuple[slice, Samples, Tensor]]:
-        """(rays, their samples, weights), a bounded number of rays at a time."""
+    def tiles(self, box: Float32[Tensor, "2 3"]) -> Iterator[tuple[slice, Samples, Tensor]]:
+        """Slices of rays, the samples of each, and their weights f32 (s,).
+
+        A slice has at most `TILE_RAYS` rays, which bounds the memory that rendering takes.
+        """
         scale = 2 / (box[1] - box[0])
         ends = to_host(self.offset)
         for rays in tile_slices(self.origin):
@@ -54,8 +62,8 @@ class ViewWeights:
             offset = self.offset[rays.start : rays.stop + 1] - part.start
             ray = sample_rays(offset, part.stop - part.start)
             distance = self.distance[part]
-            place = self.origin[rays][ray] + self.direction[rays][ray] * distance[:, None]
-            point = (place - box[0]) * scale - 1
+            world = self.origin[rays][ray] + self.direction[rays][ray] * distance[:, None]
+            point = (world - box[0]) * scale - 1
             yield (
                 rays,
                 Samples(offset, ray, distance, distance, point, bounds - part.start),
@@ -63,18 +71,18 @@ class ViewWeights:
             )
 
     def nbytes(self) -> int:
-        """Size in memory."""
+        """Bytes that its tensors take in memory."""
         return sum(part.numel() * part.element_size() for part in vars(self).values())
 
 
-def surface_points(camera: Camera, view: ViewWeights) -> Tensor:
-    """Mean point where each ray of the view ends, f32 (r, 3), scene units before any warp."""
+def surface_points(camera: Camera, view: ViewWeights) -> Float32[Tensor, "r 3"]:
+    """The point at each ray's expected distance, scene units, with the warp undone."""
     point = view.origin + view.direction * view.expected_distance()[:, None]
     return camera.ndc.inverse_points(point) if camera.ndc else point
 
 
-def surface_distance(camera: Camera, view: ViewWeights) -> Tensor:
-    """Distance from the camera to `surface_points`, f32 (r,), scene units; 0 for empty rays."""
+def surface_distance(camera: Camera, view: ViewWeights) -> Float32[Tensor, " r"]:
+    """Distance from the camera to `surface_points`, scene units; 0 for rays without samples."""
     along = view.expected_distance()
     if camera.ndc is None:
         return along
@@ -82,14 +90,14 @@ def surface_distance(camera: Camera, view: ViewWeights) -> Tensor:
     return torch.where(along > 0, reach, along)
 
 
-def sample_rays(offset: Tensor, samples: int) -> Tensor:
-    """Ray of each sample (s,) from offsets (r + 1,)."""
+def sample_rays(offset: Int64[Tensor, " ends"], samples: int) -> Int64[Tensor, " s"]:
+    """The ray that each sample belongs to; the number of samples is given to avoid waiting."""
     rays = torch.arange(len(offset) - 1, device=offset.device)
     return torch.repeat_interleave(rays, offset.diff(), output_size=samples)
 
 
-def tile_slices(rays: Tensor) -> list[slice]:
-    """Rays (r, 3) by tiles, as many at once as suit their device."""
+def tile_slices(rays: Float32[Tensor, "r 3"]) -> list[slice]:
+    """Slices that cover the rays, `TILE_RAYS` of their device at once."""
     size = TILE_RAYS[rays.device.type]
     return [slice(begin, min(begin + size, len(rays))) for begin in range(0, len(rays), size)]
 
@@ -109,8 +117,8 @@ def view_weights(field: RadianceField, camera: Camera) -> ViewWeights:
 
 
 @torch.no_grad()
-def render_rgb(field: RadianceField, view: ViewWeights) -> Tensor:
-    """Colour of every ray over black, clamped: f32 (r, 3)."""
+def render_rgb(field: RadianceField, view: ViewWeights) -> Float32[Tensor, "r 3"]:
+    """Colour of every ray over a black background, clamped to [0, 1]."""
     out = torch.zeros(len(view.origin), 3, device=view.origin.device)
     for rays, samples, weight in view.tiles(field.box):
         direction = view.direction[rays][samples.ray]
@@ -120,13 +128,15 @@ def render_rgb(field: RadianceField, view: ViewWeights) -> Tensor:
 
 
 @torch.no_grad()
-def render_labels(field: SemanticField, view: ViewWeights, text: Tensor, void: int) -> Tensor:
-    """argmax_c t_c . F per ray, i64 (r,); `void` where the ray meets nothing.
+def render_labels(
+    field: SemanticField, view: ViewWeights, text: Float32[Tensor, "C D"], void: int
+) -> Int64[Tensor, " r"]:
+    """argmax_c t_c . F per ray; `void` where the ray has no samples.
 
     F itself is not needed (docs/method.md#labels-from-u).
 
     Args:
-        text: unit rows (C, D).
+        text: unit vectors, one per class.
     """
     table = text @ field.clip.matrix()  # (C, 28)
     out = torch.full((len(view.origin),), void, device=view.origin.device)
@@ -137,6 +147,8 @@ def render_labels(field: SemanticField, view: ViewWeights, text: Tensor, void: i
     return out
 
 
-def to_uint8(rgb: Tensor, height: int, width: int) -> Tensor:
-    """Colours (H W, 3) in [0, 1] -> u8 (H, W, 3), rounded."""
+def to_uint8(
+    rgb: Float32[Tensor, "pixels 3"], height: int, width: int
+) -> UInt8[Tensor, "{height} {width} 3"]:
+    """Colours in [0, 1] as an 8-bit image, rounded."""
     return (rgb * 255).round().to(torch.uint8).view(height, width, 3)

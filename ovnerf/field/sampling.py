@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.field.occupancy import BLOCK, OccupancyGrid
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float32, Int64
 
 
 @dataclass(frozen=True)
@@ -22,35 +26,53 @@ class Samples:
         ray: i64 (s,). distance: f32 (s,) along the unit direction, scene units.
         delta: f32 (s,) interval lengths; 0 for the last sample of a full-length ray.
         point: f32 (s, 3) normalised to [-1, 1]^3 by the box.
-        bounds: `offset` on the host.
+        bounds: `offset` as an array on the host, where reading it does not wait for the device.
     """
 
-    offset: Tensor
-    ray: Tensor
-    distance: Tensor
-    delta: Tensor
-    point: Tensor
+    offset: Int64[Tensor, " ends"]
+    ray: Int64[Tensor, " s"]
+    distance: Float32[Tensor, " s"]
+    delta: Float32[Tensor, " s"]
+    point: Float32[Tensor, "s 3"]
     bounds: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ray)
 
     def keep(self, index: Tensor, offset: Tensor, bounds: NDArray[np.int64]) -> Samples:
-        """The samples at `index`, sorted; `offset` and `bounds` are what theirs will be."""
-        parts = (part[index] for part in (self.ray, self.distance, self.delta, self.point))
-        return Samples(offset, *parts, bounds)
+        """The samples at `index` i64 (k,), ascending.
+
+        `offset` and `bounds` are the result's, which the caller knows already.
+        """
+        return Samples(
+            offset,
+            self.ray[index],
+            self.distance[index],
+            self.delta[index],
+            self.point[index],
+            bounds,
+        )
 
     def split(self, count: int) -> tuple[Samples, Samples]:
-        """The first `count` rays, and the others."""
+        """The samples of the first `count` rays and of the other rays, which then count from 0."""
         end = int(self.bounds[count])
-        fields = self.distance, self.delta, self.point
-        first, rest = zip(*((part[:end], part[end:]) for part in fields), strict=True)
-        return (
-            Samples(self.offset[: count + 1], self.ray[:end], *first, self.bounds[: count + 1]),
-            Samples(
-                self.offset[count:] - end, self.ray[end:] - count, *rest, self.bounds[count:] - end
-            ),
+        first = Samples(
+            self.offset[: count + 1],
+            self.ray[:end],
+            self.distance[:end],
+            self.delta[:end],
+            self.point[:end],
+            self.bounds[: count + 1],
         )
+        rest = Samples(
+            self.offset[count:] - end,
+            self.ray[end:] - count,
+            self.distance[end:],
+            self.delta[end:],
+            self.point[end:],
+            self.bounds[count:] - end,
+        )
+        return first, rest
 
 
 @dataclass(frozen=True)
@@ -58,8 +80,8 @@ class WeightedSamples:
     """Samples with their rendering weights w, f32 (s,), and transmittances T, f32 (s,)."""
 
     samples: Samples
-    weight: Tensor
-    transmittance: Tensor
+    weight: Float32[Tensor, " s"]
+    transmittance: Float32[Tensor, " s"]
 
 
 @dataclass
@@ -96,8 +118,10 @@ def kept_offsets(mask: Tensor, offset: Tensor) -> Tensor:
     return functional.pad(mask.cumsum(0), (1, 0))[offset]
 
 
-def box_entry_exit(origin: Tensor, direction: Tensor, box: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances (r,) at which rays enter and leave the box (2, 3); exit < entry means a miss."""
+def box_entry_exit(
+    origin: Float32[Tensor, "r 3"], direction: Float32[Tensor, "r 3"], box: Float32[Tensor, "2 3"]
+) -> tuple[Float32[Tensor, " r"], Float32[Tensor, " r"]]:
+    """Distances at which rays enter and leave a box, scene units; exit < entry means a miss."""
     safe = torch.where(direction == 0, torch.full_like(direction, 1e-6), direction)
     one, other = (box[0] - origin) / safe, (box[1] - origin) / safe
     return torch.minimum(one, other).amax(-1), torch.maximum(one, other).amin(-1)
@@ -113,10 +137,10 @@ class Rays:
         step: sample spacing. max_samples: S, samples of a full-length ray.
     """
 
-    origin: Tensor
-    direction: Tensor
-    first: Tensor
-    count: Tensor
+    origin: Float32[Tensor, "r 3"]
+    direction: Float32[Tensor, "r 3"]
+    first: Float32[Tensor, " r"]
+    count: Int64[Tensor, " r"]
     step: float
     max_samples: int
 
@@ -126,20 +150,20 @@ class Rays:
     @classmethod
     def inside(
         cls,
-        box: Tensor,
-        origin: Tensor,
-        direction: Tensor,
-        jitter: Tensor | None,
+        box: Float32[Tensor, "2 3"],
+        origin: Float32[Tensor, "r 3"],
+        direction: Float32[Tensor, "r 3"],
+        jitter: Float32[Tensor, " r"] | None,
         step: float,
         max_samples: int,
         near: float,
         far: float,
     ) -> Rays:
-        """Samples inside the box (2, 3), at most `max_samples` a ray.
+        """Rays with samples inside the box, at most `max_samples` a ray.
 
         Args:
-            jitter: u in [0, 1), (r,), steps by which a ray's samples move; None is 0 (evaluation).
-            near, far: clamp the distance at which a ray enters.
+            jitter: in [0, 1), by how many steps a ray's samples move; None is 0 (evaluation).
+            near, far: clamp the distance at which a ray enters, scene units.
         """
         entry, leave = box_entry_exit(origin, direction, box)
         begin = entry.clamp(near, far)
@@ -149,21 +173,33 @@ class Rays:
         return cls(origin, direction, first, count, step, max_samples)
 
 
-def indices(mask: Tensor, size: int) -> Tensor:
-    """Where `mask` (s,) holds, in order: i64 (min(size, s),), filled up with s. Does not wait."""
+def indices(mask: Bool[Tensor, " s"], size: int) -> Int64[Tensor, " found"]:
+    """The first `size` indices at which `mask` holds, ascending, padded with s to min(size, s).
+
+    The size is given so that the host need not wait for the device to count.
+    """
     return mask.nonzero_static(size=min(size, len(mask)), fill_value=len(mask))[:, 0]
 
 
 @torch.no_grad()
 def march(
-    rays: Rays, box: Tensor, occupancy: OccupancyGrid, places: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    rays: Rays,
+    box: Float32[Tensor, "2 3"],
+    occupancy: OccupancyGrid,
+    capacity: tuple[int, int],
+) -> tuple[
+    Int64[Tensor, " s"],
+    Float32[Tensor, " s"],
+    Float32[Tensor, " s"],
+    Float32[Tensor, "s 3"],
+    Int64[Tensor, 2],
+]:
     """The samples of r rays that lie in occupied cells.
 
     Args:
-        box: (2, 3), what `occupancy` divides into cells.
-        places: buffer sizes, in blocks and in samples. What does not fit is left out, so the caller
-            must compare them with the counts that are returned.
+        box: scene units; `occupancy` divides it into cells.
+        capacity: buffer sizes, in blocks and in samples. What does not fit is left out, so the
+            caller must compare them with the counts that are returned.
 
     Returns:
         ray, distance, delta and point as in `Samples`, filled up to the buffer's size with entries
@@ -182,7 +218,7 @@ def march(
     ray, number = number // per_ray, number % per_ray
     middle = rays.first[ray] + (number * BLOCK + (BLOCK - 1) / 2) * step
     active = occupancy.lookup_block(normalised(ray, middle)) & (number * BLOCK < rays.count[ray])
-    block = indices(active, places[0])
+    block = indices(active, capacity[0])
 
     # Rows past the last block belong to a ray r of no samples.
     count = functional.pad(rays.count, (0, 1))
@@ -194,7 +230,7 @@ def march(
     hit = occupancy.lookup(point.view(-1, 3)) & (
         (sample < count[ray]) & (point.abs().amax(-1) <= 1)
     ).view(-1)
-    index = indices(hit, places[1])
+    index = indices(hit, capacity[1])
 
     def packed(value: Tensor, fill: int) -> Tensor:
         return functional.pad(value.reshape(-1), (0, 1), value=fill)[index]

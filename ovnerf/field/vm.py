@@ -1,17 +1,17 @@
 """Vector-matrix (VM) grids of TensoRF: planes and lines (docs/method.md#vm-grids).
 
-A grid of resolution (X, Y, Z) keeps plane m as (cells of the plane, rank) and line m as
-(cells of the line, rank): channels last, so that the four corners of a bilinear lookup are four
-contiguous rows and the lookup is a weighted row gather: compiled loops on CPU (`native`), tensor
-operations elsewhere. Values at the corners of [-1, 1]
-(align_corners), as in the paper's code.
+A grid of resolution (X, Y, Z) keeps plane m as a tensor (corners of the plane, rank) and line m as
+(corners of the line, rank). Ranks come last, so that the four corners of a bilinear lookup are four
+contiguous rows and the lookup is a weighted sum of rows: by compiled loops on a CPU (`native`), by
+tensor operations elsewhere. The outermost corners lie at -1 and 1, as with `align_corners` in the
+paper's code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ from torch.nn import functional
 from ovnerf.compute.transfer import constant
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
+from ovnerf.field.native import GridArrays
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32, Int64
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)
@@ -27,12 +31,13 @@ LINE_AXES = (2, 1, 0)
 
 @dataclass(frozen=True)
 class Corners:
-    """Where points fall in a grid.
+    """The corners around s points, and their weights in a linear interpolation, for each mode.
 
     Attributes:
         plane_index: three i64 (s, 4), rows of the plane tensors.
         plane_weight: three f32 (s, 4), bilinear weights.
-        line_index: three i64 (s, 2). line_weight: three f32 (s, 2).
+        line_index: three i64 (s, 2), rows of the line tensors.
+        line_weight: three f32 (s, 2), linear weights.
     """
 
     plane_index: tuple[Tensor, ...]
@@ -41,13 +46,13 @@ class Corners:
     line_weight: tuple[Tensor, ...]
 
 
-def locate(points: Tensor, resolution: Sequence[int]) -> Corners:
-    """Corner rows and weights of points (s, 3) in [-1, 1]^3."""
+def locate(points: Float32[Tensor, "s 3"], resolution: Sequence[int]) -> Corners:
+    """The corners around points in [-1, 1]^3; corner 0 lies at -1, the last one at 1."""
     size = constant(tuple(resolution), points.device)
-    place = ((points + 1) * 0.5 * (size - 1)).clamp_min(0)
-    low = torch.minimum(place.long(), size - 2)
-    part = place - low
-    part = torch.stack([1 - part, part])  # (2, s, 3)
+    position = ((points + 1) * 0.5 * (size - 1)).clamp_min(0)
+    low = torch.minimum(position.long(), size - 2)
+    fraction = position - low
+    part = torch.stack([1 - fraction, fraction])  # (2, s, 3)
 
     plane_index, plane_weight, line_index, line_weight = [], [], [], []
     for (a, b), c in zip(PLANE_AXES, LINE_AXES, strict=True):
@@ -62,13 +67,20 @@ def locate(points: Tensor, resolution: Sequence[int]) -> Corners:
     return Corners(tuple(plane_index), tuple(plane_weight), tuple(line_index), tuple(line_weight))
 
 
-def gather(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Weighted sum of table rows: (cells, d), (s, k), (s, k) -> (s, d)."""
+def gather(
+    table: Float32[Tensor, "cells d"], index: Int64[Tensor, "s k"], weight: Float32[Tensor, "s k"]
+) -> Float32[Tensor, "s d"]:
+    """For each of s points, the weighted sum of k rows of the table."""
     return functional.embedding_bag(index, table, mode="sum", per_sample_weights=weight)
 
 
-def scatter(table: Tensor, index: Tensor, weight: Tensor, gradient: Tensor) -> Tensor:
-    """Transpose of `gather`: the gradient of the table."""
+def scatter(
+    table: Float32[Tensor, "cells d"],
+    index: Int64[Tensor, "s k"],
+    weight: Float32[Tensor, "s k"],
+    gradient: Float32[Tensor, "s d"],
+) -> Float32[Tensor, "cells d"]:
+    """The transpose of `gather`: from the gradient of its result to that of the table."""
     rows = (weight[..., None] * gradient[:, None]).flatten(0, 1)
     spread = index.reshape(-1, 1).expand_as(rows)
     return torch.zeros_like(table).scatter_add_(0, spread, rows)
@@ -105,10 +117,10 @@ class PlaneTimesLine(torch.autograd.Function):
 
 
 class VectorMatrixGrid(nn.Module):
-    """One branch: three planes and lines of ranks (r1, r2, r3).
+    """One branch of the field: three planes and lines of ranks (r1, r2, r3).
 
     Args:
-        resolution: cells' corners per axis (X, Y, Z).
+        resolution: corners per axis (X, Y, Z).
         ranks: rank of each of the modes xy-z, xz-y, yz-x.
         generator: draws the initial values, 0.1 x standard normal.
     """
@@ -130,8 +142,13 @@ class VectorMatrixGrid(nn.Module):
         """Whether lookups at these points go through the compiled loops."""
         return native.usable(points, *self.planes, *self.lines)
 
-    def products(self, points: Tensor) -> list[Tensor]:
-        """Plane x line per mode: three (s, r_m), by tensor operations."""
+    def arrays(self) -> GridArrays:
+        """The grid for the compiled loops; its arrays share memory with the parameters."""
+        planes, lines = native.tables(tuple(self.planes)), native.tables(tuple(self.lines))
+        return GridArrays(self.resolution, planes, lines)
+
+    def products(self, points: Float32[Tensor, "s 3"]) -> list[Tensor]:
+        """Plane value x line value of each mode, three f32 (s, r_m), by tensor operations."""
         corners = locate(points, self.resolution)
         return [
             PlaneTimesLine.apply(plane, line, *where)
@@ -146,33 +163,38 @@ class VectorMatrixGrid(nn.Module):
             )
         ]
 
-    def density(self, points: Tensor) -> Tensor:
-        """Sum over modes and ranks at points (s, 3) in [-1, 1]^3: (s,)."""
+    def density(self, points: Float32[Tensor, "s 3"]) -> Float32[Tensor, " s"]:
+        """Density before the ReLU at points in [-1, 1]^3: all products, summed."""
         if not self.native(points):
             return torch.stack([part.sum(-1) for part in self.products(points)]).sum(0)
         if torch.is_grad_enabled() and self.planes[0].requires_grad:
             return self.features(points).sum(-1)
-        return native.density(points, self.resolution, self.planes, self.lines)
+        return native.density(points, self.resolution, tuple(self.planes), tuple(self.lines))
 
-    def features(self, points: Tensor) -> Tensor:
-        """Concatenated products at points (s, 3) in [-1, 1]^3: (s, r1 + r2 + r3)."""
+    def features(self, points: Float32[Tensor, "s 3"]) -> Float32[Tensor, "s ranks"]:
+        """Products of all modes side by side, f32 (s, r1 + r2 + r3), at points in [-1, 1]^3."""
         if not self.native(points):
             return torch.cat(self.products(points), -1)
-        return native.products(points, self.resolution, self.planes, self.lines)
+        return native.products(points, self.resolution, tuple(self.planes), tuple(self.lines))
 
-    def composited(self, points: Tensor, weight: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-        """Weighted sums of `features` along packed rays: (r, r1 + r2 + r3).
+    def composited(
+        self,
+        points: Float32[Tensor, "s 3"],
+        weight: Float32[Tensor, " s"],
+        offset: Int64[Tensor, " ends"],
+        ray: Int64[Tensor, " s"],
+    ) -> Float32[Tensor, "ends-1 ranks"]:
+        """Weighted sums of `features` along packed rays, f32 (r, r1 + r2 + r3).
 
-        No gradient reaches `weight`. Arguments as in `compositing.composite`.
+        No gradient reaches `weight`. `offset` and `ray` as in `Samples`.
         """
         if not self.native(points):
             return composite(weight, self.features(points), offset, ray)
-        return native.composited(
-            points, weight, offset, ray, self.resolution, self.planes, self.lines
-        )
+        grid = self.resolution, tuple(self.planes), tuple(self.lines)
+        return native.composited(points, weight, offset, ray, *grid)
 
-    def image(self, mode: int) -> Tensor:
-        """Plane `mode` as a view (rows of axis b, columns of axis a, rank)."""
+    def image(self, mode: int) -> Float32[Tensor, "rows columns rank"]:
+        """Plane `mode` as an image, a view: rows along axis b, columns along axis a."""
         a, b = PLANE_AXES[mode]
         return self.planes[mode].view(self.resolution[b], self.resolution[a], self.ranks[mode])
 
@@ -202,8 +224,8 @@ class VectorMatrixGrid(nn.Module):
             self.lines[mode] = nn.Parameter(self.lines[mode][low[c] : high[c]].contiguous())
         self.resolution = tuple(stop - start for start, stop in zip(low, high, strict=True))
 
-    def total_variation(self) -> Tensor:
-        """1e-2 x sum over planes of 2 x (mean squared step down + mean squared step right)."""
+    def total_variation(self) -> Float32[Tensor, ""]:
+        """1e-2 x sum over planes of 2 x (mean squared difference down + the same to the right)."""
         total = self.planes[0].new_zeros(())
         for mode in range(3):
             plane = self.image(mode)
@@ -232,11 +254,8 @@ class VectorMatrixGrid(nn.Module):
                 gradient.narrow(axis, 0, length).sub_(step)
 
 
-def grid_resolution(voxels: float, box: Tensor) -> tuple[int, int, int]:
-    """Corners per axis of a grid of about `voxels` cells over a box (2, 3).
-
-    See docs/method.md#upsampling.
-    """
+def grid_resolution(voxels: float | int, box: Float32[Tensor, "2 3"]) -> tuple[int, int, int]:
+    """Corners per axis of a grid of about `voxels` cells over a box (docs/method.md#upsampling)."""
     sides = (box[1] - box[0]).double()
     edge = (sides.prod() / voxels) ** (1 / 3)
     x, y, z = (max(2, int(side / edge)) for side in sides)

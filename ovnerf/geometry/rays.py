@@ -7,13 +7,17 @@ Intrinsics in stores follow this convention, whatever the source did (docs/conve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
 FARTHEST = 1e4
-"""What warped coordinates hold at infinity is taken to be this many near planes away."""
+"""Points at infinity are taken to be this many near-plane distances away."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +36,29 @@ class Ndc:
     scale: tuple[float, float]
 
     @classmethod
-    def of_camera(cls, intrinsics: Tensor, height: int, width: int) -> Ndc:
-        """The warp that belongs to intrinsics (3, 3) of this image size."""
+    def of_camera(cls, intrinsics: Float[Tensor, "3 3"], height: int, width: int) -> Ndc:
+        """The warp that belongs to these intrinsics and this image size, in pixels."""
         return cls((2 * float(intrinsics[0, 0]) / width, 2 * float(intrinsics[1, 1]) / height))
 
-    def points(self, scene: Tensor) -> Tensor:
-        """Scene points (..., 3) with z > 0 -> warped."""
+    def points(self, scene: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """The warped coordinates of scene points with z > 0."""
         x, y, z = scene.unbind(-1)
         return torch.stack([self.scale[0] * x / z, self.scale[1] * y / z, 1 - 2 / z], -1)
 
-    def inverse_points(self, warped: Tensor) -> Tensor:
-        """Warped points (..., 3) -> scene, at most `FARTHEST` near planes away."""
+    def inverse_points(self, warped: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """The scene points of warped coordinates, at most `FARTHEST` near-plane distances away."""
         u, v, w = warped.unbind(-1)
         z = 2 / (1 - w).clamp_min(2 / FARTHEST)
         return torch.stack([u * z / self.scale[0], v * z / self.scale[1], z], -1)
 
-    def rays(self, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """Scene rays (r, 3) that point forward (direction z > 0) -> warped rays.
+    def rays(
+        self, origin: Float[Tensor, "r 3"], direction: Float[Tensor, "r 3"]
+    ) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
+        """Warp scene rays that point forward (direction z > 0).
 
         Returns:
-            origins on the near plane, and unit directions towards where the rays end, infinitely
-            far away.
+            warped origins, on the near plane, and unit directions towards the warped points where
+            the rays end at infinity.
         """
         near = origin + ((1 - origin[..., 2:]) / direction[..., 2:]) * direction
         begin = self.points(near)
@@ -62,18 +68,22 @@ class Ndc:
 
 
 def pixel_rays(
-    pose: Tensor, intrinsics: Tensor, column: Tensor, row: Tensor, ndc: Ndc | None = None
-) -> tuple[Tensor, Tensor]:
+    pose: Float[Tensor, "*#r 4 4"],
+    intrinsics: Float[Tensor, "*#r 3 3"],
+    column: Shaped[Tensor, " r"],
+    row: Shaped[Tensor, " r"],
+    ndc: Ndc | None = None,
+) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
     """Rays through pixel centres (docs/method.md#rays).
 
     Args:
-        pose: (r, 4, 4) or (4, 4) camera-to-scene, OpenCV axes.
-        intrinsics: (r, 3, 3) or (3, 3).
-        column, row: (r,) pixel indices; fractional values address points between centres.
+        pose: camera-to-scene, OpenCV axes, scene units; one per ray or one for all.
+        intrinsics: in pixels; one per ray or one for all.
+        column, row: pixel indices; fractional values address points between centres.
         ndc: the warp of a forward-facing scene.
 
     Returns:
-        origins (r, 3) and unit directions (r, 3), in scene axes, warped where `ndc` is given.
+        origins, scene units, and unit directions; both warped where `ndc` is given.
     """
     fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
     cx, cy = intrinsics[..., 0, 2], intrinsics[..., 1, 2]

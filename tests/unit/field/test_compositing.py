@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from ovnerf.field.compositing import composite, rendering_weights, transmittance
 from ovnerf.field.heads import ClipHead, feature_norm, text_scores
@@ -76,3 +77,12 @@ def test_head_commutes_with_compositing():
     assert torch.allclose(
         feature_norm(head.matrix(), u)[:, 0], dense.norm(dim=-1), rtol=1e-4, atol=1e-6
     )
+
+
+def test_shapes_and_dtypes_are_checked_while_tests_run():
+    weight, offset, ray = torch.ones(3), torch.tensor([0, 2, 3]), torch.tensor([0, 0, 1])
+    assert composite(weight, torch.ones(3, 2), offset, ray).tolist() == [[2, 2], [1, 1]]
+    with pytest.raises(TypeCheckError, match="value"):
+        composite(weight, torch.ones(4, 2), offset, ray)
+    with pytest.raises(TypeCheckError, match="ray"):
+        composite(weight, torch.ones(3, 2), offset, ray.float())
