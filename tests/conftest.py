@@ -25,10 +25,10 @@ settings.load_profile("untimed")
 
 SHAPED = [
     *(f"ovnerf.field.{name}" for name in ("compositing", "field", "heads", "occupancy")),
-    *(f"ovnerf.field.{name}" for name in ("reference", "rendering", "sampling", "vm")),
+    *(f"ovnerf.field.{name}" for name in ("native", "reference", "rendering", "sampling", "vm")),
     *(f"ovnerf.geometry.{name}" for name in ("camera", "rays", "similarity")),
 ]
-"""Modules whose annotated shapes and dtypes are checked at every call in tests. Not `field.native`:
+"""Modules whose annotated shapes and dtypes are checked at every call in tests. Not `field.loops`:
 numba compiles its functions and cannot compile what checks them."""
 ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int64", "Shaped", "UInt8")
 

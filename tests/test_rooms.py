@@ -59,7 +59,7 @@ EDITS = {
     "inspection/sheet.py": {"inspect"},
     "evaluation/metrics.py": {"evaluate", "score_labels", "aggregate", "draw_figures"},
     "field/sampling.py": STAGES_OF_THE_FIELD,
-    "field/native.py": STAGES_OF_THE_FIELD,
+    "field/loops.py": STAGES_OF_THE_FIELD,
     "training/reconstruct.py": {"reconstruct"},
     "labels/rsr.py": {"rank_regions", "score_labels", "train_shared", "train_semantics"},
 }

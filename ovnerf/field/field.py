@@ -144,10 +144,8 @@ class RadianceField(nn.Module):
         max_samples: int | None = None,
     ) -> Rays:
         """Rays with the part of each that lies in the field's box (`Rays.inside`)."""
-        count, shape = max_samples or self.max_samples, self.shape
-        return Rays.inside(
-            self.box, origin, direction, jitter, self.step, count, shape.near, shape.far
-        )
+        limits = self.step, max_samples or self.max_samples, self.shape.near, self.shape.far
+        return Rays.inside(self.box, origin, direction, jitter, *limits)
 
     @torch.no_grad()
     def march(
@@ -226,15 +224,9 @@ class RadianceField(nn.Module):
         samples, grid = weighted.samples, self.density
         if grid.native(samples.point):
             scale = samples.delta * self.shape.distance_scale
+            marched = samples.point, scale, weighted.weight, weighted.transmittance, samples.offset
             return native.RenderingWeights.apply(
-                samples.point,
-                scale,
-                weighted.weight,
-                weighted.transmittance,
-                samples.offset,
-                grid.resolution,
-                *grid.planes,
-                *grid.lines,
+                *marched, grid.resolution, *grid.planes, *grid.lines
             )
         packed = samples.offset, samples.ray
         weight = rendering_weights(self.optical_depth(samples.point, samples.delta), *packed)

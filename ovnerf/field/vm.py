@@ -20,7 +20,7 @@ from torch.nn import functional
 from ovnerf.compute.transfer import constant
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
-from ovnerf.field.native import GridArrays
+from ovnerf.field.loops import GridArrays
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64

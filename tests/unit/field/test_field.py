@@ -18,8 +18,18 @@ from ovnerf.field.sampling import Rays, SampleCapacity, box_entry_exit, march
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import pixel_rays
 
-CUT = 1.5e-4
-"""A ray ends below a transmittance of 1e-4, so opacities may differ by that much."""
+# Sums in another order differ in the last bits. Each tolerance is about eight times the difference
+# measured with these seeds, by compiled loops on an x86 CPU (numbers in parentheses).
+COLOUR = 2e-6
+"""Colours in [0, 1] of rays (2.4e-7)."""
+VIEW_COLOUR = 6e-6
+"""Colours of a whole view without jitter (7.7e-7)."""
+COLOUR_GRADIENT = 5e-6
+"""Relative difference of a gradient of colours (5.7e-7)."""
+FEATURE = 1e-6
+"""Features of up to 0.34 and scale weights (1.2e-7)."""
+FEATURE_GRADIENT = 3e-5
+"""Relative difference of a gradient of features and scale weights (3.6e-6)."""
 
 
 @pytest.mark.parametrize("holes", [False, True])
@@ -28,7 +38,7 @@ def test_colour_and_gradients_equal_the_reference(holes):
     origin, direction, jitter = rays(96)
     fast, _ = field.render_colour(origin, direction, jitter, 1.0)
     slow = reference.render_colour(field, origin, direction, jitter, 1.0)
-    assert torch.allclose(fast, slow, atol=CUT)
+    assert torch.allclose(fast, slow, rtol=0, atol=COLOUR)
     assert (slow - 1).abs().max() > 0.1
     parameters = list(field.parameters())
     for one, other in zip(
@@ -36,7 +46,7 @@ def test_colour_and_gradients_equal_the_reference(holes):
         torch.autograd.grad(slow.square().sum(), parameters),
         strict=True,
     ):
-        assert relative_gap(one, other) < 1e-3
+        assert relative_gap(one, other) < COLOUR_GRADIENT
 
 
 @pytest.mark.parametrize("holes", [False, True])
@@ -48,9 +58,9 @@ def test_semantics_equal_the_reference(holes):
     u = field.ray_features(samples, weight)
     slow = reference.render_semantics(field, origin, direction, jitter)
     fast = u @ field.clip.matrix().T
-    assert torch.allclose(fast, slow["feature"], atol=1e-5)
+    assert torch.allclose(fast, slow["feature"], rtol=0, atol=FEATURE)
     scales = field.scale_weights(samples, weight)
-    assert torch.allclose(scales, slow["scales"], atol=1e-5)
+    assert torch.allclose(scales, slow["scales"], rtol=0, atol=FEATURE)
     assert scales.min() > 0.155 and scales.max() < 0.577
     parameters = [
         *field.clip.parameters(),
@@ -64,7 +74,7 @@ def test_semantics_equal_the_reference(holes):
         ),
         strict=True,
     ):
-        assert relative_gap(one, other) < 1e-3
+        assert relative_gap(one, other) < FEATURE_GRADIENT
 
 
 def test_short_rays_as_shipped():
@@ -74,7 +84,7 @@ def test_short_rays_as_shipped():
     semantic = semantic_field(field)
     slow = reference.render_semantics(semantic, origin, direction, jitter, max_samples=12)
     fast = semantic.ray_features(samples, weight) @ semantic.clip.matrix().T
-    assert torch.allclose(fast, slow["feature"], atol=1e-5)
+    assert torch.allclose(fast, slow["feature"], rtol=0, atol=FEATURE)
 
 
 def test_box_entry_by_hand():
@@ -113,7 +123,7 @@ def test_buffers_grow_when_they_are_too_small(monkeypatch):
     field.capacity = SampleCapacity({50: (4, 40)})
     found, weight = field.samples_above_threshold(*batch)
     assert torch.equal(found.point, wanted.point) and len(found) > 50
-    assert torch.allclose(weight, wanted_weight, atol=1e-6)
+    assert torch.allclose(weight, wanted_weight, rtol=0, atol=1e-6)
     assert field.capacity.needed[50][1] > 50 and field.capacity.fits(50, *field.capacity.needed[50])
 
 
@@ -224,7 +234,9 @@ def test_views_equal_the_reference():
     with torch.no_grad():
         rgb = reference.render_colour(field.radiance, origin, direction, None, 0.0)
         feature = reference.render_semantics(field, origin, direction, None)["feature"]
-    assert torch.allclose(render_rgb(field.radiance, view), rgb.clamp(0, 1), atol=1e-4)
+    assert torch.allclose(
+        render_rgb(field.radiance, view), rgb.clamp(0, 1), rtol=0, atol=VIEW_COLOUR
+    )
     text = torch.nn.functional.normalize(
         torch.randn(6, 16, generator=torch.Generator().manual_seed(5)), dim=-1
     )
