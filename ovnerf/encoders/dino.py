@@ -42,7 +42,7 @@ def build_dino(name: str) -> nn.Module:
         raise UserError(
             f"cache_dino.model: timm knows no model {name!r}", "vit_base_patch8_224.dino is one"
         )
-    model = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
     patch = tuple(model.patch_embed.patch_size)
     if patch != (PATCH, PATCH):
         raise UserError(f"cache_dino.model: {name} has patches of {patch}, expected 8x8")
@@ -55,7 +55,7 @@ class DinoEncoder:
     def __init__(self, model: nn.Module, device: torch.device | None = None) -> None:
         """Take a timm vision transformer that accepts any size that is a multiple of 8."""
         self.device = device or resolve_device()
-        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.model: Any = model.eval().requires_grad_(False).to(self.device)
         self.mean = torch.tensor(MEAN, device=self.device)[:, None, None]
         self.std = torch.tensor(STD, device=self.device)[:, None, None]
 

@@ -11,8 +11,10 @@ evaluation averages overlapping windows of 480 pixels at a long side of 520: one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +112,7 @@ class Backbone(nn.Module):
             num_classes=size.classes,
         )
         wide = size.width
-        resize = (
+        resize: tuple[list[nn.Module], ...] = (
             [nn.ConvTranspose2d(size.stages[0], size.stages[0], 4, 4)],
             [nn.ConvTranspose2d(size.stages[1], size.stages[1], 2, 2)],
             [],
@@ -158,9 +160,9 @@ class LSegNet(nn.Module):
 
     def __init__(self, size: Size, clip: nn.Module, text_width: int) -> None:
         super().__init__()
-        self.clip_pretrained = clip
+        self.clip_pretrained: Any = clip
         self.pretrained = Backbone(size)
-        self.scratch = nn.Module()
+        self.scratch: Any = nn.Module()
         for number, channels in enumerate(size.stages, start=1):
             conv = nn.Conv2d(channels, size.features, 3, padding=1, bias=False)
             self.scratch.add_module(f"layer{number}_rn", conv)
@@ -212,7 +214,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:
         names = []  # not a zip archive; the reader below says what is wrong
-    allowed = [(dict, name) for name in names if name.startswith(LIGHTNING)]
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (dict, name) for name in names if name.startswith(LIGHTNING)
+    ]
     with torch.serialization.safe_globals(allowed):
         return state_dict_of(path)
 
@@ -220,7 +224,12 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 class LSegEncoder:
     """LSeg with local weights, in evaluation mode."""
 
-    def __init__(self, net: LSegNet, tokenizer, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        net: LSegNet,
+        tokenizer: Callable[[list[str]], Tensor],
+        device: torch.device | None = None,
+    ) -> None:
         """Take a network and the tokenizer of its text encoder."""
         self.device = device or resolve_device()
         self.net = net.eval().requires_grad_(False).to(self.device)

@@ -52,7 +52,8 @@ def hue(
 
 def shade(colour: Colour, factor: float) -> Colour:
     """A darker or lighter version of a colour."""
-    return tuple(float(np.clip(channel * factor, 0, 1)) for channel in colour)
+    red, green, blue = (float(np.clip(channel * factor, 0, 1)) for channel in colour)
+    return red, green, blue
 
 
 def any_seed(rng: Generator) -> int:

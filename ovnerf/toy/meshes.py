@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import trimesh
 
@@ -44,4 +46,4 @@ def frustum(low: float, high: float, bottom: float, top: float) -> trimesh.Trime
 
 def joined(*meshes: trimesh.Trimesh) -> trimesh.Trimesh:
     """Several meshes as one."""
-    return trimesh.util.concatenate(list(meshes))
+    return cast(trimesh.Trimesh, trimesh.util.concatenate(list(meshes)))

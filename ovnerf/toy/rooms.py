@@ -18,6 +18,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from ovnerf.toy import furniture
 from ovnerf.toy.furniture import BUILDERS, CLASSES, Furniture, Part
+from ovnerf.toy.meshes import joined
 
 Array = NDArray[np.float64]
 
@@ -71,7 +72,7 @@ class Room:
             item = self.objects[number]
             vertices = part.mesh.vertices @ item.rotation.T + np.asarray(item.position)
             meshes.append(trimesh.Trimesh(vertices, part.mesh.faces, process=False))
-        return trimesh.util.concatenate(meshes)
+        return joined(*meshes)
 
     @cached_property
     def face_part(self) -> NDArray[np.int64]:
@@ -241,7 +242,8 @@ def dining_group(
         point = centre + turn @ (outwards * away)
         # Its front (+y) looks at the table, so its back is on the outer side.
         facing = yaw + side * np.pi / 2 + float(rng.uniform(-0.2, 0.2))
-        placed.append(Placed("chair", seat.parts, (*map(float, point), 0.02), facing))
+        position = (float(point[0]), float(point[1]), 0.02)
+        placed.append(Placed("chair", seat.parts, position, facing))
     return placed
 
 
