@@ -324,12 +324,13 @@ def run_workflow(arguments: Sequence[str]) -> typing.NoReturn:
 def overview(names: Sequence[str]) -> str:
     """The help of the whole command: the module docstring and one line per stage."""
     lines = [(__doc__ or "").rstrip(), "", "stages:"]
+    width = max(map(len, names)) + 2
     for name in names:
         # Read, not imported: importing all of them takes seconds.
         about = (
             ast.get_docstring(ast.parse((STAGES / f"{name}.py").read_text(encoding="utf-8"))) or ""
         )
-        lines.append(f"  {name:<18}{about.partition(chr(10))[0]}")
+        lines.append(f"  {name:<{width}}{about.partition(chr(10))[0]}")
     lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
     lines += ["`python -m ovnerf check CONFIG ...` says what a dry run would refuse or warn of."]
     lines += ["`python -m ovnerf workflow ...` runs all stages: Snakemake, with its own options."]

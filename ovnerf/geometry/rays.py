@@ -68,12 +68,12 @@ class Ndc:
 
 
 def pixel_rays(
-    pose: Float[Tensor, "*#r 4 4"],
-    intrinsics: Float[Tensor, "*#r 3 3"],
+    pose: Float[Tensor, "... 4 4"],
+    intrinsics: Float[Tensor, "... 3 3"],
     column: Shaped[Tensor, " r"],
     row: Shaped[Tensor, " r"],
     ndc: Ndc | None = None,
-) -> tuple[Float[Tensor, "r 3"], Float[Tensor, "r 3"]]:
+) -> tuple[Float[Tensor, "... r 3"], Float[Tensor, "... r 3"]]:
     """Rays through pixel centres (docs/method.md#rays).
 
     Args:

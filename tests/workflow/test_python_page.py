@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +20,15 @@ RUN = "results/tiny/room7/simulated/ovnerf/seed0"
 
 
 def test_the_example_renders_what_the_workflow_rendered(
-    finished: Place, monkeypatch: pytest.MonkeyPatch
+    finished: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (REPOSITORY_ROOT / "docs/python.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     assert code.count(EXAMPLE) == 1
+    example = tmp_path / "example.py"
+    example.write_text(code.replace(EXAMPLE, RUN), encoding="utf-8")
     monkeypatch.chdir(finished.folder)
-    names: dict[str, Any] = {}
-    exec(code.replace(EXAMPLE, RUN), names)
+    names = runpy.run_path(str(example))
     views = open_store(finished.folder / RUN / "views.zarr", "views")
     assert frame_indices(names["frames"], "test")[0] == views.attrs["frames"][0] == 0
     np.testing.assert_array_equal(names["label"].numpy(), read(views, "label", 0))
