@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.pinhole import checked_camera
+from ovnerf.storage.photos import read_rgb
 
 COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
 """Of Brown's distortion, in OpenCV's order."""
@@ -197,6 +199,19 @@ def bend(
     down = radial + growth * y**2 + 6 * p1 * y + 2 * p2 * x
     mixed = growth * x * y + 2 * p1 * x + 2 * p2 * y
     return seen, across * down - mixed**2
+
+
+def undistorted(paths: Iterable[Path], lens_of: Callable[[int, int], Lens]) -> Iterator[np.ndarray]:
+    """u8 (H, W, 3) of each photo as a pinhole camera sees it.
+
+    Args:
+        lens_of: called with the width and height of the first photo; the lens of all.
+    """
+    lens = None
+    for path in paths:
+        photo = read_rgb(path)
+        lens = lens or lens_of(photo.shape[1], photo.shape[0])
+        yield lens.undistort(photo)
 
 
 def integer_centres(matrix: np.ndarray) -> np.ndarray:

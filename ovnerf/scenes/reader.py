@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovnerf.scenes.listing import Listing
+from ovnerf.storage.documents import read_names
 from ovnerf.storage.photos import read_label_ids, read_rgb
 
 
@@ -21,6 +22,12 @@ def plain_label_ids(listing: Listing, index: int) -> np.ndarray:
     path = listing.labels[index]
     assert path is not None
     return read_label_ids(path)
+
+
+def listed_classes(listing: Listing) -> dict[int, str]:
+    """Position in the scene's class list -> name, for layouts whose labels are not read."""
+    assert listing.classes is not None
+    return dict(enumerate(read_names(listing.classes)))
 
 
 def no_unusable_ids(listing: Listing) -> dict[int, str]:

@@ -63,14 +63,13 @@ def run(
     training = assemble_training(inputs, settings, seed, on_host)
     training.restore(start, None)
     if settings.cse.enabled:
-        proposals = open_store(regions, "regions")
-        propose = novel_view_proposer(proposals, region_settings)
-        training.pseudo_labels = assemble_pseudo_labels(training, inputs, proposals, propose)
+        stored = open_store(regions, "regions")
+        propose = novel_view_proposer(stored, region_settings)
+        training.pseudo_labels = assemble_pseudo_labels(training, inputs, stored, propose)
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
         training, settings.iterations, partial, digest, checkpoint_minutes, "train_semantics"
     )
-
     header = {**training.field.header(), "digest": digest, "seed": seed}
     with atomic_folder(out) as folder:
         save_tensors(folder / "field.safetensors", module_tensors(training.field, ""), header)

@@ -14,21 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens, undistorted
 from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pairing import photos_by_name
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.poses import pose_matrix
-from ovnerf.scenes.reader import SceneReader
+from ovnerf.scenes.reader import SceneReader, listed_classes
 from ovnerf.scenes.sparse import text_names
-from ovnerf.storage.documents import check_classes, read_names
-from ovnerf.storage.photos import read_rgb
 
 NO_POSE = "not in the COLMAP model"
 PARAMETERS = {
@@ -177,17 +175,7 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 
 def photos(listing: Listing) -> Iterator[np.ndarray]:
     """u8 (H, W, 3) of each photo, undistorted."""
-    camera = None
-    for path in listing.images:
-        photo = read_rgb(path)
-        camera = camera or lens(listing, photo.shape[1], photo.shape[0])
-        yield camera.undistort(photo)
+    return undistorted(listing.images, partial(lens, listing))
 
 
-def classes(listing: Listing) -> dict[int, str]:
-    """Position -> name of the class list."""
-    assert listing.classes is not None
-    return check_classes(dict(enumerate(read_names(listing.classes))), listing.classes)
-
-
-READER = SceneReader(poses, intrinsics, classes, photos=photos, no_pose=NO_POSE)
+READER = SceneReader(poses, intrinsics, listed_classes, photos=photos, no_pose=NO_POSE)

@@ -15,20 +15,19 @@ which are refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.colmap.reader import classes
-from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens
+from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens, undistorted
 from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.poses import pose_matrix
-from ovnerf.scenes.reader import SceneReader
+from ovnerf.scenes.reader import SceneReader, listed_classes
 from ovnerf.scenes.transforms import MODELS
 from ovnerf.storage.documents import read_json
-from ovnerf.storage.photos import read_rgb
 
 OPENGL_TO_OPENCV = (1.0, -1.0, -1.0, 1.0)
 """Signs of a pose's columns: OpenGL's camera axes are x right, y up, z back."""
@@ -121,11 +120,7 @@ def intrinsics(listing: Listing, width: int, height: int) -> np.ndarray:
 
 def photos(listing: Listing) -> Iterator[np.ndarray]:
     """u8 (H, W, 3) of each photo, undistorted."""
-    camera = None
-    for path in listing.images:
-        photo = read_rgb(path)
-        camera = camera or lens(listing, photo.shape[1], photo.shape[0])
-        yield camera.undistort(photo)
+    return undistorted(listing.images, partial(lens, listing))
 
 
-READER = SceneReader(poses, intrinsics, classes, photos=photos)
+READER = SceneReader(poses, intrinsics, listed_classes, photos=photos)
