@@ -104,6 +104,13 @@ def submitted(printed: str) -> list[str]:
     return re.findall(r"submitted with SLURM jobid (\d+)", printed)
 
 
+def minutes_of(limit: str) -> int:
+    """Minutes of a time limit as `squeue` prints it: [days-][hours:]minutes:seconds."""
+    days, _, clock = limit.rpartition("-")
+    hours, minutes, _ = ("0:" + clock).split(":")[-3:]
+    return 24 * 60 * int(days or 0) + 60 * int(hours) + int(minutes)
+
+
 def test_what_scenes_and_seeds_share_is_made_once(run: Watched) -> None:
     assert planned_jobs(run.printed) == JOBS
 
@@ -123,8 +130,13 @@ def test_a_cancelled_job_is_submitted_again_with_twice_of_everything(run: Watche
         for job, seen in run.seen.items()
         if seen["rule"] == first["rule"] and job != run.cancelled
     )
-    assert (first["memory"], second["memory"]) == ("30000M", "60000M")
-    assert (first["limit"], second["limit"]) == ("12:00:00", "1-00:00:00")
+    reserved = re.search(
+        r"^rule train_semantics:(?:\n    .*)*?mem_mb=(\d+),.*runtime=(\d+)", run.printed, re.MULTILINE
+    )
+    assert reserved
+    memory, minutes = map(int, reserved.groups())
+    assert (first["memory"], second["memory"]) == (f"{memory}M", f"{2 * memory}M")
+    assert (minutes_of(first["limit"]), minutes_of(second["limit"])) == (minutes, 2 * minutes)
 
 
 def test_only_what_computes_on_a_card_asks_for_one(run: Watched) -> None:

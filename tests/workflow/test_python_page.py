@@ -16,7 +16,7 @@ from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, read
 
 EXAMPLE = "results/demo/room0/toy/ovnerf/seed0"
-RUN = "results/tiny/room7/simulated/ovnerf/seed0"
+RUN = "results/tiny/room/simulated/ovnerf/seed0"
 
 
 def test_the_example_renders_what_the_workflow_rendered(
