@@ -42,7 +42,9 @@ SIZES = {"config", "storage"}
 PLANS = "inspection.jobs"
 """Says what jobs will cost; no stage imports it."""
 
-STAGES_OF_THE_FIELD = {"reconstruct", "train_shared", "train_semantics", "render_views"}
+STAGES_OF_THE_FIELD = {
+    *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
+}
 EDITS = {
     # file edited: the stages whose results are made again
     "runtime/progress.py": set(),
@@ -59,9 +61,13 @@ EDITS = {
     "inspection/sheet.py": {"inspect"},
     "evaluation/metrics.py": {"evaluate", "score_labels", "aggregate", "draw_figures"},
     "field/sampling.py": STAGES_OF_THE_FIELD,
-    "field/loops.py": STAGES_OF_THE_FIELD,
+    "field/loops.py": {*STAGES_OF_THE_FIELD, "fuse_labels"},
+    "labels/fusing.py": {"fuse_labels"},
+    "training/pseudo_labels.py": {"train_shared", "train_semantics"},
     "training/reconstruct.py": {"reconstruct"},
-    "labels/rsr.py": {"rank_regions", "score_labels", "train_shared", "train_semantics"},
+    "labels/rsr.py": {
+        *("rank_regions", "fuse_labels", "score_labels", "train_shared", "train_semantics"),
+    },
 }
 
 

@@ -29,8 +29,23 @@ from ovnerf.storage.text import read_lines, read_text
 
 RESERVED = {
     "dataset": {"tables", "logs", "benchmarks"},
-    "encoder": {"room", "frames.zarr", "truth.zarr", "regions.zarr", "dino.zarr", "radiance"},
-    "variant": {"features.zarr", "feature-parts", "labels.zarr", "label_scores.csv", "figures"},
+    "encoder": {
+        "room",
+        "frames.zarr",
+        "truth.zarr",
+        "regions.zarr",
+        "dino.zarr",
+        "radiance",
+        "depth.zarr",
+    },
+    "variant": {
+        "features.zarr",
+        "feature-parts",
+        "labels.zarr",
+        "fused.zarr",
+        "label_scores.csv",
+        "figures",
+    },
 }
 """Names that results beside a folder of this kind have (`shared-...` is a variant's, too)."""
 

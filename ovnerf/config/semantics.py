@@ -20,6 +20,12 @@ class Cse(Strict):
     """N as a fraction of the iterations."""
     rank_pseudo_labels: bool = True
     """Clean the rendered labels by RSR (off in Table VII `w CSE`)."""
+    uncovered: Literal["as_ranked", "keep"] = "as_ranked"
+    """Rendered pixels that no voting region covers: as in `rank_regions.uncovered`, or their
+    rendered label stays."""
+    surest: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rendered pixels that vote and carry pseudo labels: those of the greatest class
+    probability, of all refreshed training views together (docs/method.md#gated-cse)."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Bank that turns renders into pseudo labels."""
     novel_views: int = Field(default=60, ge=0)
@@ -68,9 +74,9 @@ class TrainSemantics(Strict):
     joint_start: Fraction = 5000 / 15_000
     """From here appearance, its basis and the colour head train as well, with the colour loss
     (stage B). 0 is the paper's wording: colour loss throughout."""
-    labels: Literal["clip", "rsr"] = "rsr"
+    labels: Literal["clip", "rsr", "fused"] = "rsr"
     """First labels: argmax CLIP (paper Eq. 4; label maps of a `precomputed` encoder as they are),
-    or the same after RSR (Eq. 6)."""
+    the same after RSR (Eq. 6), or voted on by all training views (docs/method.md#fused-labels)."""
     view_fraction: Fraction = 0.8
     """Share of the training views that carries labels and features (`clip_input`)."""
     batch_rays: Positive = 4096

@@ -18,6 +18,7 @@ ROWS = {
     "radiance": "radiance field, before semantics",
     "clip": "first labels (`clip`)",
     "rsr": "labels after RSR (`rsr`)",
+    "fused": "labels of all training views together (`fused`)",
     "rsr_truth": "true labels after RSR (`rsr_truth`)",
 }
 """Source -> first cell of its line, in the order of the lines; variants of the field follow."""
@@ -30,8 +31,9 @@ TABLES = {
 READING = (
     "`pooled`: one confusion matrix over all views of the split; the mIoU is the mean over the "
     "classes that occur in it. Label maps: `clip` is the class of greatest cosine per pixel (or a "
-    "label map made elsewhere), `rsr` the same after region semantic ranking, `rsr_truth` the true "
-    "labels after ranking: what these regions allow. A pixel without a label counts as wrong."
+    "label map made elsewhere), `rsr` the same after region semantic ranking, `fused` what all "
+    "training views vote for, `rsr_truth` the true labels after ranking: what these regions allow. "
+    "A pixel without a label counts as wrong."
 )
 ELSEWHERE = (
     "Every score is in `metrics.csv`. `components.csv` has mIoU and accuracy by every protocol "

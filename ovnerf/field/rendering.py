@@ -133,18 +133,30 @@ def render_labels(
 ) -> Int64[Tensor, " r"]:
     """argmax_c t_c . F per ray; `void` where the ray has no samples.
 
-    F itself is not needed (docs/method.md#labels-from-u).
-
     Args:
         text: unit vectors, one per class.
     """
+    return render_labels_and_probability(field, view, text, void)[0]
+
+
+@torch.no_grad()
+def render_labels_and_probability(
+    field: SemanticField, view: ViewWeights, text: Float32[Tensor, "C D"], void: int
+) -> tuple[Int64[Tensor, " r"], Float32[Tensor, " r"]]:
+    """`render_labels`, and how probable each label is: softmax_c(t_c . F) at the label.
+
+    F itself is not needed (docs/method.md#labels-from-u). Rays without samples have probability 0.
+    """
     table = text @ field.clip.matrix()  # (C, 28)
-    out = torch.full((len(view.origin),), void, device=view.origin.device)
+    labels = torch.full((len(view.origin),), void, device=view.origin.device)
+    probability = torch.zeros(len(view.origin), device=view.origin.device)
     for rays, samples, weight in view.tiles(field.radiance.box):
         ray = field.ray_features(samples, weight)
-        label = (ray @ table.T).argmax(-1)
-        out[rays] = torch.where(ray[:, -1] > 0, label, void)
-    return out
+        score = ray @ table.T
+        label, seen = score.argmax(-1), ray[:, -1] > 0
+        labels[rays] = torch.where(seen, label, void)
+        probability[rays] = torch.where(seen, score.softmax(-1).amax(-1), 0)
+    return labels, probability
 
 
 def to_uint8(

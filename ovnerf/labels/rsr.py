@@ -62,6 +62,10 @@ class RegionRanker:
         key = self.region.astype(np.int64) * bins + np.repeat(voter, self.per_pixel)
         return np.bincount(key, minlength=self.count * bins).reshape(self.count, bins)[:, :classes]
 
+    def areas(self) -> np.ndarray:
+        """How many pixels each region has: i64 (m,)."""
+        return np.bincount(self.region, minlength=self.count)
+
     def __call__(self, labels: np.ndarray, classes: int, uncovered: int = VOID) -> np.ndarray:
         """Labels after RSR.
 

@@ -162,6 +162,12 @@ COSTS: dict[str, Cost] = {
     "cache_features_part": FEATURES,
     "cache_features": FEATURES,
     "rank_regions": per_pixel(formulas.one_frame, 3.0, 4),
+    "fuse_labels": Cost(
+        formulas.fuse_labels,
+        lambda job: constant.FUSE * job.frames**2 * job.pixels,
+        lambda job: 2 * job.frames * job.pixels,
+        constant.OF_THE_DEMO,
+    ),
     "score_labels": per_pixel(formulas.one_frame, 0.5),
     "reconstruct": Cost(
         formulas.reconstruct,
@@ -170,6 +176,14 @@ COSTS: dict[str, Cost] = {
         constant.OF_TENSORF,
         card=True,
         on_cpu=constant.CPU_RECONSTRUCT,
+    ),
+    "render_depth": Cost(
+        formulas.render_depth,
+        lambda job: constant.RENDER * job.frames * job.pixels,
+        lambda job: 4 * job.frames * job.pixels,
+        constant.OF_THE_PAPER,
+        card=True,
+        on_cpu=constant.CPU_TRAIN,
     ),
     # A checkpoint holds the field and Adam's moments; a trained branch its field alone.
     "train_shared": trained(formulas.train_shared, lambda job: 4 * cube_bytes(job.radiance)),

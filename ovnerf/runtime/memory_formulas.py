@@ -119,6 +119,24 @@ def reconstruct(job: Job) -> Parts:
     }
 
 
+def render_depth(job: Job) -> Parts:
+    """All photos, the field, one view's weights.
+
+    Bytes: 6 n P + 3 fields + 1000 P
+    """
+    view = 1000 * job.pixels
+    return {"photos": photos_bytes(job), "grids": 3 * job.radiance, "view": view}
+
+
+def fuse_labels(job: Job) -> Parts:
+    """Distances and shares of all views; class sums of one view, masks of one frame.
+
+    Bytes: 16 n P + P (12 classes + 1000)
+    """
+    views = 16 * job.frames * job.pixels
+    return {"views": views, "frame": job.pixels * (12 * job.classes + 1000)}
+
+
 def train_shared(job: Job) -> Parts:
     """Photos, labels, CLIP vectors as f32, DINO tokens, the field with Adam, one batch.
 
@@ -141,14 +159,14 @@ def train_shared(job: Job) -> Parts:
 def train_semantics(job: Job) -> Parts:
     """As the shared part; with CSE the views' weights, regions and pseudo labels.
 
-    Bytes: train_shared + propose_regions' + cache_mb + 28 (n + novel views) P + 600 P
+    Bytes: train_shared + propose_regions' + cache_mb + 32 (n + novel views) P + 600 P
     """
     parts, cse = train_shared(job), job.settings.cse
     if not cse.enabled:
         return parts
     refreshed = (job.frames + cse.novel_views) * job.pixels
     sam = sam_parts(job, job.regions) if cse.novel_views and job.regions else {}
-    return {**parts, **sam, "refresh": cse.cache_mb * MB + 28 * refreshed + 600 * job.pixels}
+    return {**parts, **sam, "refresh": cse.cache_mb * MB + 32 * refreshed + 600 * job.pixels}
 
 
 def render_views(job: Job) -> Parts:

@@ -1,10 +1,10 @@
 """Score the label maps that training starts from: CLIP argmax, and the same after RSR.
 
-Rows of source `clip` and `rsr`, and of `rsr_truth`, the true labels after RSR by the
-same regions: what ranking costs where a region mixes classes, whatever the encoder. In these rows a
-pixel without a label is wrong. Training ignores such pixels; rows of `clip_covered`,
-`rsr_covered` and `rsr_truth_covered` leave them out. Written once per scene and encoder, on
-training views, and on test views where the label store covers them.
+Rows of source `clip` and `rsr`, of `fused` where such labels are given, and of `rsr_truth`, the
+true labels after RSR by the same regions: what ranking costs where a region mixes classes, whatever
+the encoder. In these rows a pixel without a label is wrong. Training ignores such pixels; rows of
+`clip_covered`, `rsr_covered`, `fused_covered` and `rsr_truth_covered` leave them out. Written once
+per scene and encoder, on training views, and on test views where the label store covers them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def run(
     dataset: str,
     scene: str,
     encoder: str,
+    fused: Path | None = None,
 ) -> dict[str, Any]:
     """Write the rows to the CSV `out`; returns the pooled scores.
 
@@ -58,11 +59,16 @@ def run(
             true_label(frame), proposals.masks(frame), len(classes), rank_settings.order
         ),
     }
+    covers = dict.fromkeys(sources, index)
+    if fused is not None:
+        voted = open_store(fused, "fused")
+        covers["fused"] = of_fused = FrameIndex(voted)
+        sources["fused"] = lambda frame: read(voted, "label", of_fused.slot(frame))
     identity = {"dataset": dataset, "scene": scene, "encoder": encoder}
     rows = []
     for part, split_name in enumerate(SPLIT_NAMES):
-        scored = [frame for frame in index.frames if split[frame] == part]
         for source, label in sources.items():
+            scored = [frame for frame in covers[source].frames if split[frame] == part]
             rows += label_map_rows(
                 {**identity, "split": split_name, "source": source},
                 [names[frame] for frame in scored],

@@ -35,6 +35,7 @@ def run(
     settings: TrainSemantics,
     region_settings: ProposeRegions,
     rank_settings: RankRegions,
+    fused: Path | None = None,
     seed: int = 0,
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
@@ -59,7 +60,7 @@ def run(
     }
     options = {**paths, "settings": settings, "region_settings": region_settings}
     on_host = features_on_host("train_semantics", options)
-    inputs = open_inputs(**paths, rank_settings=rank_settings)
+    inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
     training = assemble_training(inputs, settings, seed, on_host)
     training.restore(start, None)
     if settings.cse.enabled:

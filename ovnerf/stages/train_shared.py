@@ -23,6 +23,7 @@ def run(
     out: Path,
     settings: TrainSemantics,
     rank_settings: RankRegions,
+    fused: Path | None = None,
     seed: int = 0,
     checkpoint_minutes: float = 5.0,
 ) -> dict[str, object]:
@@ -37,7 +38,7 @@ def run(
         "labels": labels,
         "radiance": radiance,
     }
-    inputs = open_inputs(**paths, rank_settings=rank_settings)
+    inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
     digest = result_digest("train_shared", settings, inputs.digests(), exclude={"cse"}, seed=seed)
     on_host = features_on_host("train_shared", {**paths, "settings": settings})
     training = assemble_training(inputs, settings, seed, on_host)

@@ -43,6 +43,8 @@ MADE_BY = {
     "features": "cache_features",
     "dino": "cache_dino",
     "labels": "rank_regions",
+    "depth": "render_depth",
+    "fused": "fuse_labels",
     "views": "render_views",
 }
 

@@ -40,7 +40,8 @@ class SemanticInputs:
     """What semantic training reads, opened once.
 
     Attributes:
-        frames, features, dino, labels: stores of these kinds.
+        frames, features, dino, labels: stores of these kinds. fused: likewise; None for a training
+            that does not start from fused labels.
         rank_settings: the settings that `labels` was made with.
         radiance: tensors of the reconstructed field. radiance_header: its JSON header.
     """
@@ -52,6 +53,7 @@ class SemanticInputs:
     rank_settings: RankRegions
     radiance: dict[str, Tensor]
     radiance_header: dict[str, Any]
+    fused: Store | None = None
 
     def digests(self) -> dict[str, str]:
         """Digest of what each input was made from, by the input's name."""
@@ -60,6 +62,7 @@ class SemanticInputs:
             "features": self.features,
             "dino": self.dino,
             "labels": self.labels,
+            **({"fused": self.fused} if self.fused else {}),
         }
         made_from = {name: str(store.attrs["digest"]) for name, store in stores.items()}
         return {**made_from, "radiance": self.radiance_header["digest"]}
@@ -73,6 +76,7 @@ def open_inputs(
     labels: Path,
     radiance: Path,
     rank_settings: RankRegions,
+    fused: Path | None = None,
 ) -> SemanticInputs:
     """Open the stores at these paths, and the field in the folder `radiance`.
 
@@ -89,6 +93,7 @@ def open_inputs(
         rank_settings=rank_settings,
         radiance=strip(tensors, "radiance."),
         radiance_header=header,
+        fused=open_store(fused, "fused") if fused else None,
     )
 
 
@@ -109,7 +114,7 @@ def assemble_training(
     photos = load_photos(inputs.frames, train).to(device)
     labelled = labelled_photos(len(train), settings.view_fraction, seed)
     labelled_frames = [train[photo] for photo in labelled.tolist()]
-    label_map = first_labels(inputs.labels, settings.labels, labelled_frames)
+    label_map = first_labels(inputs, settings.labels, labelled_frames)
     generator = use_deterministic_seed(seed)
     radiance = radiance_from_header(inputs.radiance_header, inputs.radiance)
     pyramid = PyramidFeatures(inputs.features, feature_device, labelled_frames)
@@ -135,12 +140,20 @@ def assemble_training(
     return SemanticTraining(field, data, settings, seed)
 
 
-def first_labels(labels: Store, name: str, frames: list[int]) -> np.ndarray:
-    """The label maps u16 (n, H, W) of these frames of a scene, by name of the array.
+def first_labels(inputs: SemanticInputs, name: str, frames: list[int]) -> np.ndarray:
+    """The label maps u16 (n, H, W) of these frames of a scene; `name` is `train_semantics.labels`.
 
     Raises:
-        UserError: the store does not hold one of the frames.
+        UserError: the store does not hold one of the frames, or no fused labels were given.
     """
+    labels, array = inputs.labels, name
+    if name == "fused":
+        if inputs.fused is None:
+            raise UserError(
+                "train_semantics.labels: found `fused` and no store of fused labels",
+                "give it as --fused; fuse_labels makes it",
+            )
+        labels, array = inputs.fused, "label"
     index = FrameIndex(labels)
     missing = index.missing(frames)
     if missing:
@@ -148,7 +161,7 @@ def first_labels(labels: Store, name: str, frames: list[int]) -> np.ndarray:
             f"{path_of(labels)}: found no labels of training frames {missing[:10]}",
             "rerun rank_regions, cache_features and propose_regions of this scene",
         )
-    return read(labels, name, index.slots(frames))
+    return read(labels, array, index.slots(frames))
 
 
 def dino_tokens(
@@ -193,11 +206,15 @@ def assemble_pseudo_labels(
         order=ranking.order,
     )
     store = Regions(regions)
+    ranked = settings.cse.rank_pseudo_labels
     return PseudoLabels(
         training.field,
         [data.photos.camera(photo) for photo in range(len(data.photos))],
         data.labelled.tolist(),
-        [RegionRanker(store.masks(frame), ranking.order) for frame in data.pyramid.frames],
+        [
+            RegionRanker(store.masks(frame), ranking.order) if ranked else None
+            for frame in data.pyramid.frames
+        ],
         propose,
         rules,
         settings.cse,

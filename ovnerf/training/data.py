@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ovnerf.field.covisibility import DepthViews
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import Ndc, pixel_rays
 from ovnerf.geometry.similarity import Similarity
+from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, read
 
 
@@ -82,3 +85,12 @@ def load_photos(store: Store, frames: list[int]) -> Photos:
     warped = store.attrs.get("space") == "ndc"
     ndc = Ndc.of_camera(intrinsics, *rgb.shape[1:3]) if warped else None
     return Photos(rgb, pose.float(), intrinsics, ndc)
+
+
+def depth_views(frames: Store, depth: Store, which: list[int]) -> DepthViews:
+    """These frames of a `frames` store, in this order, with the distances of its `depth` store."""
+    return DepthViews(
+        read(frames, "pose")[which],
+        read(frames, "intrinsics").astype(np.float64),
+        read(depth, "distance", FrameIndex(depth).slots(which)),
+    )

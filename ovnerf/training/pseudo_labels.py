@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from ovnerf.config.semantics import Cse
 from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import (
     ViewWeights,
-    render_labels,
+    render_labels_and_probability,
     render_rgb,
     surface_distance,
     to_uint8,
@@ -74,7 +74,7 @@ class PseudoLabels:
         field: the field in training.
         cameras: all training cameras, in the order of the sequence.
         refreshed: indices in `cameras` of the views whose labels are replaced.
-        rankers: RSR of each refreshed view.
+        rankers: RSR of each refreshed view, None where `cse.rank_pseudo_labels` is off.
         propose: region proposals for novel renders.
         rules: see `LabelRules`.
         seed: of the novel poses.
@@ -85,7 +85,7 @@ class PseudoLabels:
         field: SemanticField,
         cameras: list[Camera],
         refreshed: list[int],
-        rankers: list[RegionRanker],
+        rankers: Sequence[RegionRanker | None],
         propose: Proposer,
         rules: LabelRules,
         settings: Cse,
@@ -124,38 +124,67 @@ class PseudoLabels:
         Returns:
             i64 (refreshed views, H, W) and i64 (novel views, H, W), `VOID` where unknown.
         """
+        maps = [self.label_map(f"train{photo}", self.cameras[photo]) for photo in self.refreshed]
+        least = least_probability([probability for _, probability in maps], self.settings.surest)
         train = [
-            self.rank(self.label_map(f"train{photo}", self.cameras[photo]), ranker)
-            for photo, ranker in zip(self.refreshed, self.rankers, strict=True)
+            self.cleaned(label, probability >= least, ranker)
+            for (label, probability), ranker in zip(maps, self.rankers, strict=True)
         ]
-        novel = [self.novel_labels(*view) for view in self.novel]
+        novel = [self.novel_labels(*view, least) for view in self.novel]
         return stack_maps(train), stack_maps(novel)
 
-    def label_map(self, name: str, camera: Camera) -> np.ndarray:
-        """Labels u16 (H, W) that the field renders for a view (paper Eq. 7)."""
+    def label_map(self, name: str, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        """Labels u16 (H, W) that the field renders (paper Eq. 7), and their probability, f32."""
         view = self.cache.get(name, camera)
-        label = render_labels(self.field, view, self.rules.text, VOID)
-        return label.view(camera.height, camera.width).cpu().numpy().astype(np.uint16)
+        rendered = render_labels_and_probability(self.field, view, self.rules.text, VOID)
+        label, probability = (
+            part.view(camera.height, camera.width).cpu().numpy() for part in rendered
+        )
+        return label.astype(np.uint16), probability
 
-    def rank(self, label: np.ndarray, ranker: RegionRanker) -> np.ndarray:
-        """A rendered map after RSR; as it is, where `cse.rank_pseudo_labels` is off."""
-        if not self.settings.rank_pseudo_labels:
-            return label
-        return ranker(label, self.rules.classes, self.rules.uncovered)
+    def cleaned(
+        self, label: np.ndarray, trusted: np.ndarray, ranker: RegionRanker | None
+    ) -> np.ndarray:
+        """A rendered map u16 (H, W) after RSR, in which only the trusted pixels (bool) have a say.
 
-    def novel_labels(self, name: str, camera: Camera, valid: Tensor) -> np.ndarray:
-        """Labels u16 (H, W) of a novel view after RSR, `VOID` where `valid` is false.
-
-        Regions are proposed on its rendered colours; its rendered labels vote in them, but for
-        those of pixels that are not valid.
+        The others neither vote nor keep a label. Without a ranker (`cse.rank_pseudo_labels` is off)
+        the trusted labels stay as they are.
         """
+        voting = np.where(trusted, label, VOID).astype(np.uint16)
+        if ranker is None:
+            return voting
+        if self.settings.uncovered == "keep":
+            ranked = ranker(voting, self.rules.classes)
+            ranked = np.where(ranked == VOID, voting, ranked)
+        else:
+            ranked = ranker(voting, self.rules.classes, self.rules.uncovered)
+        return np.where(trusted, ranked, VOID).astype(np.uint16)
+
+    def novel_labels(self, name: str, camera: Camera, valid: Tensor, least: float) -> np.ndarray:
+        """Labels u16 (H, W) of a novel view after RSR, by regions of its rendered colours.
+
+        Pixels that are not valid, or whose label is less probable than `least`, have no say.
+        """
+        label, probability = self.label_map(name, camera)
+        trusted = valid.view(camera.height, camera.width).cpu().numpy() & (probability >= least)
+        if not self.settings.rank_pseudo_labels:
+            return self.cleaned(label, trusted, None)
         rgb = render_rgb(self.field.radiance, self.cache.get(name, camera))
         image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
-        trusted = valid.view(camera.height, camera.width).cpu().numpy()
-        label = np.where(trusted, self.label_map(name, camera), VOID).astype(np.uint16)
-        if self.settings.rank_pseudo_labels:
-            label = self.rank(label, RegionRanker(self.propose(image), self.rules.order))
-        return np.where(trusted, label, VOID).astype(np.uint16)
+        return self.cleaned(label, trusted, RegionRanker(self.propose(image), self.rules.order))
+
+
+def least_probability(maps: list[np.ndarray], share: float) -> float:
+    """The probability that this share of the pixels with a label reaches; 0 for all of them.
+
+    Args:
+        maps: f32 (H, W) each; 0 where a pixel has no label.
+    """
+    if share == 1:
+        return 0.0
+    found = np.concatenate([probability[probability > 0] for probability in maps])
+    dropped = int((1 - share) * len(found))
+    return float(np.partition(found, dropped)[dropped]) if len(found) else 0.0
 
 
 def stack_maps(maps: list[np.ndarray]) -> Tensor:

@@ -131,7 +131,9 @@ def test_a_cancelled_job_is_submitted_again_with_twice_of_everything(run: Watche
         if seen["rule"] == first["rule"] and job != run.cancelled
     )
     reserved = re.search(
-        r"^rule train_semantics:(?:\n    .*)*?mem_mb=(\d+),.*runtime=(\d+)", run.printed, re.MULTILINE
+        r"^rule train_semantics:(?:\n    .*)*?mem_mb=(\d+),.*runtime=(\d+)",
+        run.printed,
+        re.MULTILINE,
     )
     assert reserved
     memory, minutes = map(int, reserved.groups())

@@ -92,6 +92,17 @@ def test_a_target_makes_itself_and_nothing_else(
     assert place.planned(target) == rules
 
 
+def test_fused_labels_are_made_for_variants_that_ask_for_them_and_no_others(place: Place) -> None:
+    place.configure({"variants": ["ovnerf", "consensus"]})
+    planned = place.planned()
+    assert planned["render_depth"] == planned["fuse_labels"] == 1
+    links = edges(place)
+    assert {after for before, after in links if before == "fuse_labels"} == {
+        *("train_shared", "train_semantics", "score_labels"),
+    }
+    assert below("render_depth", links) == below("fuse_labels", links) | {"fuse_labels"}
+
+
 def test_no_part_of_the_demo_leaks_into_another_config(place: Place) -> None:
     (place.folder / "config.yaml").write_text("scenes: sheet.tsv\nencoders: [simulated]\n")
     for name in ("sam_vit_h_4b8939.pth", "dino_vitb8.safetensors"):

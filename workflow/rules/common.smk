@@ -178,6 +178,19 @@ def shared_of_variant(wildcards):
     return f"{SHARED}/shared".replace("{shared}", SHARED_IDS[wildcards.variant])
 
 
+def fused_of(training):
+    """`input` function: the fused labels, where the training that `training` gives reads them."""
+    return lambda wildcards: (
+        [f"{ENCODER}/fused.zarr"] if training(wildcards).labels == "fused" else []
+    )
+
+
+def fused_where_wanted(wildcards):
+    """`input` function: the fused labels, where a variant trains on them."""
+    wanted = any(train.labels == "fused" for train, _ in VARIANTS.values())
+    return [f"{ENCODER}/fused.zarr"] if wanted else []
+
+
 def one_of(names):
     """A wildcard constraint that matches these names and nothing else."""
     return "|".join(re.escape(str(name)) for name in names)

@@ -29,12 +29,39 @@ rule reconstruct:
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
 
+rule render_depth:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        radiance=f"{SCENE}/radiance",
+    output:
+        directory(f"{SCENE}/depth.zarr"),
+    log:
+        f"{LOGS}/render_depth/{OF_SCENE}.log",
+    benchmark:
+        f"{BENCHMARKS}/render_depth/{OF_SCENE}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("render_depth"),
+        runtime=minutes("render_depth"),
+        gpu=GPU,
+    params:
+        code=code_digest("render_depth"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf render_depth "
+        "--frames {input.frames} --radiance {input.radiance} --out {output} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
 rule train_shared:
     input:
         frames=f"{SCENE}/frames.zarr",
         features=f"{ENCODER}/features.zarr",
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
+        fused=fused_of(lambda wildcards: JOBS.shared[wildcards.shared]),
         radiance=f"{SCENE}/radiance",
     output:
         directory(f"{SHARED}/shared"),
@@ -53,12 +80,13 @@ rule train_shared:
     params:
         settings=setting("train_shared"),
         rank_settings=setting("rank_regions"),
+        fused=option("fused"),
         code=code_digest("train_shared"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf train_shared "
         "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
-        "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
+        "--radiance {input.radiance} {params.fused} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} --rank-settings {params.rank_settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 
@@ -69,6 +97,7 @@ rule train_semantics:
         features=f"{ENCODER}/features.zarr",
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
+        fused=fused_of(lambda wildcards: VARIANTS[wildcards.variant][0]),
         radiance=f"{SCENE}/radiance",
         regions=f"{SCENE}/regions.zarr",
         shared=shared_of_variant,
@@ -91,13 +120,14 @@ rule train_semantics:
         settings=setting("train_semantics"),
         region_settings=setting("propose_regions"),
         rank_settings=setting("rank_regions"),
+        fused=option("fused"),
         code=code_digest("train_semantics"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf train_semantics "
         "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
         "--regions {input.regions} --radiance {input.radiance} --shared {input.shared} "
-        "--region-settings {params.region_settings:q} --seed {wildcards.seed} --out {output} "
+        "--region-settings {params.region_settings:q} {params.fused} --seed {wildcards.seed} --out {output} "
         "--settings {params.settings:q} --rank-settings {params.rank_settings:q} "
         "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
 

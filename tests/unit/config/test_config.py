@@ -151,7 +151,7 @@ def test_a_toy_room_takes_seed_and_size_from_the_sheet() -> None:
     [
         ("rank_regions: {order: generator}", "rank_regions: unknown key"),
         ("train_semantics: {cse: {strat: 1}}", "cse.strat: unknown key"),
-        ("train_semantics: {labels: best}", "labels: Input should be 'clip' or 'rsr'"),
+        ("train_semantics: {labels: best}", "labels: Input should be 'clip', 'rsr' or 'fused'"),
         ("train_semantics: 3", "train_semantics: Input should be a valid dictionary"),
         ("- rsr", "expected a mapping, found list"),
         ("a: [", "not valid YAML"),

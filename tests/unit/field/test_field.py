@@ -13,7 +13,7 @@ from field_fixtures import (
 from ovnerf.field import reference
 from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
-from ovnerf.field.rendering import render_labels, render_rgb, view_weights
+from ovnerf.field.rendering import render_labels_and_probability, render_rgb, view_weights
 from ovnerf.field.sampling import Rays, SampleCapacity, box_entry_exit, march
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import pixel_rays
@@ -242,7 +242,9 @@ def test_views_equal_the_reference():
     )
     scores = feature @ text.T
     expected = torch.where(feature.norm(dim=-1) > 0, scores.argmax(-1), 99)
-    got = render_labels(field, view, text, 99)
+    got, probability = render_labels_and_probability(field, view, text, 99)
+    greatest = scores.softmax(-1).amax(-1) * (expected != 99)
+    assert torch.allclose(probability, greatest, atol=1e-5)
     margin = scores.topk(2).values.diff().abs()[:, 0]
     assert torch.equal(got[margin > 1e-5], expected[margin > 1e-5])
     assert len(got.unique()) > 2

@@ -84,7 +84,7 @@ def test_the_trainings_memory_at_the_papers_size() -> None:
     job = of("train_semantics", settings=TrainSemantics(), regions=sam, weights=2_500_000_000)
     more = costs.memory_parts(job)
     assert more["model"] == 2 * 2_500_000_000 + 6000 * MB
-    assert more["refresh"] == 1024 * MB + (28 * (300 + 60) + 600) * 640 * 480
+    assert more["refresh"] == 1024 * MB + (32 * (300 + 60) + 600) * 640 * 480
     assert {part: more[part] for part in found} == found
     plain = TrainSemantics(cse={"enabled": False})  # type: ignore[arg-type]
     assert costs.memory_parts(of("train_semantics", settings=plain)) == found

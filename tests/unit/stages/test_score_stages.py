@@ -119,6 +119,24 @@ def test_score_labels(tiny_scene, tmp_path):
     assert (table[["variant", "seed"]] == "").all(axis=None)
 
 
+def test_fused_labels_are_scored_on_the_views_that_have_them(tiny_scene, tmp_path):
+    frames, truth = tiny_scene
+    labels, regions, fused = (tmp_path / f"{name}.zarr" for name in ("labels", "regions", "fused"))
+    both = tiny_labels()[:3]
+    about = {"frames": [0, 1, 2], "settings": RANKING.model_dump(mode="json")}
+    write_store(labels, "labels", {"clip": both, "rsr": both}, about, "x")
+    write_store(fused, "fused", {"label": both[1:] * 0}, {"frames": [1, 2]}, "x")
+    write_regions(regions, dict.fromkeys([0, 1, 2], np.zeros((0, *both.shape[1:]), bool)))
+    stores = {"frames": frames, "truth": truth, "labels": labels, "regions": regions}
+    out = tmp_path / "scores.csv"
+    score_labels.run(**stores, fused=fused, out=out, rank_settings=RANKING, **PLACE)
+    table = read_table(out)
+    assert set(table[table["source"] == "fused"]["split"]) == {"train"}
+    wall = (both[1:] == 0).sum() / (both[1:] != VOID).sum()
+    found = value(table, source="fused", split="train", protocol="pooled", metric="accuracy")
+    assert found == pytest.approx(100 * wall)
+
+
 def test_labels_of_no_pixel_have_no_covered_score(tiny_scene, tmp_path):
     frames, truth = tiny_scene
     labels, regions = tmp_path / "labels.zarr", tmp_path / "regions.zarr"

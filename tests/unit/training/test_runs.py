@@ -360,6 +360,21 @@ def test_missing_labels_are_named(stores, tmp_path):
         train(broken, tmp_path / "out")
 
 
+def test_training_starts_from_fused_labels(stores, tmp_path):
+    settings = SEMANTICS.model_copy(update={"labels": "fused"})
+    with pytest.raises(UserError, match="no store of fused labels"):
+        assemble.assemble_training(assemble.open_inputs(**inputs(stores)), settings, 0)
+    train = frame_indices(open_store(stores / "frames.zarr", "frames"), "train")
+    label = np.arange(len(train), dtype=np.uint16)[:, None, None] * np.ones((1, HEIGHT, WIDTH))
+    fused = tmp_path / "fused.zarr"
+    write_store(fused, "fused", {"label": label.astype(np.uint16)}, {"frames": train}, "fused")
+    opened = assemble.open_inputs(**inputs(stores), fused=fused)
+    run = assemble.assemble_training(opened, settings, 0)
+    assert (run.label == run.data.labelled[:, None, None]).all()
+    assert opened.digests()["fused"] == "fused"
+    assert "fused" not in assemble.open_inputs(**inputs(stores)).digests()
+
+
 def test_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "field.safetensors"
     save_tensors(path, {"a": torch.zeros(1000)}, {})
