@@ -26,6 +26,7 @@ settings.load_profile("untimed")
 SHAPED = [
     *(f"ovnerf.field.{name}" for name in ("compositing", "field", "heads", "occupancy")),
     *(f"ovnerf.field.{name}" for name in ("native", "reference", "rendering", "sampling", "vm")),
+    "ovnerf.field.surface",
     *(f"ovnerf.geometry.{name}" for name in ("camera", "rays", "similarity")),
 ]
 """Modules whose annotated shapes and dtypes are checked at every call in tests. Not `field.loops`:

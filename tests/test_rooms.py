@@ -32,6 +32,10 @@ ROOMS = {
         *("regions", "encoders", "field"),
     },
     "evaluation": {"labels", "storage"},
+    "asking": {
+        *("config", "labels", "geometry", "compute", "storage"),
+        *("encoders", "field", "evaluation"),
+    },
     "inspection": {"config", "labels", "geometry", "storage", "scenes", "evaluation"},
 }
 """What the modules of each room may import besides their own room and `runtime`."""
@@ -44,6 +48,7 @@ PLANS = "inspection.jobs"
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
+    "fuse_points",
 }
 EDITS = {
     # file edited: the stages whose results are made again
@@ -55,6 +60,8 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
+    "config/points.py": {"fuse_points"},
+    "asking/voxels.py": {"fuse_points"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
     "config/semantics.py": {"train_shared", "train_semantics"},

@@ -20,6 +20,7 @@ from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.config.labels import RankRegions
+from ovnerf.config.points import FusePoints
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import Cse, TrainSemantics
 from ovnerf.config.views import Evaluate, RenderViews
@@ -88,6 +89,7 @@ class Config(Strict):
     train_semantics: TrainSemantics = TrainSemantics()
     render_views: RenderViews = RenderViews()
     evaluate: Evaluate = Evaluate()
+    fuse_points: FusePoints = FusePoints()
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
@@ -97,6 +99,13 @@ class Config(Strict):
                 raise ValueError(f"{name}: an entry is listed twice in {list(listed)}")
         if self.cache_features.encoder is not None:
             raise ValueError("cache_features.encoder: name the encoder under `encoders` instead")
+        return self
+
+    @model_validator(mode="after")
+    def points_of_known_variants(self) -> Config:
+        for name in self.fuse_points.variants:
+            if name not in self.variants:
+                raise ValueError(f"fuse_points.variants: {name} is not among `variants`")
         return self
 
     @model_validator(mode="after")

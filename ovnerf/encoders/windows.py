@@ -92,6 +92,10 @@ class Source:
         arrays = {"embedding": binary16(embedding, self.origin, name, NOT_FINITE), "box": box}
         return arrays if self.label is None else {**arrays, "label": self.label(loaded)}
 
+    def model_files(self) -> dict[str, str]:
+        """sha256 of the encoder's weight file and model config, by these words; empty without."""
+        return {name: self.inputs[name] for name in ("weights", "model") if name in self.inputs}
+
     def check_files(self) -> None:
         """UserError when a file is no longer what it was when its digest was taken."""
         for name, path in self.files.items():
@@ -142,6 +146,7 @@ def write_windows(
     attributes = {
         "frames": source.frames[first:last],
         "encoder": encoder.model_dump(mode="json"),
+        "encoder_files": source.model_files(),
         "classes": scene.attrs["classes"],
         "shape": [height, width],
         **window_attributes(windows),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,7 @@ class Similarity:
         moved = pose.copy()
         moved[:, :3, 3] = self.scale * (pose[:, :3, 3] - np.array(self.centre))
         return moved
+
+    def world(self, scene: Float[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
+        """World points of scene points."""
+        return scene.astype(np.float64) / self.scale + np.array(self.centre)

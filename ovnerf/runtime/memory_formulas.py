@@ -178,6 +178,21 @@ def render_views(job: Job) -> Parts:
     return {"photos": photos_bytes(job), "grids": fields, "view": 1000 * job.pixels}
 
 
+def fuse_points(job: Job) -> Parts:
+    """The field, one view with its colours and ray features, sums of the voxels that are seen.
+
+    A voxel is as wide as a pixel, so there are about as many as pixels in eight views.
+
+    Bytes: 3 field + 1500 P + 10000 P
+    """
+    voxels = constant.VOXELS_PER_PIXEL * job.pixels
+    return {
+        "grids": 3 * job.semantics,
+        "view": 1500 * job.pixels,
+        "points": constant.VOXEL_BYTES * voxels,
+    }
+
+
 def panels(job: Job) -> Parts:
     """Pictures of one view side by side.
 

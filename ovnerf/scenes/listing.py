@@ -121,6 +121,7 @@ class Layout:
             UserError where the folder is not in this layout.
         reader: returns the functions that read those files.
         labelled: whether scenes of this layout can have ground-truth labels.
+        metres: whether its poses are in metres; else their unit is whatever the file's author took.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Layout:
     list_files: Callable[[Path], Listing]
     reader: Callable[[], SceneReader]
     labelled: bool = True
+    metres: bool = False
 
 
 def label_files(label: Path) -> list[Path]:

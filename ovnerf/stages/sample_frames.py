@@ -17,7 +17,7 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import Box, as_shipped, triangulated
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
-from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.layouts import LAYOUTS, list_scene
 from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_warnings
 from ovnerf.storage.provenance import file_digest, result_digest
@@ -112,6 +112,7 @@ def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
         "box": box.in_scene(),
         "box_rule": box.rule,
         "space": "ndc" if box.warped else "metric",
+        "units": "metres" if LAYOUTS[listing.layout].metres else "file",
         "dropped": [{"name": name, "reason": reason} for name, reason in listing.dropped],
     }
 

@@ -17,6 +17,7 @@ from ovnerf.storage.stores import Store, open_store, path_of
 from ovnerf.storage.tensors import load_tensors, module_tensors, save_tensors
 from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.assemble import assemble_pseudo_labels, assemble_training, open_inputs
+from ovnerf.training.description import describe_run
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
 from ovnerf.training.pseudo_labels import Proposer
@@ -71,7 +72,14 @@ def run(
     run_with_checkpoints(
         training, settings.iterations, partial, digest, checkpoint_minutes, "train_semantics"
     )
-    header = {**training.field.header(), "digest": digest, "seed": seed}
+    header = {
+        **training.field.header(),
+        "digest": digest,
+        "seed": seed,
+        "run": describe_run(
+            inputs.frames, inputs.features, settings.text_bank, rank_settings.blank_prompt
+        ),
+    }
     with atomic_folder(out) as folder:
         save_tensors(folder / "field.safetensors", module_tensors(training.field, ""), header)
         write_log(folder / "train.csv", training.rows)

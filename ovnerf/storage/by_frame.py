@@ -47,6 +47,11 @@ class Stacked:
         """Its type."""
         return self.first.dtype
 
+    @property
+    def rows(self) -> int:
+        """A frame is a chunk."""
+        return 1
+
     def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
         """(frame, values) of each frame."""
         for index in range(self.count):

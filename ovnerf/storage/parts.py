@@ -34,6 +34,11 @@ class Joined:
         """Its type."""
         return self.parts[0][self.name].dtype
 
+    @property
+    def rows(self) -> int:
+        """A frame is a chunk."""
+        return 1
+
     def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
         """(frame, values) of each frame."""
         frame = 0

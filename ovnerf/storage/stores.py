@@ -2,11 +2,11 @@
 
 A store is a zarr v3 group whose attributes hold `kind`, `schema`, `digest` (what it was made
 from), `content` (sha256 of each array), `producer` and `seal` (a digest of all other attributes and
-of every array's type, shape and chunks). A chunk is one frame. zarr's defaults read most damage as
-numbers and a missing chunk as zeros, so every chunk carries a CRC32C, chunks of zeros are written
-too, and opening a store looks for each of them. No array holds NaN or infinite numbers: they are
-refused when written and when read. A store appears under its final name only when
-complete; no wall clock goes into it.
+of every array's type, shape and chunks). A chunk is one frame, or many rows of a long table.
+zarr's defaults read most damage as numbers and a missing chunk as zeros, so every chunk carries a
+CRC32C, chunks of zeros are written too, and opening a store looks for each of them. No array holds
+NaN or infinite numbers: they are refused when written and when read. A store appears under its
+final name only when complete; no wall clock goes into it.
 
 Stages that work frame by frame use `ovnerf.storage.by_frame.write_by_frame`, which goes on after a
 kill.
@@ -46,6 +46,7 @@ MADE_BY = {
     "depth": "render_depth",
     "fused": "fuse_labels",
     "views": "render_views",
+    "points": "fuse_points",
 }
 
 
@@ -89,6 +90,11 @@ class Pieces(Protocol):
         """Its type."""
         ...
 
+    @property
+    def rows(self) -> int:
+        """How many entries along the first of several axes make up a chunk."""
+        ...
+
     def pieces(self) -> Iterator[tuple[Any, np.ndarray]]:
         """(index, values), in C order."""
         ...
@@ -99,6 +105,7 @@ class WholeArray:
     """An array that is written in one piece; the first of several axes is the chunk axis."""
 
     values: np.ndarray
+    rows: int = 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -180,7 +187,8 @@ def fill_store(
     content = {}
     for name, array in sorted(arrays.items()):
         shape = array.shape
-        chunks = (1, *shape[1:]) if len(shape) > 1 and 0 not in shape else None
+        rows = min((array.rows, *shape[:1]))
+        chunks = (rows, *shape[1:]) if len(shape) > 1 and 0 not in shape else None
         stored = group.create_array(
             name,
             shape=shape,
@@ -345,15 +353,23 @@ def read(group: Store, name: str, index: Any = ...) -> np.ndarray:
     raise UserError(f"{where}: array {name!r} {problem}", rebuild)
 
 
+def chunk_indices(array: zarr.Array) -> Iterator[Any]:
+    """An index for each chunk along the first of several axes; other arrays are one chunk."""
+    if array.ndim < 2:
+        yield ...
+        return
+    for first in range(0, array.shape[0], array.chunks[0]):
+        yield slice(first, first + array.chunks[0])
+
+
 def verify(group: Store) -> None:
     """Compare every array with its content digest; UserError naming the first damaged one.
 
-    One chunk (a frame) is in memory at a time.
+    One chunk (a frame, or rows of a table) is in memory at a time.
     """
     for name, expected in group.attrs["content"].items():
         array = group[name]
-        chunks = range(array.shape[0]) if array.ndim > 1 else (...,)
-        pieces = (read(group, name, index) for index in chunks)
+        pieces = (read(group, name, index) for index in chunk_indices(array))
         if digest_of_pieces(array.dtype, array.shape, pieces) != expected:
             raise UserError(
                 f"{path_of(group)}: array {name!r} differs from its content digest",

@@ -234,6 +234,11 @@ elif not IS_CLONE:
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 RUNS = [(*key, *rest) for key, rest in product(SCENES, product(ENCODERS, VARIANTS, CONFIG.seeds))]
+POINTS = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/points.zarr"
+    for dataset, scene, encoder, variant, seed in RUNS
+    if variant in CONFIG.fuse_points.variants
+]
 METRICS = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/metrics.csv"
     for dataset, scene, encoder, variant, seed in RUNS

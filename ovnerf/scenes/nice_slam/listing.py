@@ -36,4 +36,5 @@ LAYOUT = Layout(
     about="a Replica scene as rendered for NICE-SLAM",
     list_files=list_files,
     reader=reader,
+    metres=True,
 )

@@ -62,4 +62,5 @@ LAYOUT = Layout(
     about="a Replica scene (github.com/facebookresearch/Replica-Dataset), rendered",
     list_files=list_files,
     reader=reader,
+    metres=True,
 )

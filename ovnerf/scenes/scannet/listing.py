@@ -145,4 +145,5 @@ LAYOUT = Layout(
     about="a ScanNet scene (www.scan-net.org), its .sens file or exported",
     list_files=list_files,
     reader=reader,
+    metres=True,
 )

@@ -36,4 +36,5 @@ LAYOUT = Layout(
     about="a Replica scene as rendered for Semantic-NeRF",
     list_files=list_files,
     reader=reader,
+    metres=True,
 )

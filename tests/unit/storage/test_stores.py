@@ -37,6 +37,17 @@ def test_what_is_written_is_read_back_with_its_attributes(tmp_path: Path) -> Non
     stores.verify(group)
 
 
+def test_long_tables_are_stored_and_verified_in_chunks_of_rows(tmp_path: Path) -> None:
+    table = np.arange(14, dtype=np.float32).reshape(7, 2)
+    arrays = {"table": stores.WholeArray(table, 3), "short": stores.WholeArray(table, 99)}
+    stores.publish_store(tmp_path / "s.zarr", "points", arrays, {}, "d")
+    group = stores.open_store(tmp_path / "s.zarr", "points")
+    assert group["table"].chunks == (3, 2) and group["short"].chunks == (7, 2)
+    assert np.array_equal(stores.read(group, "table"), table)
+    assert group.attrs["content"]["table"] == stores.content_digest(table)
+    stores.verify(group)
+
+
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["u1", "u2", "i8", "f2", "f4", "f8", "?"])

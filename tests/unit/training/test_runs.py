@@ -10,6 +10,7 @@ from features_fixtures import HEIGHT, WIDTH, tiny_labels
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import parity
+from ovnerf.asking.description import open_field
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.labels import RankRegions
@@ -156,6 +157,15 @@ def test_a_trained_field_gives_what_the_published_arithmetic_gives(
 
         monkeypatch.setattr(parity, "fast_outputs", wrong)
         assert parity.main(arguments) == 1 and "FAILED" in capsys.readouterr().out
+
+
+def test_the_file_of_a_field_describes_its_run(stores, whole):
+    folder, tensors, header = whole
+    field, description = open_field(folder / "semantics", torch.device("cpu"))
+    assert description.digest == header["digest"]
+    assert description.encoder == {**description.encoder, "kind": "simulated", "width": 16}
+    assert len(description.names) == len(description.pose) == 12
+    assert same(field.state_dict(), tensors)
 
 
 def test_schedules_by_hand():

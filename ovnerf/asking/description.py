@@ -1,0 +1,146 @@
+"""What the file of a trained field says of its run (written by `ovnerf.training.description`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ovnerf.field.field import SemanticField, semantics_from_header
+from ovnerf.geometry.camera import Camera
+from ovnerf.geometry.rays import Ndc
+from ovnerf.geometry.similarity import Similarity
+from ovnerf.labels.vocabulary import Bank
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.splits import TEST, TRAIN, in_split
+from ovnerf.storage.tensors import load_tensors
+
+VERSION = 1
+"""Of the descriptions that are read here."""
+FIELD = "field.safetensors"
+AXIS_DEGREES = 30.0
+"""An axis of the world within this angle of the cameras' upward direction is taken for up."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A run's classes, encoder, cameras and coordinates.
+
+    Attributes:
+        source: the file that says it.
+        digest: of what the field was made from.
+        classes: class names, without void.
+        encoder: settings of the encoder, `kind` among them.
+        encoder_files: sha256 of its `weights` and `model` files, where it has such.
+        text_bank: prompt bank of the training.
+        similarity: world to scene.
+        units: `metres`, or `file` where the unit is that of the input and not known.
+        warped: whether the field lives in the warped space of a forward-facing scene.
+        height, width: of the frames, in pixels.
+        intrinsics: f64 (3, 3), in pixels.
+        names: a name per frame.
+        split: u8 (n,), as in `frames.zarr`.
+        pose: f64 (n, 4, 4), camera to world.
+    """
+
+    source: Path
+    digest: str
+    classes: tuple[str, ...]
+    encoder: dict[str, Any]
+    encoder_files: dict[str, str]
+    text_bank: Bank
+    similarity: Similarity
+    units: str
+    warped: bool
+    height: int
+    width: int
+    intrinsics: np.ndarray
+    names: tuple[str, ...]
+    split: np.ndarray
+    pose: np.ndarray
+
+    @property
+    def training_frames(self) -> list[int]:
+        """Frames that were trained on, ascending."""
+        return np.flatnonzero(in_split(self.split, TRAIN)).tolist()
+
+    @property
+    def held_out_frames(self) -> list[int]:
+        """Frames that are scored, ascending."""
+        return np.flatnonzero(in_split(self.split, TEST)).tolist()
+
+    def camera(self, pose: np.ndarray, device: torch.device | None = None) -> Camera:
+        """The camera of a pose f64 (4, 4), camera to world, at the size of the frames."""
+        intrinsics = torch.from_numpy(self.intrinsics).float().to(device)
+        scene = torch.from_numpy(self.similarity.poses(pose[None])[0]).float().to(device)
+        ndc = Ndc.of_camera(intrinsics, self.height, self.width) if self.warped else None
+        return Camera(scene, intrinsics, self.height, self.width, ndc)
+
+    @cached_property
+    def up(self) -> np.ndarray:
+        """Unit vector f64 (3,) that points up in the world, guessed from the cameras.
+
+        People hold cameras upright, so it is the mean of the cameras' upward directions, or the
+        axis of the world next to it when that is within `AXIS_DEGREES`.
+        """
+        mean = -self.pose[:, :3, 1].mean(0)
+        mean /= max(float(np.linalg.norm(mean)), 1e-12)
+        axis = np.zeros(3)
+        nearest = int(np.abs(mean).argmax())
+        axis[nearest] = np.sign(mean[nearest])
+        return axis if mean @ axis >= np.cos(np.radians(AXIS_DEGREES)) else mean
+
+
+def read_description(header: dict[str, Any], source: Path) -> Description:
+    """The description in the header of the field's file `source`.
+
+    Raises:
+        UserError: there is none, or one of another version.
+    """
+    rerun = "train it again with this version: rerun train_semantics"
+    run = header.get("run")
+    if run is None:
+        raise UserError(
+            f"{source}: says nothing of its run, because an older version of ovnerf made it", rerun
+        )
+    if run.get("version") != VERSION:
+        raise UserError(
+            f"{source}: found a description of version {run.get('version')}, expected {VERSION}",
+            rerun,
+        )
+    similarity = run["similarity"]
+    return Description(
+        source=source,
+        digest=header["digest"],
+        classes=tuple(run["classes"]),
+        encoder=run["encoder"],
+        encoder_files=run["encoder_files"],
+        text_bank=run["text_bank"],
+        similarity=Similarity(float(similarity["scale"]), tuple(similarity["centre"])),
+        units=run["units"],
+        warped=run["space"] == "ndc",
+        height=run["height"],
+        width=run["width"],
+        intrinsics=np.array(run["intrinsics"]),
+        names=tuple(run["names"]),
+        split=np.array(run["split"], dtype=np.uint8),
+        pose=np.array(run["pose"]),
+    )
+
+
+def open_field(folder: Path, device: torch.device) -> tuple[SemanticField, Description]:
+    """The trained field in a folder of `train_semantics`, and what its file says of the run.
+
+    Raises:
+        UserError: no such file, a damaged one, or one of a version that described nothing.
+    """
+    path = folder / FIELD
+    if not path.is_file():
+        raise UserError(f"{folder}: found no {FIELD}", "name a folder that train_semantics wrote")
+    tensors, header = load_tensors(path)
+    description = read_description(header, path)
+    return semantics_from_header(header, tensors).to(device).eval(), description

@@ -1,0 +1,107 @@
+"""What the pixels of a trained field's views see: surface points, normals, ray features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ovnerf.asking.description import Description
+from ovnerf.config.points import FusePoints
+from ovnerf.field.field import SemanticField
+from ovnerf.field.rendering import render_rgb, view_weights
+from ovnerf.field.surface import median_distance, points_at, render_ray_features
+from ovnerf.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the pixels of a view see, all arrays with a row per pixel.
+
+    Attributes:
+        seen: bool (r,), which pixels count.
+        distance: f64 (r,), from the camera, world units.
+        point, normal: f64 (r, 3), world; normals are unit vectors towards the camera, or 0.
+        opacity: f32 (r,). colour: f32 (r, 3) in [0, 1]. feature: f32 (r, 28), u of each ray.
+    """
+
+    seen: np.ndarray
+    distance: np.ndarray
+    point: np.ndarray
+    normal: np.ndarray
+    opacity: np.ndarray
+    colour: np.ndarray
+    feature: np.ndarray
+
+
+@torch.no_grad()
+def see(
+    field: SemanticField, description: Description, frame: int, settings: FusePoints
+) -> Surface:
+    """March the view of one frame and take from it what its pixels see."""
+    device = field.radiance.box.device
+    camera = description.camera(description.pose[frame], device)
+    view = view_weights(field.radiance, camera)
+    median = median_distance(view)
+    to_world = description.similarity.world
+    point = to_world(points_at(camera, view, median).cpu().numpy())
+    mean_point = to_world(points_at(camera, view, view.expected_distance()).cpu().numpy())
+    centre = description.pose[frame, :3, 3]
+    distance = np.linalg.norm(point - centre, axis=-1)
+    spread = np.abs(np.linalg.norm(mean_point - centre, axis=-1) - distance)
+    opacity = view.opacity().cpu().numpy()
+    seen = (opacity > settings.min_opacity) & (spread <= settings.max_spread * distance)
+    normal = normals(point, seen, centre, (description.height, description.width))
+    return Surface(
+        seen,
+        distance,
+        point,
+        normal,
+        opacity,
+        render_rgb(field.radiance, view).cpu().numpy(),
+        render_ray_features(field, view).cpu().numpy(),
+    )
+
+
+def normals(
+    point: np.ndarray, seen: np.ndarray, centre: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Surface normals f64 (r, 3) from differences between neighbouring pixels' points.
+
+    Unit vectors towards the camera at `centre`; 0 where the pixel, or one of its four neighbours,
+    does not count, and at the border of the image.
+
+    Args:
+        point: f64 (r, 3). seen: bool (r,). size: (height, width), r pixels row by row.
+    """
+    grid, known = point.reshape(*size, 3), seen.reshape(size)
+    found = np.zeros_like(grid)
+    across = grid[1:-1, 2:] - grid[1:-1, :-2]
+    down = grid[2:, 1:-1] - grid[:-2, 1:-1]
+    inner = np.cross(across, down)
+    inner *= -np.sign(np.sum(inner * (grid[1:-1, 1:-1] - centre), -1, keepdims=True))
+    length = np.linalg.norm(inner, axis=-1, keepdims=True)
+    usable = known[1:-1, 1:-1] & known[1:-1, 2:] & known[1:-1, :-2] & known[2:, 1:-1]
+    usable &= known[:-2, 1:-1] & (length[..., 0] > 0)
+    found[1:-1, 1:-1] = np.where(usable[..., None], inner / np.maximum(length, 1e-300), 0)
+    return found.reshape(-1, 3)
+
+
+def spacing(surfaces: Iterator[Surface], focal: float) -> float:
+    """Median distance between the surface points of neighbouring pixels, world units.
+
+    Args:
+        focal: focal length in pixels; a pixel is distance / focal wide on a surface that it faces.
+
+    Raises:
+        UserError: no pixel counts.
+    """
+    distances = np.concatenate([surface.distance[surface.seen] for surface in surfaces])
+    if not len(distances):
+        raise UserError(
+            "fuse_points: no pixel of the first views sees a surface",
+            "give `voxel_size`, or look at the renders: is the field opaque anywhere?",
+        )
+    return float(np.median(distances)) / focal

@@ -1,0 +1,26 @@
+"""Settings of the points that a trained field is fused to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ovnerf.config.base import Fraction, Name, Strict
+
+
+class FusePoints(Strict):
+    """Rendered ray features of the training views, averaged per voxel (docs/asking.md#points)."""
+
+    variants: tuple[Name, ...] = ()
+    """Variants whose points `all` makes, for every scene, encoder and seed; none when empty."""
+    voxel_size: float | None = Field(default=None, gt=0)
+    """Side of a voxel in the unit of the poses; when empty, the median distance between the surface
+    points of neighbouring pixels."""
+    min_opacity: Fraction = 0.5
+    """A pixel counts above this accumulated opacity."""
+    max_spread: Fraction = 0.05
+    """A pixel counts when the mean and the median distance of its samples differ by at most this
+    share of the median: rays that graze an edge see two surfaces."""
+    text_bank: Literal["ensemble", "bare"] = "ensemble"
+    """Text vectors that give each point its label."""

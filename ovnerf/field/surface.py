@@ -1,0 +1,52 @@
+"""Where a view's rays meet a surface, and the ray features there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ovnerf.field.compositing import sum_before
+from ovnerf.field.field import SemanticField
+from ovnerf.field.rendering import ViewWeights, sample_rays
+from ovnerf.geometry.camera import Camera
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+
+
+def median_distance(view: ViewWeights) -> Float32[Tensor, " r"]:
+    """Distance at which half of a ray's weight is reached, scene units; 0 without samples.
+
+    Unlike the mean it lies on one of two surfaces where a ray grazes the nearer one.
+    """
+    if len(view.weight) == 0:
+        return view.weight.new_zeros(len(view.offset) - 1)
+    ray = sample_rays(view.offset, len(view.weight))
+    reached = sum_before(view.weight, view.offset, ray) + view.weight.double()
+    total = torch.zeros(len(view.offset) - 1, dtype=torch.float64, device=reached.device)
+    total.index_add_(0, ray, view.weight.double())
+    before = torch.zeros_like(view.offset[1:])
+    before.index_add_(0, ray, (reached < total[ray] / 2).long())
+    # Rounding of the sums must not lead beyond the ray's last sample.
+    index = torch.minimum(view.offset[:-1] + before, view.offset[1:] - 1).clamp_min(0)
+    return view.distance[index].where(view.offset.diff() > 0, 0)
+
+
+def points_at(
+    camera: Camera, view: ViewWeights, distance: Float32[Tensor, " r"]
+) -> Float32[Tensor, "r 3"]:
+    """The point of each ray at a distance along it, scene units, with the warp undone."""
+    point = view.origin + view.direction * distance[:, None]
+    return camera.ndc.inverse_points(point) if camera.ndc else point
+
+
+@torch.no_grad()
+def render_ray_features(field: SemanticField, view: ViewWeights) -> Float32[Tensor, "r width"]:
+    """u = [X; a] of every ray of a view (docs/method.md#affine-head); 0 without samples."""
+    width = field.clip.first.in_features + 1
+    out = torch.zeros(len(view.origin), width, device=view.origin.device)
+    for rays, samples, weight in view.tiles(field.radiance.box):
+        out[rays] = field.ray_features(samples, weight)
+    return out
