@@ -37,9 +37,9 @@ class VoxelGrid:
 
 
 def in_range(cell: np.ndarray) -> np.ndarray:
-    """Which voxels (n, 3) have a key: bool (n,). Others are millions of voxels away."""
+    """Which voxels (n, 3) and their neighbours have keys: bool (n,); others are a million away."""
     half = 1 << (CELL_BITS - 1)
-    return np.all((cell >= -half) & (cell < half), axis=-1)
+    return np.all((cell > -half) & (cell < half - 1), axis=-1)
 
 
 def keys_of(cell: np.ndarray) -> np.ndarray:
