@@ -50,6 +50,7 @@ STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
     "fuse_points",
 }
+STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
     # file edited: the stages whose results are made again
     "runtime/progress.py": set(),
@@ -66,9 +67,16 @@ EDITS = {
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
     "config/semantics.py": {"train_shared", "train_semantics"},
     "inspection/sheet.py": {"inspect"},
-    "evaluation/metrics.py": {"evaluate", "score_labels", "aggregate", "draw_figures"},
+    "evaluation/metrics.py": {
+        *("evaluate", "score_labels", "score_agreement", "aggregate", "draw_figures"),
+    },
     "field/sampling.py": STAGES_OF_THE_FIELD,
-    "field/loops.py": {*STAGES_OF_THE_FIELD, "fuse_labels"},
+    "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
+    "field/covisibility.py": {
+        *("render_depth", "train_shared", "train_semantics", "reconstruct", "render_views"),
+        *STAGES_OF_PAIRS,
+    },
+    "evaluation/agreement.py": {"score_agreement", "evaluate"},
     "labels/fusing.py": {"fuse_labels"},
     "training/pseudo_labels.py": {"train_shared", "train_semantics"},
     "training/reconstruct.py": {"reconstruct"},

@@ -40,12 +40,8 @@ RESERVED = {
         "depth.zarr",
     },
     "variant": {
-        "features.zarr",
-        "feature-parts",
-        "labels.zarr",
-        "fused.zarr",
-        "label_scores.csv",
-        "figures",
+        *("features.zarr", "feature-parts", "labels.zarr", "fused.zarr", "figures"),
+        *("label_scores.csv", "agreement.csv"),
     },
 }
 """Names that results beside a folder of this kind have (`shared-...` is a variant's, too)."""

@@ -26,6 +26,7 @@ TABLES = {
     ("mIoU", "pooled"): "mIoU, percent (protocol `pooled`)",
     ("accuracy", "pooled"): "Accuracy, percent of labelled pixels (protocol `pooled`)",
     ("PSNR", ""): "PSNR, dB",
+    ("agreement", ""): "Agreement between views, percent (label maps: of training views)",
 }
 """(metric, protocol) of the small tables -> heading."""
 READING = (
@@ -33,7 +34,9 @@ READING = (
     "classes that occur in it. Label maps: `clip` is the class of greatest cosine per pixel (or a "
     "label map made elsewhere), `rsr` the same after region semantic ranking, `fused` what all "
     "training views vote for, `rsr_truth` the true labels after ranking: what these regions allow. "
-    "A pixel without a label counts as wrong."
+    "A pixel without a label counts as wrong. Agreement (Cohen's kappa of the labels of pixels "
+    "that show the same surface point) needs no ground truth. Fused labels and fields agree with "
+    "themselves nearly everywhere, right or wrong: compare `clip` and `rsr` by it, not fields."
 )
 ELSEWHERE = (
     "Every score is in `metrics.csv`. `components.csv` has mIoU and accuracy by every protocol "
@@ -61,7 +64,7 @@ def summary(long: pd.DataFrame, paper: pd.DataFrame, about: str = "") -> str:
         about: a sentence on the run that the scores do not hold, such as its regions.
     """
     rows = aggregates(long)
-    rows = rows[rows["split"].isin(SCORED)]
+    rows = rows[rows["split"].isin(SCORED) | (rows["metric"] == "agreement")]
     encoders = sorted(set(long["encoder"]) - {""})
     parts = ["# Scores"]
     for encoder in encoders:
@@ -128,7 +131,7 @@ def columns(table: pd.DataFrame) -> pd.Series:
     """A name per scene: with its dataset where there are several, marked where it is `seen`."""
     several = table["dataset"].nunique() > 1
     names = table["dataset"] + "/" + table["scene"] if several else table["scene"]
-    return names + table["split"].map({"test": "", "seen": " (seen)"})
+    return names + table["split"].map({"test": "", "train": "", "seen": " (seen)"})
 
 
 def cell(mean: float, std: float) -> str:

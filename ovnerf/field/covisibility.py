@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEPTH_TOLERANCE = 0.05
 """Two views see the same point when their distances to it agree within this share."""
+MIN_OPACITY = 0.5
+"""A ray of less summed weight meets no surface."""
 UNSEEN = -1
 """In place of a pixel, for a point that a view does not see."""
 
@@ -71,6 +73,12 @@ class DepthViews:
         for other in range(len(self)):
             if other != view:
                 yield other, self.pixels(point, other)
+
+    def pairs(self) -> Iterator[tuple[int, int, Int32[np.ndarray, " pixels"]]]:
+        """(view, other view, `pixels` in it of the view's surface) of every ordered pair."""
+        for view in range(len(self)):
+            for other, pixel in self.others(view):
+                yield view, other, pixel
 
 
 @compiled(**PLAIN)

@@ -163,12 +163,18 @@ COSTS: dict[str, Cost] = {
     "cache_features": FEATURES,
     "rank_regions": per_pixel(formulas.one_frame, 3.0, 4),
     "fuse_labels": Cost(
-        formulas.fuse_labels,
+        formulas.all_views,
         lambda job: constant.FUSE * job.frames**2 * job.pixels,
         lambda job: 2 * job.frames * job.pixels,
         constant.OF_THE_DEMO,
     ),
     "score_labels": per_pixel(formulas.one_frame, 0.5),
+    "score_agreement": Cost(
+        formulas.all_views,
+        lambda job: constant.FUSE * job.frames**2 * job.pixels,
+        lambda job: 0.0,
+        constant.OF_THE_DEMO,
+    ),
     "reconstruct": Cost(
         formulas.reconstruct,
         reconstruct_seconds,

@@ -128,8 +128,8 @@ def render_depth(job: Job) -> Parts:
     return {"photos": photos_bytes(job), "grids": 3 * job.radiance, "view": view}
 
 
-def fuse_labels(job: Job) -> Parts:
-    """Distances and shares of all views; class sums of one view, masks of one frame.
+def all_views(job: Job) -> Parts:
+    """Distances and labels or shares of all views; class sums of one view, masks of one frame.
 
     Bytes: 16 n P + P (12 classes + 1000)
     """

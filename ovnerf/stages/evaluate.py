@@ -5,26 +5,32 @@ scored although they were trained on (`held_out: none`) get split `seen`.
 
 Source `field` is the trained field. Source `radiance` is the reconstruction before semantics,
 whose rows leave encoder, variant and seed empty because all of them share it. A scene without
-ground truth gets PSNR and SSIM only.
+ground truth gets agreement between views, PSNR and SSIM only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ovnerf.evaluation.agreement import agreement_rows
 from ovnerf.evaluation.rows import (
     COLUMNS,
     SPLIT_NAMES,
+    Row,
     image_rows,
     label_rows,
     multi_label_rows,
     write_rows,
 )
+from ovnerf.field.covisibility import MIN_OPACITY, DepthViews
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TEST, in_split
-from ovnerf.storage.stores import open_store, open_truth, read
+from ovnerf.storage.stores import Store, open_store, open_truth, read
 
 
 def run(
@@ -72,6 +78,8 @@ def run(
                 (read(photos, "rgb", frame) for frame in index.frames),
                 (read(rendered, array, slot) for slot in range(len(index))),
             )
+    if "depth" in rendered:
+        rows += agreement_of_field(field, photos, rendered)
     write_rows(out, rows, COLUMNS)
     return {
         "_".join(filter(None, (row["source"], row["protocol"], row["metric"]))): round(
@@ -80,3 +88,14 @@ def run(
         for row in rows
         if not row["frame"] and not row["class"]
     }
+
+
+def agreement_of_field(identity: Mapping[str, Any], photos: Store, rendered: Store) -> list[Row]:
+    """The row of metric `agreement` of the rendered views, which a field's labels share."""
+    frames, depth = FrameIndex(rendered).frames, read(rendered, "depth")
+    seen = np.where(read(rendered, "opacity") >= MIN_OPACITY, depth, 0)
+    intrinsics = read(photos, "intrinsics").astype(float)
+    views = DepthViews(read(photos, "pose")[frames], intrinsics, seen)
+    cells = {key: value for key, value in identity.items() if key != "source"}
+    maps = {"field": list(read(rendered, "label"))}
+    return agreement_rows(cells, maps, views.pairs(), len(photos.attrs["classes"]))

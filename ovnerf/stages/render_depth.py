@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.base import Strict
+from ovnerf.field.covisibility import MIN_OPACITY
 from ovnerf.field.field import radiance_from_header
 from ovnerf.field.rendering import surface_distance, view_weights
 from ovnerf.storage.by_frame import write_by_frame
@@ -23,9 +24,6 @@ from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import load_photos, similarity
-
-MIN_OPACITY = 0.5
-"""A ray of less opacity meets no surface."""
 
 
 def run(*, frames: Path, radiance: Path, out: Path) -> dict[str, object]:

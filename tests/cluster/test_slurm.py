@@ -29,6 +29,7 @@ JOBS = Counter(
         (
             *("make_room", "sample_frames", "read_truth", "propose_regions", "cache_features"),
             *("cache_dino", "rank_regions", "score_labels", "reconstruct", "draw_figures"),
+            *("render_depth", "score_agreement"),
         ),
         SCENES,
     )

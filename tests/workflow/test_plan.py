@@ -32,6 +32,8 @@ WHOLE = Counter(
     rank_regions=1,
     score_labels=1,
     reconstruct=1,
+    render_depth=1,
+    score_agreement=1,
     train_shared=2,
     train_semantics=4,
     render_views=4,
@@ -77,7 +79,12 @@ def test_the_catalogs_test_folder_plans_every_rule(tmp_path: Path) -> None:
     ("target", "rules"),
     [
         ("tables", WHOLE + Counter(tables=1) - Counter(draw_figures=1, summarise_runs=1)),
-        ("figures", WHOLE + Counter(figures=1) - Counter(aggregate=1, summarise_runs=1)),
+        (
+            "figures",
+            WHOLE
+            + Counter(figures=1)
+            - Counter(aggregate=1, summarise_runs=1, render_depth=1, score_agreement=1),
+        ),
         ("results/tiny/room7/frames.zarr", Counter(make_room=1, sample_frames=1)),
         (
             "results/tiny/room7/radiance",
@@ -98,7 +105,7 @@ def test_fused_labels_are_made_for_variants_that_ask_for_them_and_no_others(plac
     assert planned["render_depth"] == planned["fuse_labels"] == 1
     links = edges(place)
     assert {after for before, after in links if before == "fuse_labels"} == {
-        *("train_shared", "train_semantics", "score_labels"),
+        *("train_shared", "train_semantics", "score_labels", "score_agreement"),
     }
     assert below("render_depth", links) == below("fuse_labels", links) | {"fuse_labels"}
 
@@ -257,11 +264,11 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
     scenes, encoders, variants = 18, 4, 4
     of_scene, of_encoder = (
         ("sample_frames", "read_truth", "propose_regions", "cache_dino"),
-        (*("cache_features", "rank_regions", "score_labels", "draw_figures"),),
+        (*("cache_features", "rank_regions", "score_labels", "score_agreement", "draw_figures"),),
     )
     runs = scenes * encoders * variants
     assert planned_jobs(done.stdout) == Counter(
-        dict.fromkeys((*of_scene, "reconstruct"), scenes)
+        dict.fromkeys((*of_scene, "reconstruct", "render_depth"), scenes)
         | dict.fromkeys(of_encoder, scenes * encoders)
         | dict.fromkeys(("train_semantics", "render_views", "evaluate"), runs)
         | {"train_shared": runs // 2, "fetch_weights": 5, "aggregate": 1, "summarise_runs": 1}

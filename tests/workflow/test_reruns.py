@@ -16,10 +16,10 @@ SUMMARIES = {"draw_figures": 1, "aggregate": 1, "summarise_runs": 1}
 SCORES = {"evaluate": 4, **SUMMARIES}
 RENDERS = {"render_views": 4, **SCORES}
 TRAINING = {"train_shared": 2, "train_semantics": 4, **RENDERS}
-LABELS = {"rank_regions": 1, "score_labels": 1, **TRAINING}
+LABELS = {"rank_regions": 1, "score_labels": 1, "score_agreement": 1, **TRAINING}
 FRAMES = {
     **{"sample_frames": 1, "read_truth": 1, "propose_regions": 1, "cache_dino": 1},
-    **{"cache_features": 1, "reconstruct": 1, **LABELS},
+    **{"cache_features": 1, "reconstruct": 1, "render_depth": 1, **LABELS},
 }
 HALF = {"train_semantics": 2, "render_views": 2, "evaluate": 2, **SUMMARIES}
 
@@ -35,7 +35,11 @@ def test_a_second_run_does_nothing(finished: Place) -> None:
         ("propose_regions", {"points_per_side": 5}, {"propose_regions": 1, **LABELS}),
         ("cache_features", {"seed": 1}, {"cache_features": 1, **LABELS}),
         ("rank_regions", {"order": "descending_area"}, LABELS),
-        ("reconstruct", {"iterations": 41}, {"reconstruct": 1, **TRAINING}),
+        (
+            "reconstruct",
+            {"iterations": 41},
+            {"reconstruct": 1, "render_depth": 1, "score_agreement": 1, **TRAINING},
+        ),
         ("train_semantics", {"iterations": 31}, TRAINING),
         ("train_semantics", {"cse": {"novel_views": 3}}, HALF),
         ("render_views", {"text_bank": "bare"}, RENDERS),

@@ -248,6 +248,10 @@ LABEL_SCORES = [
     for (dataset, scene), encoder in product(SCENES, ENCODERS)
     if FILES[dataset, scene].labelled
 ]
+AGREEMENT = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/agreement.csv"
+    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+]
 FIGURES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"
     for (dataset, scene), encoder in product(SCENES, ENCODERS)

@@ -88,3 +88,32 @@ rule score_labels:
         "--rank-settings {params.rank_settings:q} "
         "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} --out {output} "
         "{params.compute} 2>&1 | tee {log}"
+
+
+rule score_agreement:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        depth=f"{SCENE}/depth.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+        fused=fused_where_wanted,
+    output:
+        f"{ENCODER}/agreement.csv",
+    log:
+        f"{LOGS}/score_agreement/{OF_ENCODER}.log",
+    benchmark:
+        f"{BENCHMARKS}/score_agreement/{OF_ENCODER}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("score_agreement"),
+        runtime=minutes("score_agreement"),
+    params:
+        fused=option("fused"),
+        code=code_digest("score_agreement"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf score_agreement "
+        "--frames {input.frames} --depth {input.depth} --labels {input.labels} {params.fused} "
+        "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} --out {output} "
+        "{params.compute} 2>&1 | tee {log}"

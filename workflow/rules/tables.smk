@@ -45,7 +45,7 @@ rule draw_figures:
 
 rule aggregate:
     input:
-        metrics=METRICS + LABEL_SCORES,
+        metrics=METRICS + LABEL_SCORES + AGREEMENT,
     output:
         metrics=f"{RESULTS}/tables/metrics.csv",
         summary=f"{RESULTS}/tables/summary.md",

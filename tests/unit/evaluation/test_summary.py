@@ -55,6 +55,21 @@ def test_a_line_per_variant_and_a_column_per_scene(tmp_path):
     assert "99.0" not in "\n".join(lines)
 
 
+def test_agreement_of_label_maps_and_fields_is_one_table(tmp_path):
+    maps = {**WHERE, "split": "train", "source": "clip"}
+    whole = {**WHERE, "variant": "rsr", "seed": 0, "source": "field"}
+    rows = [row(maps, "agreement", 70.0), row(maps, "mIoU", 33.0, protocol="pooled")]
+    lines = page(tmp_path, [*rows, row(whole, "agreement", 95.0)])
+    heading = "**Agreement between views, percent (label maps: of training views)**"
+    assert table_below(lines, heading) == [
+        "|  | room0 |",
+        "| --- | --- |",
+        "| first labels (`clip`) | 70.0 |",
+        "| field, `rsr` | 95.0 |",
+    ]
+    assert "33.0" not in "\n".join(lines)
+
+
 def test_the_caption_says_of_what_the_numbers_are(tmp_path):
     rows = field("ovnerf", 0, 50.0) + field("ovnerf", 10, 54.0) + field("ovnerf", 2, 54.0)
     lines = page(tmp_path, rows, "Regions: `toy`. Iterations: 12 of the reconstruction.")

@@ -17,7 +17,14 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, row
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import draw_figures, evaluate, read_truth, sample_frames, score_labels
+from ovnerf.stages import (
+    draw_figures,
+    evaluate,
+    read_truth,
+    sample_frames,
+    score_agreement,
+    score_labels,
+)
 from ovnerf.storage.stores import open_store, read, verify, write_store
 
 RANKING = RankRegions()
@@ -226,6 +233,50 @@ def test_evaluate_without_truth(tiny_scene, tmp_path):
     summary = evaluate.run(frames=frames, views=views, out=out, variant="rsr", seed=0, **PLACE)
     assert set(read_table(out)["metric"]) == {"PSNR", "SSIM"}
     assert set(summary) == {"field_PSNR", "field_SSIM"}
+
+
+def test_views_are_compared_with_each_other(tiny_scene, tmp_path):
+    """All cameras of the scene are one, so that each pixel has its like at the same place."""
+    frames, _ = tiny_scene
+    photos = read(open_store(frames, "frames"), "rgb")[TEST_FRAMES]
+    label = np.zeros((2, *photos.shape[1:3]), np.uint16)
+    label[0, :12], label[1, :24] = 1, 1
+    distance = np.full(label.shape, 2, np.float32)
+    solid = np.ones_like(label, np.float16)
+    solid[0, 24:] = 0.4  # the lower half shows no surface
+    arrays = {"depth": distance, "opacity": solid}
+    views = views_store(tmp_path / "views.zarr", label, photos, **arrays)
+    out = tmp_path / "metrics.csv"
+    evaluate.run(frames=frames, views=views, out=out, variant="rsr", seed=0, **PLACE)
+    table = read_table(out)
+    # Upper half, both ways: half of the pairs agree on 1, half are 0-1 or 1-0: chance is
+    # (1 + 9) / 16 = 5/8, and (1/2 - 5/8) / (3/8) = -1/3.
+    found = value(table, source="field", split="test", metric="agreement")
+    assert found == pytest.approx(-100 / 3)
+
+
+def test_agreement_of_label_maps_is_of_training_views(tiny_scene, tmp_path):
+    frames, _ = tiny_scene
+    every = list(range(12))
+    depth, labels, fused = (tmp_path / f"{name}.zarr" for name in ("depth", "labels", "fused"))
+    shape = (12, *tiny_labels().shape[1:])
+    ones = np.full(shape, 2, np.float32)
+    write_store(depth, "depth", {"distance": ones}, {"frames": every}, "d")
+    same = np.tile(tiny_labels()[:1], (12, 1, 1))
+    odd = same.copy()
+    odd[[0, 10]] = 2  # held-out views do not count
+    about = {"frames": every, "classes": ["wall", "table", "lamp"]}
+    write_store(labels, "labels", {"clip": odd, "rsr": odd * 0}, about, "l")
+    train = [frame for frame in every if frame not in TEST_FRAMES]
+    write_store(fused, "fused", {"label": same[train]}, {"frames": train}, "f")
+    out = tmp_path / "agreement.csv"
+    stores = {"frames": frames, "depth": depth, "labels": labels}
+    assert set(score_agreement.run(**stores, out=out, **PLACE)) == {
+        *("clip_agreement", "rsr_agreement"),
+    }
+    found = score_agreement.run(**stores, fused=fused, out=out, **PLACE)
+    assert found == {"clip_agreement": 100, "rsr_agreement": 0, "fused_agreement": 100}
+    assert set(read_table(out)["split"]) == {"train"}
 
 
 def test_evaluate_refuses_training_views(tiny_scene, tmp_path):

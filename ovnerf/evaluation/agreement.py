@@ -1,0 +1,75 @@
+"""Whether views agree on the classes of what they both see: a score without ground truth.
+
+Cohen's kappa corrects for chance: a map of a single class scores 0 although all pixel pairs agree,
+views that agree everywhere score 1 (docs/method.md#agreement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ovnerf.evaluation.rows import Row, row
+
+Pairs = Iterable[tuple[int, int, np.ndarray]]
+"""(view, other view, for every pixel of the view the pixel of the other that shows the same surface
+point, or a number below 0), pixels counted row by row."""
+
+
+def pair_matrix(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:
+    """i64 (classes, classes), how many pixel pairs have each pair of labels.
+
+    Args:
+        first, second: labels of one length; pairs with a label from `classes` on do not count.
+    """
+    named = (first < classes) & (second < classes)
+    key = first[named].astype(np.int64) * classes + second[named]
+    return np.bincount(key, minlength=classes**2).reshape(classes, classes)
+
+
+def cohen_kappa(matrix: np.ndarray) -> float:
+    """Agreement beyond chance of a matrix of label pairs; NaN without pairs, 0 for one class."""
+    total = matrix.sum()
+    if not total:
+        return float("nan")
+    agree = np.trace(matrix) / total
+    chance = float(matrix.sum(0) @ matrix.sum(1)) / float(total) ** 2
+    return float((agree - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def agreement(
+    maps: Mapping[str, Sequence[np.ndarray]], pairs: Pairs, classes: int
+) -> dict[str, float]:
+    """Cohen's kappa of each source over the pairs of all views.
+
+    Args:
+        maps: label maps (H, W) by source, one per view.
+    """
+    matrices = {source: np.zeros((classes, classes), np.int64) for source in maps}
+    flat = {source: [label.ravel() for label in labels] for source, labels in maps.items()}
+    for view, other, pixel in pairs:
+        here = np.flatnonzero(pixel >= 0)
+        for source, labels in flat.items():
+            found = pair_matrix(labels[view][here], labels[other][pixel[here]], classes)
+            matrices[source] += found
+    return {source: cohen_kappa(matrix) for source, matrix in matrices.items()}
+
+
+def agreement_rows(
+    identity: Mapping[str, Any],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    pairs: Pairs,
+    classes: int,
+) -> list[Row]:
+    """A row per source, in percent; none for a source whose views share no labelled point.
+
+    Args:
+        identity: the cells of all rows but `source`. Others as in `agreement`.
+    """
+    return [
+        row({**identity, "source": source}, "agreement", 100 * value)
+        for source, value in agreement(maps, pairs, classes).items()
+        if not np.isnan(value)
+    ]
