@@ -152,8 +152,8 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
             many = typing.get_origin(convert) is list
             parser.add_argument(
                 key,
-                type=Path if many else convert,
-                nargs="+" if many else None,
+                type=typing.get_args(convert)[0] if many else convert,
+                nargs=("+" if required else "*") if many else None,
                 metavar=key.upper(),
             )
             continue
@@ -185,7 +185,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
         module = importlib.import_module(f"ovnerf.stages.{name}")
     set_up_torch(compute.threads)
     parser, kinds = stage_parser(name, module)
-    options = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_intermixed_args(arguments))
     del options["device"], options["threads"]
     for key, kind in kinds.items():
         if is_settings(kind):

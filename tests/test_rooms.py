@@ -48,7 +48,7 @@ PLANS = "inspection.jobs"
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
-    "fuse_points",
+    *("fuse_points", "query"),
 }
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
@@ -61,8 +61,10 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
-    "config/points.py": {"fuse_points"},
-    "asking/voxels.py": {"fuse_points"},
+    "config/points.py": {"fuse_points", "query"},
+    "config/query.py": {"query"},
+    "asking/voxels.py": {"fuse_points", "query"},
+    "asking/relevancy.py": {"query"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
     "config/semantics.py": {"train_shared", "train_semantics"},
@@ -135,8 +137,9 @@ def test_no_result_comes_out_of_a_room_that_counts_as_neutral() -> None:
     }
     leaves = {name.rpartition(".")[2] for name in taken}
     assert leaves <= {
-        *("errors", "progress", "prefetch", "memory", "notices"),  # modules
+        *("errors", "progress", "prefetch", "memory", "notices", "lock"),  # modules
         *("UserError", "Stopped"),
+        "hold_lock",  # waits
         "prefetch",  # the same items in the same order
         # words about a result
         *("log", "warn", "warning_entry", "empty_rays", "views_without_regions"),

@@ -63,7 +63,8 @@ def open_points(path: Path, description: Description) -> Points:
     bare = read(store, "text_bare")
     return Points(
         **{name: read(store, name) for name in arrays},
-        feature=read(store, "feature").astype(np.float32),
+        # Column by column: a phrase's scores are sums over the columns.
+        feature=np.asfortranarray(read(store, "feature"), dtype=np.float32),
         matrix=read(store, "matrix"),
         text=TextBanks(read(store, "text_ensemble"), bare, np.zeros_like(bare[0])),
         classes=tuple(store.attrs["classes"]),

@@ -21,6 +21,7 @@ from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.points import FusePoints
+from ovnerf.config.query import Query
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import Cse, TrainSemantics
 from ovnerf.config.views import Evaluate, RenderViews
@@ -86,6 +87,7 @@ class Config(Strict):
     render_views: RenderViews = RenderViews()
     evaluate: Evaluate = Evaluate()
     fuse_points: FusePoints = FusePoints()
+    query: Query = Query()
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
@@ -98,10 +100,16 @@ class Config(Strict):
         return self
 
     @model_validator(mode="after")
-    def points_of_known_variants(self) -> Config:
-        for name in self.fuse_points.variants:
-            if name not in self.variants:
-                raise ValueError(f"fuse_points.variants: {name} is not among `variants`")
+    def asks_known_variants(self) -> Config:
+        for section, names in (
+            ("fuse_points", self.fuse_points.variants),
+            ("query", self.query.variants),
+        ):
+            for name in names:
+                if name not in self.variants:
+                    raise ValueError(f"{section}.variants: {name} is not among `variants`")
+        if bool(self.query.phrases) != bool(self.query.variants):
+            raise ValueError("query: give both `phrases` and `variants`, or neither")
         return self
 
     @model_validator(mode="after")

@@ -62,6 +62,17 @@ def plain(name: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
+def in_file_name(name: str) -> str:
+    """A frame's name as part of a file name; two names never become one.
+
+    >>> in_file_name("left/5 {x}")
+    'left=2F5 =7Bx=7D'
+    """
+    return "".join(
+        letter if letter.isalnum() or letter in " ._-" else f"={ord(letter):02X}" for letter in name
+    )
+
+
 def draw_legend(
     owner: Figure | Axes, handles: Sequence[Any], names: Sequence[str], **where: Any
 ) -> None:

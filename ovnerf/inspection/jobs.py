@@ -250,8 +250,8 @@ class PlannedJobs:
             return encoder_settings(plan.encoders[wildcards["encoder"]], key)
         if stage == "render_views":
             return plan.variants[wildcards["variant"]][1]
-        if stage == "fuse_points":  # which variants are asked for changes nothing in a job
-            return plan.config.fuse_points.model_copy(update={"variants": ()})
+        if stage in ("fuse_points", "query"):  # which variants are asked changes nothing in a job
+            return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage in ("make_room", "sample_frames"):
             section = getattr(plan.config, stage)
         elif stage == "train_shared":

@@ -99,7 +99,7 @@ def per_pixel(
 
 def views_of(job: Job) -> int:
     """Frames that a job works on: rules after the trainings look at the held-out ones alone."""
-    held_out = job.rule in ("render_views", "evaluate", "draw_figures")
+    held_out = job.rule in ("render_views", "evaluate", "query", "draw_figures")
     return job.held_out if held_out else job.frames
 
 
@@ -211,6 +211,7 @@ COSTS: dict[str, Cost] = {
         card=True,
         on_cpu=constant.CPU_TRAIN,
     ),
+    "query": per_pixel(formulas.query, 100.0, 20),
     "draw_figures": per_pixel(formulas.panels, 5.0, 3),
     "aggregate": per_pixel(formulas.score_rows),
     "summarise_runs": per_pixel(formulas.nothing),

@@ -193,6 +193,22 @@ def fuse_points(job: Job) -> Parts:
     }
 
 
+def query(job: Job) -> Parts:
+    """The field, its points, one view with its ray features, a score map per view and phrase.
+
+    Bytes: 3 field + 3 weights + 4700 P + 8 P phrases (held-out views + 8)
+    """
+    voxels = constant.VOXELS_PER_PIXEL * job.pixels
+    places = job.held_out * job.pixels + voxels
+    return {
+        "grids": 3 * job.semantics,
+        "points": 400 * voxels,
+        "view": 1500 * job.pixels,
+        "text": 3 * job.weights,
+        "scores": 8 * len(job.settings.phrases) * places,
+    }
+
+
 def panels(job: Job) -> Parts:
     """Pictures of one view side by side.
 

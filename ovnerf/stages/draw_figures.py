@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ovnerf.evaluation.figures import class_bars, panel_figure, training_curves
+from ovnerf.evaluation.figures import class_bars, in_file_name, panel_figure, training_curves
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
@@ -70,17 +70,6 @@ def run(
             logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
             save(training_curves(logs), folder / "training.png")
     return {"views": len(drawn), "files": len(list(out.iterdir()))}
-
-
-def in_file_name(name: str) -> str:
-    """A frame's name as part of a file name; two names never become one.
-
-    >>> in_file_name("left/5 {x}")
-    'left=2F5 =7Bx=7D'
-    """
-    return "".join(
-        letter if letter.isalnum() or letter in " ._-" else f"={ord(letter):02X}" for letter in name
-    )
 
 
 def shared_frames(stores: dict[str, Store]) -> list[int]:

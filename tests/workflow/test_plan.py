@@ -137,6 +137,19 @@ def test_every_command_is_one_that_its_stage_takes(place: Place) -> None:
         assert f"/{stage}/" in log
 
 
+def test_what_is_asked_is_planned_for_the_named_variants(place: Place) -> None:
+    place.configure({"fuse_points": {"variants": ["rsr", "ovnerf"]}})
+    assert place.planned() == WHOLE + Counter(fuse_points=2)
+    phrase = "lamp; 'light' | {wall}, $HOME"
+    place.configure({"query": {"phrases": [phrase], "variants": ["rsr"]}})
+    done = place.snakemake("--dry-run", "--printshellcmds")
+    assert planned_jobs(done.stdout) == WHOLE + Counter(fuse_points=1, query=1)
+    (command,) = re.findall(r"python -m ovnerf query (.*) 2>&1", done.stdout)
+    words = shlex.split(command)
+    assert words[0] == "results/tiny/room7/simulated/rsr/seed0"
+    assert json.loads(words[words.index("--settings") + 1])["phrases"] == [phrase]
+
+
 def edges(place: Place) -> set[tuple[str, str]]:
     """(rule, rule that reads its output) of the whole plan."""
     done = place.snakemake("--dag")

@@ -234,10 +234,14 @@ elif not IS_CLONE:
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 RUNS = [(*key, *rest) for key, rest in product(SCENES, product(ENCODERS, VARIANTS, CONFIG.seeds))]
-POINTS = [
-    f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/points.zarr"
+ASKED = [
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/{made}"
+    for made, variants in (
+        ("points.zarr", CONFIG.fuse_points.variants),
+        ("answers", CONFIG.query.variants),
+    )
     for dataset, scene, encoder, variant, seed in RUNS
-    if variant in CONFIG.fuse_points.variants
+    if variant in variants
 ]
 METRICS = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/metrics.csv"

@@ -1,4 +1,4 @@
-# What a trained field can be asked: its points (docs/asking.md).
+# Asking a trained field: its points, and phrases (docs/asking.md).
 
 
 rule fuse_points:
@@ -25,5 +25,34 @@ rule fuse_points:
     shell:
         "python -m ovnerf fuse_points "
         "--semantics {input.semantics} --features {input.features} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule query:
+    input:
+        semantics=f"{RUN}/semantics",
+        points=f"{RUN}/points.zarr",
+        truth=truth_where_known,
+        weights=encoder_files,
+    output:
+        directory(f"{RUN}/answers"),
+    log:
+        f"{LOGS}/query/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/query/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("query"),
+        runtime=minutes("query"),
+    params:
+        run=RUN,
+        settings=setting("query"),
+        code=code_digest("query"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf query {params.run:q} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

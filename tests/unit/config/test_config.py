@@ -79,6 +79,9 @@ def test_defaults_are_the_papers_sizes() -> None:
         ({"seeds": []}, "seeds: Tuple should have at least 1 item"),
         ({"seeds": [0, 0]}, "seeds: an entry is listed twice"),
         ({"variants": ["rsr", "rsr"]}, "variants: an entry is listed twice"),
+        ({"fuse_points": {"variants": ["other"]}}, "other is not among `variants`"),
+        ({"query": {"variants": ["rsr"]}}, "query: give both `phrases` and `variants`"),
+        ({"query": {"negatives": []}}, "query.negatives: Tuple should have at least 1 item"),
         ({"encoders": ["../toy"]}, "encoders.0: String should match pattern"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu')"),
         (

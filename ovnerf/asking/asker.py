@@ -1,0 +1,184 @@
+"""Phrases to scores and objects: everything between a text encoder and an answer.
+
+Points and text vectors are loaded once; a phrase then costs one product of its 28 numbers with the
+points' features. No ray is marched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from ovnerf.asking.description import Description
+from ovnerf.asking.instances import Instance, find_instances
+from ovnerf.asking.phrases import Phrase
+from ovnerf.asking.points import Points
+from ovnerf.asking.relevancy import cosines, relevancy, softmax
+from ovnerf.asking.text import Encode, has_text_encoder, text_encoder
+from ovnerf.asking.views import View
+from ovnerf.config.query import Query
+from ovnerf.encoders.text import unit_mean
+from ovnerf.labels.vocabulary import prompts
+from ovnerf.runtime.errors import UserError
+
+Score = np.ndarray
+"""f32 (n,), of one phrase at n points or pixels, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a phrase.
+
+    Attributes:
+        phrase: what was asked.
+        negatives: what it was compared with.
+        score: of the best instance; without one, of the most similar points.
+        relevancy: f32 (n,), of every point.
+        instances: of highest score first.
+    """
+
+    phrase: Phrase
+    negatives: tuple[str, ...]
+    score: float
+    relevancy: np.ndarray
+    instances: list[Instance]
+
+    @property
+    def found(self) -> bool:
+        """Whether there is an instance."""
+        return bool(self.instances)
+
+
+@dataclass
+class Vectors:
+    """Text vectors of words in one prompt bank, each made once.
+
+    Attributes:
+        description: of the run, whose encoder makes them.
+        classes: vectors of the run's class names by name, for encoders without a text half.
+        bank: prompt bank of phrases and negatives alike.
+        open_encoder: loads the text half; called at the first word.
+    """
+
+    description: Description
+    classes: dict[str, np.ndarray]
+    bank: Literal["ensemble", "bare"]
+    open_encoder: Callable[[Description], Encode] = text_encoder
+    known: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def encode(self) -> Encode:
+        """The encoder's text half."""
+        return self.open_encoder(self.description)
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """Unit vector f32 (D,) of a word or phrase.
+
+        Raises:
+            UserError: too long for the encoder, or unknown to one that has class names only.
+        """
+        if word not in self.known:
+            self.known[word] = self.make(word)
+        return self.known[word]
+
+    def make(self, word: str) -> np.ndarray:
+        """See `__getitem__`."""
+        if not has_text_encoder(self.description):
+            return self.class_vector(word)
+        encode = self.encode
+        try:
+            return unit_mean(encode(prompts(word, self.bank))).float().cpu().numpy()
+        except UserError as error:
+            reason = error.message.removeprefix("class list: ")
+            raise UserError(f"phrase {word[:60]!r}: {reason}", "use fewer words") from None
+
+    def class_vector(self, word: str) -> np.ndarray:
+        """Vector of a class name, for encoders that know no other words."""
+        if word not in self.classes:
+            raise UserError(
+                f"phrase {word!r}: the encoder `{self.description.encoder['kind']}` of "
+                f"{self.description.source} has no text half, so it knows its class names only: "
+                f"{', '.join(self.classes)}",
+                "ask for one of them, or train with an `openclip` or `lseg` encoder",
+            )
+        return self.classes[word]
+
+
+class Asker:
+    """Answers phrases from the points of a run."""
+
+    def __init__(self, description: Description, points: Points, settings: Query) -> None:
+        """Take a run's points; the text encoder is loaded at the first phrase."""
+        self.description, self.points, self.settings = description, points, settings
+        rows = getattr(points.text, settings.text_bank)
+        classes = dict(zip(points.classes, rows, strict=True))
+        self.vectors = Vectors(description, classes, settings.text_bank)
+
+    def negatives(self, phrase: Phrase) -> tuple[str, ...]:
+        """What a phrase is compared with: its own negatives, or those of the settings.
+
+        An encoder that knows class names only compares with the other classes.
+        """
+        if phrase.negatives:
+            return phrase.negatives
+        if has_text_encoder(self.description):
+            return self.settings.negatives
+        return tuple(name for name in self.vectors.classes if name not in phrase.synonyms)
+
+    def reduced(self, words: Sequence[str]) -> np.ndarray:
+        """U^T t of each word, f32 (k, 28)."""
+        return np.stack([self.vectors[word] for word in words]) @ self.points.matrix
+
+    def most_like(self, words: Sequence[str], feature: np.ndarray) -> np.ndarray:
+        """Largest cosine of unit features f32 (n, 28) with any of the words, f32 (n,)."""
+        return cosines(feature, self.reduced(words)).max(0)
+
+    def scores(self, phrases: Sequence[Phrase], feature: np.ndarray) -> list[Score]:
+        """A score of each phrase at unit features f32 (n, 28), of points or of rendered pixels.
+
+        In mode `softmax` a score is 0 where another phrase, or a negative, is more like the point.
+        """
+        if self.settings.mode == "relevancy":
+            return [
+                relevancy(
+                    self.most_like(phrase.synonyms, feature),
+                    self.most_like(self.negatives(phrase), feature),
+                )
+                for phrase in phrases
+            ]
+        asked = np.stack([self.most_like(phrase.synonyms, feature) for phrase in phrases])
+        against = sorted({word for phrase in phrases for word in self.negatives(phrase)})
+        against = [word for word in against if all(word not in p.synonyms for p in phrases)]
+        shares, winner = softmax(asked, cosines(feature, self.reduced(against)))
+        return [np.where(winner == k, shares[k], np.float32(0)) for k in range(len(phrases))]
+
+    def view_scores(self, phrases: Sequence[Phrase], view: View) -> list[Score]:
+        """Scores f32 (H, W) of each phrase in a view; 0 where a ray meets nothing."""
+        size = view.opacity.shape
+        scores = self.scores(phrases, view.feature.reshape(-1, view.feature.shape[-1]))
+        return [np.where(view.opacity > 0, score.reshape(size), np.float32(0)) for score in scores]
+
+    @property
+    def threshold(self) -> float:
+        """A point belongs to a phrase from this score on."""
+        return self.settings.threshold if self.settings.mode == "relevancy" else np.nextafter(0, 1)
+
+    def answers(self, phrases: Sequence[Phrase]) -> list[Answer]:
+        """What the points say to each phrase."""
+        scores = self.scores(phrases, self.points.feature)
+        return [self.answer(*pair) for pair in zip(phrases, scores, strict=True)]
+
+    def answer(self, phrase: Phrase, score: Score) -> Answer:
+        """The objects of one phrase, from its score at every point."""
+        points, settings = self.points, self.settings
+        chosen = np.flatnonzero(score >= self.threshold)
+        up = self.description.up
+        found = find_instances(points.xyz, points.cell, score, chosen, settings.min_points, up)
+        few = min(settings.min_points, len(score))
+        best = float(np.partition(score, len(score) - few)[len(score) - few :].mean())
+        sure = found[0].score if found else best
+        return Answer(phrase, self.negatives(phrase), sure, score, found)

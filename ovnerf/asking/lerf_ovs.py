@@ -1,0 +1,81 @@
+"""Labels of LERF-OVS scenes: phrases with outlines and boxes, for some frames.
+
+A folder `label/<scene>` holds `frame_00041.json` for the photo `frame_00041`: `info` with the
+photo's width and height, and `objects`, each with `category` (the phrase), `bbox` (x0, y0, x1, y1
+in pixels of the photo) and `segmentation` (corners of an outline). A phrase may have several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.documents import read_json
+from ovnerf.storage.sizes import resize_labels
+from ovnerf.storage.text import clean_name
+
+FORM = "expected LERF-OVS: info.width, info.height and objects with category, bbox, segmentation"
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """One labelled object of a frame.
+
+    Attributes:
+        category: the phrase. mask: bool (H, W). box: x0, y0, x1, y1 in pixels of the mask.
+    """
+
+    category: str
+    mask: np.ndarray
+    box: tuple[float, float, float, float]
+
+
+def read_lerf_labels(folder: Path, size: tuple[int, int]) -> dict[str, list[LabelledObject]]:
+    """The labelled objects of each frame, by the frame's name.
+
+    Args:
+        size: (height, width) that masks and boxes are scaled to.
+
+    Raises:
+        UserError: no file is there, or one is not of this form.
+    """
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise UserError(f"{folder}: found no *.json file, expected one for each labelled frame")
+    return {path.stem: read_frame(path, size) for path in paths}
+
+
+def read_frame(path: Path, size: tuple[int, int]) -> list[LabelledObject]:
+    """The labelled objects of one frame."""
+    content = read_json(path)
+    try:
+        native = int(content["info"]["height"]), int(content["info"]["width"])
+        if min(native) < 1:
+            raise ValueError(f"size {native[1]}x{native[0]}")
+        return [labelled_object(path, entry, native, size) for entry in content["objects"]]
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{path}: found {problem}, {FORM}") from None
+
+
+def labelled_object(
+    path: Path, entry: dict[str, Any], native: tuple[int, int], size: tuple[int, int]
+) -> LabelledObject:
+    """One object; its outline is filled at the photo's size, then scaled."""
+    outline = np.asarray(entry["segmentation"], dtype=np.float64).reshape(-1, 2)
+    box = np.asarray(entry["bbox"], dtype=np.float64).reshape(4)
+    if not (np.isfinite(outline).all() and np.isfinite(box).all() and len(outline) > 2):
+        raise ValueError("an outline of fewer than three corners, or numbers that are not finite")
+    filled = np.zeros(native, dtype=np.uint8)
+    cv2.fillPoly(filled, [np.rint(outline).astype(np.int32)], 1)
+    factor = np.array([size[1] / native[1], size[0] / native[0]] * 2)
+    return LabelledObject(
+        clean_name(str(entry["category"]), str(path)),
+        resize_labels(filled, size) > 0,
+        tuple(map(float, box * factor)),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,33 @@
+"""Point clouds as binary PLY files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+TYPES = {"f8": "double", "f4": "float", "i4": "int", "u4": "uint", "u2": "ushort", "u1": "uchar"}
+"""PLY's names of number types."""
+
+
+def write_ply(path: Path, columns: Mapping[str, np.ndarray], comments: Sequence[str] = ()) -> None:
+    """Write a point cloud.
+
+    Args:
+        columns: name of each property -> its values (n,), in the order of the file.
+        comments: one line each; characters that would end a line are replaced by blanks.
+    """
+    layout = [(name, values.dtype.newbyteorder("<")) for name, values in columns.items()]
+    rows = np.empty(len(next(iter(columns.values()))), dtype=layout)
+    for name, values in columns.items():
+        rows[name] = values
+    header = ["ply", "format binary_little_endian 1.0"]
+    header += [f"comment {' '.join(text.split())}" for text in comments]
+    header += [f"element vertex {len(rows)}"]
+    header += [f"property {TYPES[kind.str[1:]]} {name}" for name, kind in layout]
+    text = "\n".join([*header, "end_header", ""])
+    # PLY headers are ASCII; other letters are escaped.
+    with path.open("wb") as file:
+        file.write(text.encode("ascii", "backslashreplace"))
+        file.write(rows.tobytes())

@@ -1,0 +1,229 @@
+"""Asking a run: from its folder to objects, files and pictures; what is loaded and marched when."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field
+from PIL import Image
+
+import ovnerf
+from ovnerf.asking import asker, run, views
+from ovnerf.asking.phrases import Phrase
+from ovnerf.asking.report import table
+from ovnerf.asking.run import Run, open_run
+from ovnerf.cli import main
+from ovnerf.config.points import FusePoints
+from ovnerf.config.query import Query
+from ovnerf.field import field as field_module
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.stores import write_store
+
+FEW = {"min_points": 2}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder in the layout of results, with points, and truth of its scene."""
+    scene = tmp_path_factory.mktemp("results") / "demo/room"
+    folder = scene / "toy/ovnerf/seed0"
+    write_field(folder / "semantics")
+    settings = FusePoints(min_opacity=0.4, max_spread=0.3)
+    run.fuse_points(folder / "semantics", None, folder / "points.zarr", settings)
+    label = np.zeros((4, HEIGHT, WIDTH), dtype=np.uint16)
+    label[:, 5:, 3:9] = 1
+    names = {"names": ["a", "b", "c", "d"]}
+    write_store(scene / "truth.zarr", "truth", {"label": label}, names, "t")
+    return folder
+
+
+def test_a_class_is_where_its_label_is(made: Path) -> None:
+    """The simulated encoder compares a class with the others, so relevancy above 0.5 is argmax."""
+    opened = open_run(made, Query(**FEW))
+    for index, name in enumerate(CLASSES):
+        answer = opened.query(name)
+        assert answer.negatives == tuple(other for other in CLASSES if other != name)
+        np.testing.assert_array_equal(answer.relevancy > 0.5, opened.points.label == index)
+        scores = TEXT @ opened.points.matrix @ opened.points.feature.T
+        gap = scores[index] - np.delete(scores, index, 0).max(0)
+        np.testing.assert_allclose(answer.relevancy, 1 / (1 + np.exp(-10 * gap)), atol=1e-5)
+        chosen = {int(point) for one in answer.instances for point in one.index}
+        assert chosen <= {*np.flatnonzero(answer.relevancy >= 0.5).tolist()}
+        assert bool(chosen) == answer.found
+    assert any(opened.query(name).found for name in CLASSES)
+
+
+def test_softmax_gives_each_point_to_one_phrase(made: Path) -> None:
+    opened = open_run(made, Query(mode="softmax", **FEW))
+    answers = opened.answers([Phrase((name,)) for name in CLASSES[:2]])
+    shares = np.stack([answer.relevancy for answer in answers])
+    assert ((shares > 0).sum(0) <= 1).all()
+    np.testing.assert_array_equal((shares > 0).any(0), opened.points.label < 2)
+
+
+def test_own_negatives_and_synonyms_count(made: Path) -> None:
+    opened = open_run(made, Query(**FEW))
+    both = opened.query("table; lamp").relevancy
+    assert opened.query("table; lamp").negatives == ("wall",)
+    alone = [opened.query(f"{name} | wall").relevancy for name in ("table", "lamp")]
+    np.testing.assert_allclose(both, np.maximum(*alone), atol=1e-6)
+
+
+def test_a_new_phrase_marches_no_ray_and_encodes_once(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marched = []
+    plain = field_module.RadianceField.march
+    monkeypatch.setattr(
+        field_module.RadianceField, "march", lambda *a, **k: marched.append(1) or plain(*a, **k)
+    )
+    opened = open_run(made, Query(**FEW))
+    view = opened.render(DESCRIPTION.pose[0])
+    assert marched
+    marched.clear()
+    encoded: list[str] = []
+    monkeypatch.setattr(asker, "has_text_encoder", lambda description: True)
+
+    def encode(prompts: list[str]) -> torch.Tensor:
+        encoded.extend(prompts)
+        return torch.from_numpy(TEXT[[len(prompt) % 3 for prompt in prompts]])
+
+    opened.asker.vectors.open_encoder = lambda description: encode
+    first = opened.query("something")
+    again = opened.query("something else; something")
+    scores = opened.asker.view_scores([first.phrase, again.phrase], view)
+    assert [score.shape for score in scores] == [(HEIGHT, WIDTH)] * 2
+    assert encoded == ["something", *Query().negatives, "something else"]
+    assert not marched
+
+
+def test_a_view_scores_0_where_a_ray_meets_nothing(made: Path) -> None:
+    opened = open_run(made, Query(**FEW))
+    view = opened.render(DESCRIPTION.pose[0])
+    blind = views.View(view.rgb, view.depth, np.zeros_like(view.opacity), view.feature)
+    (score,) = opened.asker.view_scores([Phrase(("wall",))], blind)
+    assert not score.any() and score.dtype == np.float32
+
+
+def test_a_render_is_what_the_field_renders(made: Path) -> None:
+    """Depth in the unit of the poses: the camera is 1.5 from the centre of a box 1.5 wide."""
+    view = open_run(made).render(DESCRIPTION.pose[0])
+    assert view.rgb.shape == (HEIGHT, WIDTH, 3) and view.feature.shape == (HEIGHT, WIDTH, 10)
+    seen = view.opacity > 0.5
+    assert (view.depth[seen] > 0.5).all() and (view.depth[seen] < 3).all()
+
+
+def test_points_are_made_where_they_are_missing(made: Path, tmp_path: Path) -> None:
+    """A folder that holds the field's file alone can be asked."""
+    shutil.copy(made / "semantics/field.safetensors", tmp_path)
+    opened = open_run(tmp_path, Query(**FEW))
+    assert len(opened.points) > 0 and (tmp_path / "points.zarr").is_dir()
+    opened.query("table")
+
+
+def test_points_of_another_run_are_refused(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "points.zarr", tmp_path / "points.zarr")
+    write_field(tmp_path / "semantics")
+    opened = open_run(tmp_path)
+    changed = opened.description.__class__(**{**vars(opened.description), "digest": "other"})
+    with pytest.raises(UserError, match=r"points\.zarr: made from another field than"):
+        run.open_points(tmp_path / "points.zarr", changed)
+
+
+def test_the_command_prints_a_table_and_writes_the_files(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "answers"
+    arguments = ["query", str(made), "--out", str(out), "--settings", '{"min_points": 2}']
+    assert main([*arguments, "table", "lamp | wall"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[:4] == ["phrase", "found", "how", "sure"]
+    assert "where: x y z (metres)" in printed[0] and printed[1].startswith("table")
+    closing = json.loads(printed[-1])
+    assert (closing["phrases"], closing["views"]) == (2, 1)
+    content = json.loads((out / "answers.json").read_text())
+    assert (content["frame"], content["units"], content["up"]) == ("world", "metres", [0, 0, 1])
+    first, second = content["answers"]
+    assert (first["files"], second["files"], second["negatives"]) == ("table", "lamp", ["wall"])
+    opened = open_run(made, Query(**FEW))
+    answer = opened.query("table")
+    assert first["found"] == answer.found
+    for told, one in zip(first["instances"], answer.instances, strict=True):
+        assert told["centroid"] == one.centroid.tolist()
+        assert told["upright_box"]["quaternion_xyzw"] == one.box.quaternion.tolist()
+    rows = list(csv.DictReader((out / "answers.csv").open()))
+    assert sum(row["phrase"] == "table" for row in rows) == max(1, len(answer.instances))
+    picture = np.asarray(Image.open(out / "table/a.png").convert("RGB"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    cloud = trimesh.load(out / "table.ply")
+    np.testing.assert_array_equal(cloud.vertices, opened.points.xyz)
+    np.testing.assert_array_equal(cloud.colors[:, :3], opened.points.rgb)
+    data = cloud.metadata["_ply_raw"]["vertex"]["data"]
+    np.testing.assert_array_equal(data["score"].ravel(), answer.relevancy)
+    scores = list(csv.DictReader((out / "query_metrics.csv").open()))
+    assert {row["phrase"] for row in scores} == {"table", ""}  # no view shows a lamp
+    assert {"iou@0.5", "lerf_loc", "pixel_ap"} <= {row["protocol"] for row in scores}
+
+
+def test_the_table_names_what_is_not_found(made: Path) -> None:
+    opened = open_run(made, Query(min_points=10_000))
+    lines = table(opened.asker, opened.answers([Phrase(("table",))]))
+    assert len(lines) == 2 and lines[1].split()[:2] == ["table", "no"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "found no phrase"),
+        (["sky"], "phrase 'sky': the encoder `simulated`"),
+        (["table | sky"], "phrase 'sky': the encoder `simulated`"),
+        (["  "], "found an empty phrase"),
+        (["| wall"], "found only negatives"),
+        (["table", "table"], "again"),
+        (["table", "--phrases", "p.txt"], "more than one place"),
+        (["table", "--labels", "labels"], "found no --out"),
+    ],
+)
+def test_bad_questions_end_in_one_message(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str], told: str
+) -> None:
+    out = [] if "--labels" in arguments else ["--out", str(tmp_path / "answers")]
+    assert main(["query", str(made), *arguments, *out]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("error:") == 1
+    assert not (tmp_path / "answers").exists()
+
+
+def test_a_folder_without_a_field_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"found no trained field, expected semantics/field"):
+        open_run(tmp_path)
+
+
+def test_a_phrase_that_is_too_long_is_named(made: Path) -> None:
+    vectors = asker.Vectors(DESCRIPTION, {}, "bare")
+
+    def too_long(prompts: list[str]) -> torch.Tensor:
+        raise UserError("class list: found a prompt of 99 tokens, expected at most 77", "shorten")
+
+    vectors.encode = too_long
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asker, "has_text_encoder", lambda description: True)
+        with pytest.raises(UserError, match=r"^phrase 'x+': found a prompt of 99 tokens") as told:
+            vectors["x" * 300]
+    assert told.value.hint == "use fewer words"
+
+
+def test_importing_the_package_is_cheap_and_opens_runs(made: Path) -> None:
+    assert isinstance(ovnerf.open_run(made), Run)
+    program = "import sys, ovnerf; print({'torch', 'numpy', 'ovnerf.asking'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
