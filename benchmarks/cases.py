@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim import Adam
 
-from benchmarks import shipped
+from benchmarks import asking, shipped
 from benchmarks.measure import Result, compare
 from benchmarks.scene import (
     CHANNELS,
@@ -516,3 +516,4 @@ def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
     plain = (label_view, rgb_view, fda, rsr, feat_target, cse_refresh)
     for case in plain:
         yield case.__name__, lambda case=case: case(sizes)
+    yield "query", partial(asking.query, 500 if sizes.edge == FULL.edge else 150, sizes.repeats)

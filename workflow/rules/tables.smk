@@ -79,6 +79,7 @@ rule summarise_runs:
     input:
         TABLES,
         FIGURES,
+        ASKED,
     output:
         table=f"{RESULTS}/tables/runs.csv",
         chart=report(
