@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,12 @@ def module_file(name: str) -> Path | None:
 
 def imported_modules(source: str, package: str) -> Iterable[str]:
     """Absolute dotted names a module may import: `from a import b` yields both `a` and `a.b`."""
-    for node in ast.walk(ast.parse(source)):
+    return imports_of_tree(ast.parse(source), package)
+
+
+def imports_of_tree(tree: ast.Module, package: str) -> Iterable[str]:
+    """`imported_modules` of source that is parsed already."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -92,6 +98,28 @@ def imported_modules(source: str, package: str) -> Iterable[str]:
             module = ".".join(part for part in (prefix, node.module or "") if part)
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a digest needs to know of a source file.
+
+    Attributes:
+        imports: absolute dotted names that it may import.
+        digest: of its code without comments and docstrings.
+    """
+
+    imports: tuple[str, ...]
+    digest: str
+
+
+@cache
+def read_source(path: Path) -> Source:
+    """A source file, parsed once in a process: the stages of a workflow share most of theirs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    package = ".".join(path.relative_to(REPOSITORY_ROOT).parent.parts)
+    imports = tuple(dict.fromkeys(imports_of_tree(tree, package)))
+    return Source(imports, digest(ast.dump(without_docstrings(tree))))
 
 
 @cache
@@ -110,8 +138,7 @@ def import_closure(module: str) -> tuple[Path, ...]:
         if name.startswith(RESULT_NEUTRAL):
             continue
         found[name] = path
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting += imported_modules(path.read_text(encoding="utf-8"), package)
+        waiting += read_source(path).imports
         waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
     return tuple(sorted(set(found.values())))
 
@@ -122,11 +149,10 @@ def code_digest(stage: str) -> str:
 
     Comments and docstrings do not count, so editing them reruns nothing.
     """
-    parts = {}
-    for path in import_closure(f"ovnerf.stages.{stage}"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        parts[str(path.relative_to(REPOSITORY_ROOT))] = ast.dump(without_docstrings(tree))
-    return digest(parts)
+    files = import_closure(f"ovnerf.stages.{stage}")
+    return digest(
+        {str(path.relative_to(REPOSITORY_ROOT)): read_source(path).digest for path in files}
+    )
 
 
 def without_docstrings(tree: ast.Module) -> ast.Module:
