@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 
 import jaxtyping
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 WORKFLOW = "tests/workflow"
+READERS = re.compile(rf"{WORKFLOW}/test_(asking|cores|cost|python_page|reruns|results)\.py")
+"""Modules that read the session's one finished run."""
 SLOW = (
     "tests/cluster",
     "tests/faults",
@@ -41,10 +44,10 @@ jaxtyping.install_import_hook(SHAPED, "beartype.beartype")
 
 
 class Together(LoadScopeScheduling):
-    """A module's tests share a worker, and all of `tests/workflow` does: they read one run."""
+    """A module's tests share a worker, and so do all that read the one finished run."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return WORKFLOW if nodeid.startswith(WORKFLOW) else nodeid.partition("::")[0]
+        return WORKFLOW if READERS.match(nodeid) else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:

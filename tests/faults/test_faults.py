@@ -34,13 +34,13 @@ def hurt(calm: Calm, tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.mark.parametrize("stage", OUTPUTS)
 def test_a_kill_costs_time_and_no_result(calm: Calm, hurt: Place, stage: str) -> None:
-    chance, tally = random.Random(f"0 {stage}"), Tally()
-    while tally.kills == 0:
-        make_under_fire(hurt, stage, [KILLS[stage]], chance, tally)
+    chance, tally, kill = random.Random(f"0 {stage}"), Tally(), KILLS[stage]
+    # On a busy machine a kill may come too late for the refresh that it was meant for.
+    while tally.kills == 0 or (kill.refresh and tally.in_refresh == 0):
+        make_under_fire(hurt, stage, [kill], chance, tally)
         assert hurt.digest(stage) == calm.digest[stage]
         assert tally.rounds < 10, tally
-    assert tally.of_groups == KILLS[stage].group
-    assert tally.in_refresh or not KILLS[stage].refresh
+    assert bool(tally.of_groups) == kill.group
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
