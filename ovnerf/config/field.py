@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovnerf.config.base import Fraction, Positive, Strict
+from ovnerf.config.base import Count, Fraction, Positive, Strict
 
 
 class Reconstruct(Strict):
@@ -29,6 +29,11 @@ class Reconstruct(Strict):
     """Width of the appearance feature."""
     head_width: Positive = 128
     """Hidden width of the colour head."""
+    view_pe: Count = 0
+    """Frequencies by which the colour head's view direction is encoded; 0 is the published config,
+    2 TensoRF's own (docs/method.md#heads)."""
+    fea_pe: Count = 0
+    """The same for the appearance feature."""
     step_ratio: float = 0.5
     """Step length in mean voxel edges."""
     distance_scale: float = 25.0

@@ -8,7 +8,7 @@ Everything 512-dimensional happens per ray, or not at all (docs/method.md#algebr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +30,7 @@ from ovnerf.field.sampling import (
     march,
     ray_offsets,
 )
+from ovnerf.field.shape import FieldShape
 from ovnerf.field.vm import VectorMatrixGrid
 
 if TYPE_CHECKING:
@@ -39,22 +40,6 @@ TRANSMITTANCE_END = 1e-7
 """A ray of reconstruction ends here. The light that is left falls on the background, where density
 gets no gradient from it: at 1e-4 a tenth of the density's gradient would be missing, at 1e-7 less
 than a thousandth (docs/performance.md)."""
-
-
-@dataclass(frozen=True)
-class FieldShape:
-    """Sizes and constants of a field: with its tensors, all that is needed to build it."""
-
-    resolution: tuple[int, int, int]
-    density_ranks: tuple[int, int, int]
-    appearance_ranks: tuple[int, int, int]
-    appearance_width: int
-    head_width: int
-    step_ratio: float
-    distance_scale: float
-    weight_threshold: float
-    near: float
-    far: float = 2.5
 
 
 class RadianceField(nn.Module):
@@ -75,7 +60,8 @@ class RadianceField(nn.Module):
         self.density = VectorMatrixGrid(shape.resolution, shape.density_ranks, generator)
         self.appearance = VectorMatrixGrid(shape.resolution, shape.appearance_ranks, generator)
         self.basis = nn.Linear(sum(shape.appearance_ranks), shape.appearance_width, bias=False)
-        self.colour = ColourHead(shape.appearance_width, shape.head_width)
+        widths = shape.appearance_width, shape.head_width
+        self.colour = ColourHead(*widths, shape.view_pe, shape.fea_pe)
         self.occupancy = OccupancyGrid.full(shape.resolution)
         self.measure()
 

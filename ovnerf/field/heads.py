@@ -19,12 +19,30 @@ STEP = 1024
 """Tiles are padded to a multiple of this many samples: oneDNN compiles for every new size."""
 
 
-class ColourHead(nn.Module):
-    """27 features + view direction -> RGB in (0, 1) (docs/method.md#heads)."""
+def encode(values: Float[Tensor, "... d"], frequencies: int) -> Float[Tensor, "... encoded"]:
+    """Positional encoding: sin(2^k v) of every value v and k below `frequencies`, then the cosines.
 
-    def __init__(self, features: int, width: int) -> None:
+    2 d `frequencies` columns (docs/method.md#heads).
+    """
+    scale = 2.0 ** torch.arange(frequencies, device=values.device)
+    scaled = (values[..., None] * scale).flatten(-2)
+    return torch.cat([scaled.sin(), scaled.cos()], -1)
+
+
+class ColourHead(nn.Module):
+    """27 features + view direction -> RGB in (0, 1) (docs/method.md#heads).
+
+    Args:
+        features: width of the appearance feature.
+        width: of the two hidden layers.
+        view_pe, fea_pe: frequencies by which direction and feature are encoded; 0 adds nothing.
+    """
+
+    def __init__(self, features: int, width: int, view_pe: int = 0, fea_pe: int = 0) -> None:
         super().__init__()
-        first, second = nn.Linear(features + 3, width), nn.Linear(width, width)
+        self.view_pe, self.fea_pe = view_pe, fea_pe
+        inputs = features * (1 + 2 * fea_pe) + 3 * (1 + 2 * view_pe)
+        first, second = nn.Linear(inputs, width), nn.Linear(width, width)
         last = nn.Linear(width, 3)
         self.layers = nn.Sequential(
             first,
@@ -39,10 +57,21 @@ class ColourHead(nn.Module):
         self, feature: Float[Tensor, "s features"], direction: Float[Tensor, "s 3"]
     ) -> Float[Tensor, "s 3"]:
         """RGB f32 (s, 3) in (0, 1), from features and unit viewing directions of s samples."""
-        inputs = torch.cat([feature, direction], -1)
-        if inputs.device.type != "cpu":
-            return torch.sigmoid(self.layers(inputs))
-        return torch.sigmoid(torch.cat([self.tile(part) for part in inputs.split(TILE)]))
+        if feature.device.type != "cpu":
+            return torch.sigmoid(self.layers(self.inputs(feature, direction)))
+        tiles = zip(feature.split(TILE), direction.split(TILE), strict=True)
+        return torch.sigmoid(torch.cat([self.tile(self.inputs(*part)) for part in tiles]))
+
+    def inputs(
+        self, feature: Float[Tensor, "... features"], direction: Float[Tensor, "... 3"]
+    ) -> Float[Tensor, "... d"]:
+        """What the first layer gets: feature, direction, and their encodings."""
+        parts = [feature, direction]
+        if self.fea_pe:
+            parts.append(encode(feature, self.fea_pe))
+        if self.view_pe:
+            parts.append(encode(direction, self.view_pe))
+        return torch.cat(parts, -1)
 
     def tile(self, inputs: Float[Tensor, "s d"]) -> Float[Tensor, "s 3"]:
         """The layers on at most `TILE` samples, before the sigmoid."""

@@ -71,7 +71,7 @@ def appearance(field: RadianceField, point: Tensor) -> Tensor:
 
 def colour(field: RadianceField, feature: Tensor, view: Tensor) -> Tensor:
     """The colour head on all samples at once: (..., 27), (..., 3) -> (..., 3)."""
-    return torch.sigmoid(field.colour.layers(torch.cat([feature, view], -1)))
+    return torch.sigmoid(field.colour.layers(field.colour.inputs(feature, view)))
 
 
 def render_colour(

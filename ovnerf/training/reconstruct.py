@@ -70,6 +70,8 @@ class Reconstruction:
             distance_scale=settings.distance_scale,
             weight_threshold=settings.weight_threshold,
             near=settings.near_scene,
+            view_pe=settings.view_pe,
+            fea_pe=settings.fea_pe,
         )
         self.field = RadianceField(shape, box, grid_generator).to(device)
         self.initial_samples = self.field.max_samples

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
 from ovnerf.compute.onednn import onednn
-from ovnerf.field.heads import STEP, TILE, ColourHead
+from ovnerf.field.heads import STEP, TILE, ColourHead, encode
 
 
 @pytest.mark.parametrize("samples", [0, 1, STEP - 1, STEP, TILE, TILE + 1, 2 * TILE + STEP])
@@ -28,3 +30,20 @@ def test_other_precisions_stay_as_they_are():
     assert onednn(x).is_mkldnn == torch.backends.mkldnn.is_available()
     assert torch.equal(onednn(x).to_dense(), x)
     assert onednn(x.double()).dtype == torch.float64 and not onednn(x.double()).is_mkldnn
+
+
+def test_encoding_by_hand():
+    values = torch.tensor([[0.5, -1.0]])
+    expected = [math.sin(0.5), math.sin(1.0), math.sin(-1.0), math.sin(-2.0)]
+    expected += [math.cos(0.5), math.cos(1.0), math.cos(-1.0), math.cos(-2.0)]
+    assert encode(values, 2)[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_encodings_follow_feature_and_direction():
+    head = ColourHead(2, 8, view_pe=1, fea_pe=2)
+    feature, direction = torch.tensor([[0.5, -1.0]]), torch.tensor([[0.0, 0.6, 0.8]])
+    inputs = head.inputs(feature, direction)
+    parts = [feature, direction, encode(feature, 2), encode(direction, 1)]
+    assert torch.equal(inputs, torch.cat(parts, -1)) and inputs.shape == (1, 2 + 3 + 8 + 6)
+    colour = torch.sigmoid(head.layers(inputs))
+    torch.testing.assert_close(head(feature, direction), colour, rtol=0, atol=1e-6)
