@@ -58,8 +58,6 @@ SCHEDULE = Reconstruct(
 VARIANTS = {"plain": {}, "encoded": {"view_pe": 2, "fea_pe": 2}}
 """Colour heads: without positional encoding, and with TensoRF's own."""
 ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",

@@ -39,6 +39,7 @@ from pydantic import BaseModel
 from ovnerf.config.run import parse, read_yaml, scene_settings
 from ovnerf.inspection.plan import Plan, make_plan, shipped
 from ovnerf.runtime import progress
+from ovnerf.runtime.allocator import keep_freed_memory
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.runtime.lock import hold_lock
 from ovnerf.runtime.memory import check_memory, expected_mb
@@ -262,7 +263,8 @@ def how_it_went(work: progress.Work | None) -> dict[str, Any]:
 
 
 def set_up_compute(device: str, threads: int) -> None:
-    """Fix the device and thread count, before any numerical library is imported."""
+    """Fix device, thread count and allocator, before any numerical library is imported."""
+    keep_freed_memory()
     os.environ["OVNERF_DEVICE"] = device
     # cuBLAS keeps its sums in one order only with a workspace of fixed size.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

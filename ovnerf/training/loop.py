@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovnerf.runtime import progress
+from ovnerf.runtime.allocator import give_back_freed_memory
 from ovnerf.runtime.errors import Stopped, UserError
 
 
@@ -90,6 +91,7 @@ def run_with_checkpoints(
         UserError: a loss was not finite (`LossWatch`).
     """
     run.restore(checkpoint, digest)
+    give_back_freed_memory()  # What loading needed.
     progress.begin(label, "it", end, run.iteration)
     saved = time.monotonic()
     with tqdm(total=end, initial=run.iteration, desc=label, unit="it", disable=None) as bar:

@@ -16,6 +16,7 @@ from ovnerf.config.field import Reconstruct
 from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
 from ovnerf.field.sampling import Samples
 from ovnerf.field.vm import grid_resolution
+from ovnerf.runtime.allocator import give_back_freed_memory
 from ovnerf.storage.tensors import (
     load_optimiser_tensors,
     load_tensors,
@@ -132,6 +133,7 @@ class Reconstruction:
         if self.iteration in self.growth:
             self.field.resize(grid_resolution(self.growth[self.iteration], self.field.box))
             self.new_optimiser()
+            give_back_freed_memory()
 
     def log(self, loss: float, samples: Samples) -> None:
         """Add one row of `train.csv`; `samples` are the batch's, `loss` its mean squared error."""
