@@ -174,7 +174,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main() -> int:
-    """Run what is missing; write `runs.csv` and `table.md`; returns the exit code."""
+    """Run what is missing; write `runs.csv` and a table in Markdown; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="benchmarks.peer_tensorf",
         description=__doc__,
@@ -197,7 +197,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     text = table(read_rows(arguments.out / "runs.csv"))
-    (arguments.out / "table.md").write_text(text + "\n", encoding="utf-8")
+    (arguments.out / "summary.md").write_text(text + "\n", encoding="utf-8")
     print(text)
     return 0
 
