@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovnerf.config.base import Count, Fraction, Positive, Strict
+from ovnerf.config.base import Count, Fraction, Positive, Seed, Strict
 
 
 class Reconstruct(Strict):
@@ -56,3 +56,6 @@ class Reconstruct(Strict):
     """Rays begin this far from the camera, in scene units."""
     seed: int = 20211202
     """Seed of initial values and ray batches."""
+    seeds: tuple[Seed, ...] = ()
+    """Several fields a scene, so that tables carry their spread, too: the i-th of the run's `seeds`
+    trains on the field of `seeds[i % len(seeds)]`. When empty all train on the one of `seed`."""

@@ -45,7 +45,9 @@ RESERVED = {
         *("label_scores.csv", "agreement.csv"),
     },
 }
-"""Names that results beside a folder of this kind have (`shared-...` is a variant's, too)."""
+"""Names that results beside a folder of this kind have."""
+RESERVED_BEGINNINGS = {"dataset": (), "encoder": ("radiance-seed",), "variant": ("shared-",)}
+"""Such names begin so."""
 
 
 class Config(Strict):
@@ -58,7 +60,8 @@ class Config(Strict):
     variants: tuple[Name, ...] = Field(default=("baseline", "rsr", "cse", "ovnerf"), min_length=1)
     """Names of files in config/variants."""
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
-    """Seeds of train_semantics; everything before it is made once per scene."""
+    """Seeds of train_semantics; everything before it is made once per scene (radiance fields as
+    `reconstruct.seeds` says)."""
     results: str = "results"
     """Folder of everything that is made, relative to the directory the workflow runs in."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -91,8 +94,8 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
-        for name in ("encoders", "variants", "seeds"):
-            listed = getattr(self, name)
+        lists = {name: getattr(self, name) for name in ("encoders", "variants", "seeds")}
+        for name, listed in (lists | {"reconstruct.seeds": self.reconstruct.seeds}).items():
             if len(set(listed)) < len(listed):
                 raise ValueError(f"{name}: an entry is listed twice in {list(listed)}")
         if self.cache_features.encoder is not None:
@@ -178,7 +181,7 @@ class Scene(Strict):
 
 def refuse_reserved(kind: str, name: str) -> None:
     """ValueError for a name that would put a folder where results of another kind lie."""
-    if name in RESERVED[kind] or (kind == "variant" and name.startswith("shared-")):
+    if name in RESERVED[kind] or name.startswith(RESERVED_BEGINNINGS[kind]):
         raise ValueError(f"{kind} {name}: results have a file or folder of this name; take another")
 
 

@@ -94,7 +94,8 @@ def encoder_part(rows: pd.DataFrame, encoder: str, about: str) -> list[str]:
 
 def caption(rows: pd.DataFrame, about: str) -> str:
     """Which views and seeds the numbers are of, what the spread is, and `about`."""
-    seeds = sorted(set(rows["seed"]) - {""}, key=int)
+    # Those of several radiance fields (`reconstruct.seeds`) are others.
+    seeds = sorted(set(rows.loc[rows["source"] != "radiance", "seed"]) - {""}, key=int)
     views = ", ".join(words for name, words in SCORED.items() if name in set(rows["split"]))
     spread = "mean ± sample standard deviation over seeds" if len(seeds) > 1 else "seed"
     sentences = [f"{views or 'No scored views'}; {spread} {', '.join(seeds)}".strip() + "."]

@@ -16,7 +16,7 @@ from typing import Any
 
 from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
 from ovnerf.config.frames import ReadTruth
-from ovnerf.config.run import scene_settings, shared_settings
+from ovnerf.config.run import Config, scene_settings, shared_settings
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.inspection.photo_size import photo_size
 from ovnerf.inspection.plan import MANIFEST, Key, Plan, folder_of_maps, shipped
@@ -28,6 +28,8 @@ from ovnerf.scenes.layouts import find_class_list
 from ovnerf.storage.provenance import digest
 from ovnerf.storage.text import read_lines
 
+OF_SEED = "-seed"
+"""Between `radiance` and the seed in the names of several fields of a scene."""
 FRAMES = 30
 """Frames of a scene whose sheet gives none and whose folder is not there."""
 SIZE = (640, 480)
@@ -96,6 +98,27 @@ def shared_id(settings: TrainSemantics) -> str:
     """Name of what variants share up to iteration T; variants that agree have the same."""
     shared = shared_settings(settings)
     return f"{shared.labels}-{digest(shared.model_dump(mode='json'))[:8]}"
+
+
+def field_seed(config: Config, seed: str) -> int | None:
+    """Seed of the radiance field that the runs of `seed` train on; None where a scene has one.
+
+    UserError for a seed that the config does not list, which has no place in that order.
+    """
+    fields = config.reconstruct.seeds
+    if not fields:
+        return None
+    if int(seed) not in config.seeds:
+        raise UserError(
+            f"seed {seed}: expected one of `seeds`, {list(config.seeds)}",
+            "`reconstruct.seeds` gives each of them a radiance field by its place in that list",
+        )
+    return fields[config.seeds.index(int(seed)) % len(fields)]
+
+
+def field_suffixes(config: Config) -> tuple[str, ...]:
+    """What follows `radiance` in the names of a scene's fields, in the order of their seeds."""
+    return tuple(f"{OF_SEED}{seed}" for seed in config.reconstruct.seeds) or ("",)
 
 
 def scene_size(plan: Plan, key: Key) -> SceneSize:
@@ -250,6 +273,9 @@ class PlannedJobs:
             return encoder_settings(plan.encoders[wildcards["encoder"]], key)
         if stage == "render_views":
             return plan.variants[wildcards["variant"]][1]
+        if stage == "reconstruct" and wildcards.get("of_seed"):
+            seed = int(wildcards["of_seed"].removeprefix(OF_SEED))
+            return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
         if stage in ("fuse_points", "query"):  # which variants are asked changes nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage in ("make_room", "sample_frames"):

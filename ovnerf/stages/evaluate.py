@@ -4,8 +4,9 @@ Ground truth of one mask per class (3DOVS) is scored by its own protocol, too. V
 scored although they were trained on (`held_out: none`) get split `seen`.
 
 Source `field` is the trained field. Source `radiance` is the reconstruction before semantics,
-whose rows leave encoder, variant and seed empty because all of them share it. A scene without
-ground truth gets agreement between views, PSNR and SSIM only.
+whose rows leave encoder, variant and seed empty because all of them share it; where a scene has
+several (`reconstruct.seeds`) they have the field's seed. A scene without ground truth gets
+agreement between views, PSNR and SSIM only.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def run(
     variant: str,
     seed: int,
     truth: Path | None = None,
+    radiance_seed: int | None = None,
 ) -> dict[str, Any]:
     """Write the rows to the CSV `out`; returns the aggregate scores."""
     photos, rendered = open_store(frames, "frames"), open_store(views, "views")
@@ -70,7 +72,10 @@ def run(
                     (read(rendered, "label", slot) for slot in range(len(index))),
                     list(photos.attrs["classes"]),
                 )
-    for array, identity in (("rgb", field), ("rgb_radiance", {**scored, "source": "radiance"})):
+    radiance: dict[str, str | int] = {**scored, "source": "radiance"}
+    if radiance_seed is not None:
+        radiance["seed"] = radiance_seed
+    for array, identity in (("rgb", field), ("rgb_radiance", radiance)):
         if array in rendered:
             rows += image_rows(
                 identity,

@@ -7,6 +7,7 @@ from pathlib import Path
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.field import Reconstruct
 from ovnerf.runtime import notices
+from ovnerf.runtime.errors import UserError
 from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
@@ -22,6 +23,11 @@ def run(
     *, frames: Path, out: Path, settings: Reconstruct, checkpoint_minutes: float = 5.0
 ) -> dict[str, object]:
     """Write `field.safetensors` and `train.csv` to folder `out`; resumes after a kill."""
+    if settings.seeds:
+        raise UserError(
+            f"reconstruct.seeds: found {list(settings.seeds)}, expected none in a job",
+            "give `seed`: a job makes one field, and the workflow one job per seed",
+        )
     store = open_store(frames, "frames")
     device = resolve_device()
     digest = result_digest("reconstruct", settings, {"frames": store.attrs["digest"]})

@@ -110,6 +110,17 @@ def test_fused_labels_are_made_for_variants_that_ask_for_them_and_no_others(plac
     assert below("render_depth", links) == below("fuse_labels", links) | {"fuse_labels"}
 
 
+def test_runs_train_on_several_fields_in_turn(place: Place) -> None:
+    place.configure({"seeds": [0, 1, 2], "reconstruct": {"seeds": [5, 6]}, "variants": ["rsr"]})
+    done = place.snakemake("--dry-run", "--printshellcmds")
+    planned = planned_jobs(done.stdout)
+    assert (planned["reconstruct"], planned["render_depth"], planned["evaluate"]) == (2, 1, 3)
+    pairs = re.findall(r"--radiance \S+/radiance(\S*) --semantics \S+/seed(\d)/", done.stdout)
+    assert sorted(pairs) == [("-seed5", "0"), ("-seed5", "2"), ("-seed6", "1")]
+    scored = re.findall(r"--seed (\d) --radiance-seed (\d)", done.stdout)
+    assert sorted(scored) == [("0", "5"), ("1", "6"), ("2", "5")]
+
+
 def test_no_part_of_the_demo_leaks_into_another_config(place: Place) -> None:
     (place.folder / "config.yaml").write_text("scenes: sheet.tsv\nencoders: [simulated]\n")
     for name in ("sam_vit_h_4b8939.pth", "dino_vitb8.safetensors"):

@@ -16,7 +16,7 @@ REPOSITORY = Path(str(workflow.current_basedir)).parents[1]
 if (REPOSITORY / "ovnerf").is_dir():
     sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.inspection.jobs import PlannedJobs, shared_id
+from ovnerf.inspection.jobs import OF_SEED, PlannedJobs, field_seed, field_suffixes, shared_id
 from ovnerf.inspection.plan import files_of_maps, folder_of_maps, make_plan, section_files, shipped
 from ovnerf.runtime.costs import reserved_mb, time_limit_minutes
 from ovnerf.runtime.errors import UserError
@@ -47,12 +47,14 @@ SHARED_IDS = {name: shared_id(train) for name, (train, _) in VARIANTS.items()}
 
 RESULTS = CONFIG.results
 SCENE = f"{RESULTS}/{{dataset}}/{{scene}}"
+RADIANCE = f"{SCENE}/radiance{{of_seed}}"
 ENCODER = f"{SCENE}/{{encoder}}"
 SHARED = f"{ENCODER}/shared-{{shared}}/seed{{seed}}"
 RUN = f"{ENCODER}/{{variant}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 OF_SCENE = "{dataset}.{scene}"
+OF_FIELD = f"{OF_SCENE}{{of_seed}}"
 OF_ENCODER = f"{OF_SCENE}.{{encoder}}"
 OF_SHARED = f"{OF_ENCODER}.{{shared}}.seed{{seed}}"
 OF_RUN = f"{OF_ENCODER}.{{variant}}.seed{{seed}}"
@@ -61,6 +63,7 @@ THREADS = CONFIG.compute_threads
 DEVICE = CONFIG.device
 # A resource and not a parameter of its rules: another cadence gives the same results.
 CHECKPOINT_MINUTES = str(CONFIG.checkpoint_minutes)
+FIELD_SUFFIXES = field_suffixes(CONFIG)
 FEATURE_PARTS = CONFIG.cache_features.parts
 HAS_CUDA = shutil.which("nvidia-smi") is not None
 GPU = int(DEVICE == "cuda" or (DEVICE == "auto" and HAS_CUDA))
@@ -178,6 +181,18 @@ def shared_of_variant(wildcards):
     return f"{SHARED}/shared".replace("{shared}", SHARED_IDS[wildcards.variant])
 
 
+def radiance_of_run(wildcards):
+    """`input` function: the radiance field that a run of this seed trains on."""
+    seed = field_seed(CONFIG, wildcards.seed)
+    return RADIANCE.replace("{of_seed}", "" if seed is None else f"{OF_SEED}{seed}")
+
+
+def radiance_seed_option(wildcards):
+    """`params` function: `--radiance-seed N` where a scene has several fields, else nothing."""
+    seed = field_seed(CONFIG, wildcards.seed)
+    return "" if seed is None else f"--radiance-seed {seed}"
+
+
 def fused_of(training):
     """`input` function: the fused labels, where the training that `training` gives reads them."""
     return lambda wildcards: (
@@ -203,6 +218,7 @@ wildcard_constraints:
     variant=one_of(VARIANTS),
     shared=one_of(set(SHARED_IDS.values())),
     seed=r"\d+",
+    of_seed=one_of(FIELD_SUFFIXES),
     part=r"\d+",
     weight=one_of(WEIGHTS) or "none",
 

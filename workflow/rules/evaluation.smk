@@ -20,11 +20,12 @@ rule evaluate:
         runtime=minutes("evaluate"),
     params:
         truth=option("truth"),
+        radiance_seed=radiance_seed_option,
         code=code_digest("evaluate"),
         compute=COMPUTE,
     shell:
         "python -m ovnerf evaluate "
         "--frames {input.frames} --views {input.views} {params.truth} "
         "--dataset {wildcards.dataset} --scene {wildcards.scene} --encoder {wildcards.encoder} "
-        "--variant {wildcards.variant} --seed {wildcards.seed} --out {output} "
+        "--variant {wildcards.variant} --seed {wildcards.seed} {params.radiance_seed} --out {output} "
         "{params.compute} 2>&1 | tee {log}"

@@ -5,11 +5,11 @@ rule reconstruct:
     input:
         frames=f"{SCENE}/frames.zarr",
     output:
-        directory(f"{SCENE}/radiance"),
+        directory(RADIANCE),
     log:
-        f"{LOGS}/reconstruct/{OF_SCENE}.log",
+        f"{LOGS}/reconstruct/{OF_FIELD}.log",
     benchmark:
-        f"{BENCHMARKS}/reconstruct/{OF_SCENE}.tsv"
+        f"{BENCHMARKS}/reconstruct/{OF_FIELD}.tsv"
     conda:
         "../../envs/ovnerf.yaml"
     threads: THREADS
@@ -32,7 +32,7 @@ rule reconstruct:
 rule render_depth:
     input:
         frames=f"{SCENE}/frames.zarr",
-        radiance=f"{SCENE}/radiance",
+        radiance=RADIANCE.replace("{of_seed}", FIELD_SUFFIXES[0]),
     output:
         directory(f"{SCENE}/depth.zarr"),
     log:
@@ -62,7 +62,7 @@ rule train_shared:
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
         fused=fused_of(lambda wildcards: JOBS.shared[wildcards.shared]),
-        radiance=f"{SCENE}/radiance",
+        radiance=radiance_of_run,
     output:
         directory(f"{SHARED}/shared"),
     log:
@@ -98,7 +98,7 @@ rule train_semantics:
         dino=f"{SCENE}/dino.zarr",
         labels=f"{ENCODER}/labels.zarr",
         fused=fused_of(lambda wildcards: VARIANTS[wildcards.variant][0]),
-        radiance=f"{SCENE}/radiance",
+        radiance=radiance_of_run,
         regions=f"{SCENE}/regions.zarr",
         shared=shared_of_variant,
         weights=region_files(),
@@ -136,7 +136,7 @@ rule render_views:
     input:
         frames=f"{SCENE}/frames.zarr",
         features=f"{ENCODER}/features.zarr",
-        radiance=f"{SCENE}/radiance",
+        radiance=radiance_of_run,
         semantics=f"{RUN}/semantics",
     output:
         directory(f"{RUN}/views.zarr"),

@@ -78,6 +78,8 @@ def test_defaults_are_the_papers_sizes() -> None:
         ({"reconstruct": 3}, "reconstruct: Input should be"),
         ({"seeds": []}, "seeds: Tuple should have at least 1 item"),
         ({"seeds": [0, 0]}, "seeds: an entry is listed twice"),
+        ({"reconstruct": {"seeds": [4, 4]}}, "reconstruct.seeds: an entry is listed twice"),
+        ({"encoders": ["radiance-seed3"]}, "encoder radiance-seed3: results have a file"),
         ({"variants": ["rsr", "rsr"]}, "variants: an entry is listed twice"),
         ({"fuse_points": {"variants": ["other"]}}, "other is not among `variants`"),
         ({"query": {"variants": ["rsr"]}}, "query: give both `phrases` and `variants`"),

@@ -15,11 +15,12 @@ import yaml
 
 from ovnerf.config.run import override, read_yaml
 from ovnerf.inspection import jobs as planning
-from ovnerf.inspection.jobs import PlannedJobs, shared_id
+from ovnerf.inspection.jobs import PlannedJobs, field_seed, field_suffixes, shared_id
 from ovnerf.inspection.photo_size import photo_size
 from ovnerf.inspection.plan import make_plan
 from ovnerf.runtime import memory
 from ovnerf.runtime.costs import COSTS, reserved_mb
+from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 HEAD = "dataset\tscene\tlayout\tpath\tframes\twidth\theight\tclasses\n"
@@ -241,6 +242,21 @@ def test_variants_and_scenes_have_their_own_settings(here: Path) -> None:
     folder = "data/precomputed/fcclip/scannet/scene0004_00"
     maps = jobs.job("cache_features", {**names, "encoder": "fcclip"})
     assert maps.settings.encoder.folder == folder
+
+
+def test_runs_take_the_fields_in_turn(here: Path) -> None:
+    one = planned("config/config.yaml")
+    assert field_suffixes(one.plan.config) == ("",)
+    assert field_seed(one.plan.config, "0") is None and field_seed(one.plan.config, "9") is None
+    assert one.settings("reconstruct", {**wildcards_of(one), "of_seed": ""}).seed == 20211202
+    fields = {**read_yaml(REPOSITORY_ROOT / "config/config.yaml")["reconstruct"], "seeds": [5, 6]}
+    two = planned("config/config.yaml", seeds=[4, 0, 2], reconstruct=fields)
+    assert field_suffixes(two.plan.config) == ("-seed5", "-seed6")
+    assert [field_seed(two.plan.config, seed) for seed in ("4", "0", "2")] == [5, 6, 5]
+    job = two.settings("reconstruct", {**wildcards_of(two), "of_seed": "-seed6"})
+    assert (job.seed, job.seeds) == (6, ())
+    with pytest.raises(UserError, match="seed 9: expected one of `seeds`, \\[4, 0, 2\\]"):
+        field_seed(two.plan.config, "9")
 
 
 def test_every_rule_of_the_benchmark_is_given_something(here: Path) -> None:

@@ -185,6 +185,13 @@ def test_evaluate(tiny_scene, tmp_path):
     radiance = table[table["source"] == "radiance"]
     assert (radiance[["encoder", "variant", "seed"]] == "").all(axis=None)
     assert set(table[table["source"] == "field"]["seed"]) == {"3"}
+    evaluate.run(frames=frames, views=views, out=out, truth=truth, radiance_seed=7, **run)
+    table = read_table(out)
+    radiance = table[table["source"] == "radiance"]
+    assert set(radiance["seed"]) == {7} and (radiance[["encoder", "variant"]] == "").all(
+        axis=None
+    )
+    assert set(table[table["source"] == "field"]["seed"]) == {3}
 
 
 def test_views_that_were_trained_on_are_scored_as_seen_by_their_masks(tmp_path):
