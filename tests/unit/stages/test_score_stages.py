@@ -188,9 +188,7 @@ def test_evaluate(tiny_scene, tmp_path):
     evaluate.run(frames=frames, views=views, out=out, truth=truth, radiance_seed=7, **run)
     table = read_table(out)
     radiance = table[table["source"] == "radiance"]
-    assert set(radiance["seed"]) == {7} and (radiance[["encoder", "variant"]] == "").all(
-        axis=None
-    )
+    assert set(radiance["seed"]) == {7} and (radiance[["encoder", "variant"]] == "").all(axis=None)
     assert set(table[table["source"] == "field"]["seed"]) == {3}
 
 
