@@ -8,10 +8,14 @@ import numpy as np
 
 from ovnerf.labels.rsr import RegionRanker
 
+OWN_AREA = 2.0
+"""A pixel's own label has the weight of a region of so many images: it decides little where regions
+are small, and keeps a region as large as the image from deciding everything."""
+
 
 @dataclass(frozen=True)
 class PixelShares:
-    """Class shares of a view's pixels; pixels that the same regions cover have the same.
+    """Class shares of a view's pixels; those of one label that the same regions cover share a row.
 
     Attributes:
         row: i32 (H * W,), the row of `table` that belongs to each pixel; -1 for pixels without.
@@ -27,8 +31,9 @@ def pixel_shares(labels: np.ndarray, ranker: RegionRanker, classes: int) -> Pixe
 
     A region k of A_k pixels has the share q_k of its votes for each class. A pixel's shares are
     proportional to (sum_k A_k^-1/2 q_k / sum_k A_k^-1/2)^2 over the regions with votes that cover
-    it: small regions count more, and what they agree on counts more than what one of them says.
-    A pixel without such a region has its own label with share 1, or no row when that is void.
+    it, and the pixel's own label, which counts as a region of `OWN_AREA` images. Small regions
+    count more, and what several say counts more than what one says. A pixel without a voting region
+    or a label of its own has no shares.
 
     Args:
         labels: u16 (H, W), first labels; from `classes` on (void, the blank prompt) is no vote.
@@ -37,9 +42,10 @@ def pixel_shares(labels: np.ndarray, ranker: RegionRanker, classes: int) -> Pixe
     voters = votes.sum(1)
     weight = (voters > 0) / np.sqrt(np.maximum(ranker.areas(), 1))
     share = votes / np.maximum(voters, 1)[:, None]
-    cell, first = covers(ranker)
-    summed = np.zeros((len(first), classes))
-    total = np.zeros(len(first))
+    voter = np.minimum(labels.ravel(), classes).astype(np.int64)
+    row, first = alike(ranker, voter)
+    total = (voter[first] < classes) / np.sqrt(OWN_AREA * labels.size)
+    summed = np.eye(classes + 1)[voter[first], :classes] * total[:, None]
     for depth in range(int(ranker.per_pixel.max(initial=0))):
         deep = np.flatnonzero(ranker.per_pixel[first] > depth)
         region = ranker.region[ranker.end[first[deep]] - 1 - depth]
@@ -47,26 +53,24 @@ def pixel_shares(labels: np.ndarray, ranker: RegionRanker, classes: int) -> Pixe
         total[deep] += weight[region]
     squared = (summed / np.where(total > 0, total, 1)[:, None]) ** 2
     squared /= np.where(total > 0, squared.sum(1), 1)[:, None]
-    own = np.where(labels.ravel() < classes, len(first) + labels.ravel().astype(np.int64), -1)
-    row = np.where(total[cell] > 0, cell, own)
-    return PixelShares(
-        row.astype(np.int32), np.concatenate([squared, np.eye(classes)]).astype(np.float32)
-    )
+    return PixelShares(np.where(total[row] > 0, row, -1).astype(np.int32), squared.astype("f4"))
 
 
-def covers(ranker: RegionRanker) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels by the regions that cover them.
+def alike(ranker: RegionRanker, voter: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels by the regions that cover them and by their own label.
+
+    Args:
+        voter: i64 (H * W,), the label of each pixel.
 
     Returns:
-        cell: i64 (H * W,), equal for pixels that the same regions cover.
-        first: i64 (cells,), one pixel of each cell.
+        kind: i64 (H * W,), equal for pixels of one label that the same regions cover.
+        first: i64 (kinds,), one pixel of each kind.
     """
-    cell = np.zeros(len(ranker.per_pixel), dtype=np.int64)
-    first = np.zeros(1, dtype=np.int64)
+    _, first, kind = np.unique(voter, return_index=True, return_inverse=True)
     for depth in range(int(ranker.per_pixel.max(initial=0))):
         deep = np.flatnonzero(ranker.per_pixel > depth)
-        region = np.full(len(cell), ranker.count, dtype=np.int64)
+        region = np.full(len(kind), ranker.count, dtype=np.int64)
         region[deep] = ranker.region[ranker.end[deep] - 1 - depth]
-        key = cell * (ranker.count + 1) + region
-        _, first, cell = np.unique(key, return_index=True, return_inverse=True)
-    return cell, first
+        key = kind * (ranker.count + 1) + region
+        _, first, kind = np.unique(key, return_index=True, return_inverse=True)
+    return kind, first

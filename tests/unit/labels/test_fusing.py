@@ -13,6 +13,9 @@ def literal_shares(labels, masks, classes):
     out = np.full((*labels.shape, classes), np.nan)
     for place in np.ndindex(labels.shape):
         summed, total = np.zeros(classes), 0.0
+        if labels[place] < classes:
+            total = (2 * labels.size) ** -0.5
+            summed[labels[place]] = total
         for mask in masks:
             votes = np.array([(labels[mask] == label).sum() for label in range(classes)])
             if mask[place] and votes.sum():
@@ -20,8 +23,6 @@ def literal_shares(labels, masks, classes):
                 total += mask.sum() ** -0.5
         if total:
             out[place] = (summed / total) ** 2 / ((summed / total) ** 2).sum()
-        elif labels[place] < classes:
-            out[place] = np.eye(classes)[labels[place]]
     return out
 
 
@@ -32,14 +33,16 @@ def dense(shares, shape):
 
 
 def test_a_small_region_counts_more_and_uncovered_pixels_keep_their_label():
-    labels = np.array([[0, 0, 1, 1, 1, VOID]], dtype=np.uint16)
-    masks = np.zeros((2, 1, 6), dtype=bool)
+    labels = np.array([[0, 0, 1, 1, 1, VOID, 0, 0]], dtype=np.uint16)
+    masks = np.zeros((2, 1, 8), dtype=bool)
     masks[0, 0, :4] = True  # 4 pixels, half of them of class 1: weight 1/2, shares 1/2 and 1/2
     masks[1, 0, 3] = True  # 1 pixel of class 1: weight 1, shares 0 and 1
-    found = dense(pixel_shares(labels, RegionRanker(masks), 2), (1, 6))[0]
-    assert found[0] == pytest.approx([0.5, 0.5])
-    # (1/2 x 1/2 + 1 x 0, 1/2 x 1/2 + 1 x 1) = (1/4, 5/4), squared 1 to 25.
-    assert found[3] == pytest.approx([1 / 26, 25 / 26])
+    found = dense(pixel_shares(labels, RegionRanker(masks), 2), (1, 8))[0]
+    # A pixel's own label is a region of 2 x 8 pixels: weight 1/4.
+    # 1/4 (1, 0) + 1/2 (1/2, 1/2) = (1/2, 1/4), squared 4 to 1.
+    assert found[0] == pytest.approx([0.8, 0.2])
+    # 1/4 (0, 1) + 1/2 (1/2, 1/2) + (0, 1) = (1/4, 3/2), squared 1 to 36.
+    assert found[3] == pytest.approx([1 / 37, 36 / 37])
     assert found[4] == pytest.approx([0, 1])
     assert np.isnan(found[5]).all()
 
@@ -53,5 +56,5 @@ def test_shares_equal_the_formula(seed):
     shares = pixel_shares(labels, RegionRanker(masks), 3)
     expected = literal_shares(labels, masks, 3)
     np.testing.assert_allclose(dense(shares, labels.shape), expected, atol=1e-6)
-    covering = {tuple(mask) for mask in masks.reshape(len(masks), labels.size).T}
-    assert len(shares.table) == len(covering) + 3
+    flat = np.minimum(labels.ravel(), 3), *masks.reshape(len(masks), labels.size)
+    assert len(shares.table) == len(set(zip(*flat, strict=True)))
