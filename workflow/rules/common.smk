@@ -218,7 +218,7 @@ wildcard_constraints:
     variant=one_of(VARIANTS),
     shared=one_of(set(SHARED_IDS.values())),
     seed=r"\d+",
-    of_seed=one_of(FIELD_SUFFIXES),
+    of_seed=f"({one_of(FIELD_SUFFIXES)})",  # an empty pattern would be no constraint
     part=r"\d+",
     weight=one_of(WEIGHTS) or "none",
 
