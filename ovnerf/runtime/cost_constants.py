@@ -68,7 +68,9 @@ TRAIN = 3600 / 15_000
 """Seconds per iteration: OV-NeRF paper, about one hour for 15 000 (A100). Ours does less work."""
 RENDER = 3.8 / (640 * 480)
 """Seconds per pixel: OV-NeRF paper, 3.8 s a view of 640 x 480 (A100). Ours does less work."""
-FUSE = 6e-8
+COMPARED = 64
+"""Views whose labels are compared with each other, at most."""
+FUSE = 1e-7
 """Seconds per pixel of a view and other view that it is compared with."""
 CPU_ENCODERS = 50.0
 """Encoders on one CPU core of about 100 GFLOP/s (docs/performance.md) against `FLOPS`."""

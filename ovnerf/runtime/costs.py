@@ -171,7 +171,7 @@ COSTS: dict[str, Cost] = {
     "score_labels": per_pixel(formulas.one_frame, 0.5),
     "score_agreement": Cost(
         formulas.all_views,
-        lambda job: constant.FUSE * job.frames**2 * job.pixels,
+        lambda job: constant.FUSE * min(job.frames, constant.COMPARED) ** 2 * job.pixels,
         lambda job: 0.0,
         constant.OF_THE_DEMO,
     ),

@@ -16,6 +16,9 @@ from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TRAIN, in_split
 from ovnerf.storage.stores import open_store, read
 
+MOST_VIEWS = 64
+"""Of more training views every second, third, ... is compared, so that the pairs stay few."""
+
 
 def run(
     *,
@@ -33,6 +36,7 @@ def run(
     store = open_store(labels, "labels")
     index, split = FrameIndex(store), read(photos, "split")
     used = [frame for frame in index.frames if in_split(split, TRAIN)[frame]]
+    used = used[:: max(1, -(-len(used) // MOST_VIEWS))]
     maps = {name: list(read(store, name, index.slots(used))) for name in ("clip", "rsr")}
     if fused is not None:
         voted = open_store(fused, "fused")

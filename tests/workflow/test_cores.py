@@ -12,7 +12,7 @@ from tiny_run import Place, most_at_once, results_of
 
 ON_A_CARD = {
     *("propose_regions", "cache_features", "cache_dino", "reconstruct"),
-    *("train_shared", "train_semantics", "render_views"),
+    *("render_depth", "train_shared", "train_semantics", "render_views"),
 }
 UPSTREAM = ["regions.zarr", "dino.zarr", "radiance", "simulated/features.zarr"]
 

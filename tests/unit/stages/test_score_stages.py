@@ -284,6 +284,24 @@ def test_agreement_of_label_maps_is_of_training_views(tiny_scene, tmp_path):
     assert set(read_table(out)["split"]) == {"train"}
 
 
+def test_of_many_views_some_are_compared(tiny_scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_agreement, "MOST_VIEWS", 4)
+    frames, _ = tiny_scene
+    every = list(range(12))
+    depth, labels = tmp_path / "depth.zarr", tmp_path / "labels.zarr"
+    shape = (12, *tiny_labels().shape[1:])
+    arrays = {"distance": np.full(shape, 2, np.float32)}
+    write_store(depth, "depth", arrays, {"frames": every}, "d")
+    # Of the training views 1 to 9 and 11 every third: these see two walls, the others one.
+    label = np.zeros(shape, np.uint16)
+    label[[1, 4, 7, 11], :24] = 1
+    about = {"frames": every, "classes": ["wall", "table", "lamp"]}
+    write_store(labels, "labels", {"clip": label, "rsr": 1 - label}, about, "l")
+    out = tmp_path / "agreement.csv"
+    found = score_agreement.run(frames=frames, depth=depth, labels=labels, out=out, **PLACE)
+    assert found == {"clip_agreement": 100, "rsr_agreement": 100}
+
+
 def test_evaluate_refuses_training_views(tiny_scene, tmp_path):
     frames, _ = tiny_scene
     path = tmp_path / "views.zarr"
