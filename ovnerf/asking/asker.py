@@ -143,17 +143,17 @@ class Asker:
         In mode `softmax` a score is 0 where another phrase, or a negative, is more like the point.
         """
         if self.settings.mode == "relevancy":
+            # Phrases without negatives of their own share those of the settings.
+            against = {
+                words: self.most_like(words, feature)
+                for words in dict.fromkeys(map(self.negatives, phrases))
+            }
             return [
-                relevancy(
-                    self.most_like(phrase.synonyms, feature),
-                    self.most_like(self.negatives(phrase), feature),
-                )
+                relevancy(self.most_like(phrase.synonyms, feature), against[self.negatives(phrase)])
                 for phrase in phrases
             ]
         asked = np.stack([self.most_like(phrase.synonyms, feature) for phrase in phrases])
-        against = sorted({word for phrase in phrases for word in self.negatives(phrase)})
-        against = [word for word in against if all(word not in p.synonyms for p in phrases)]
-        shares, winner = softmax(asked, cosines(feature, self.reduced(against)))
+        shares, winner = softmax(asked, cosines(feature, self.reduced(self.rivals(phrases))))
         return [np.where(winner == k, shares[k], np.float32(0)) for k in range(len(phrases))]
 
     def view_scores(self, phrases: Sequence[Phrase], view: View) -> list[Score]:
@@ -161,6 +161,11 @@ class Asker:
         size = view.opacity.shape
         scores = self.scores(phrases, view.feature.reshape(-1, view.feature.shape[-1]))
         return [np.where(view.opacity > 0, score.reshape(size), np.float32(0)) for score in scores]
+
+    def rivals(self, phrases: Sequence[Phrase]) -> list[str]:
+        """All negatives of some phrases that are not asked for themselves."""
+        asked = {word for phrase in phrases for word in phrase.synonyms}
+        return sorted({word for phrase in phrases for word in self.negatives(phrase)} - asked)
 
     @property
     def threshold(self) -> float:

@@ -11,6 +11,7 @@ import torch
 from asking_fixtures import CLASSES, DESCRIPTION, RUN, TEXT, write_field
 from features_fixtures import NAMES, write_tiny_scene
 
+from ovnerf.asking.asker import Vectors
 from ovnerf.asking.description import open_field, read_description
 from ovnerf.asking.text import class_text, encoder_settings, made_again, text_encoder
 from ovnerf.config.features import CacheFeatures
@@ -71,7 +72,7 @@ def test_weights_of_another_run_are_refused(toy_features: Path) -> None:
     with pytest.raises(UserError, match=r"not the weights of field: found sha256 .* expected 0000"):
         text_encoder(description)
     missing = {**changed, "encoder": {**TOY, "weights": "nowhere.safetensors"}}
-    with pytest.raises(UserError, match=r"no file nowhere.safetensors"):
+    with pytest.raises(UserError, match=r"no file nowhere\.safetensors"):
         text_encoder(read_description({"run": missing, "digest": "d"}, Path("field")))
 
 
@@ -125,3 +126,11 @@ def test_a_camera_is_where_its_pose_says() -> None:
     assert (camera.height, camera.width, camera.ndc) == (9, 12, None)
     world = DESCRIPTION.similarity.world(camera.pose[None, :3, 3].numpy())
     np.testing.assert_allclose(world, [[2.5, 2.2, 3.3]], atol=1e-6)
+
+
+def test_a_phrase_is_refused_where_the_encoder_would_cut_it() -> None:
+    description = read_description({"run": {**RUN, "encoder": TOY}, "digest": "d"}, Path("field"))
+    vectors = Vectors(description, {}, "bare")
+    assert vectors["{0} %s"].shape == (64,) and vectors["table"].dtype == np.float32
+    with pytest.raises(UserError, match=r"^phrase '(table ){10}': found a prompt of \d+ tokens"):
+        vectors["table " * 99]

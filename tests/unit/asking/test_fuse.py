@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from asking_fixtures import DESCRIPTION, TEXT, asked_field, write_field
+from asking_fixtures import DESCRIPTION, RUN, TEXT, asked_field, write_field
 
 from ovnerf.asking import fuse, surfaces, voxels
+from ovnerf.asking.description import read_description
 from ovnerf.asking.voxels import VoxelGrid, VoxelSums
 from ovnerf.config.points import FusePoints
 from ovnerf.field.rendering import render_rgb, view_weights
@@ -205,3 +207,28 @@ def test_a_field_that_is_seen_nowhere_is_refused(tmp_path):
 def test_frames_are_spread_evenly():
     assert fuse.spread_evenly([3, 4, 5, 6, 7], 2) == [3, 5]
     assert fuse.spread_evenly([3, 4], 8) == [3, 4]
+
+
+@pytest.mark.parametrize("space", ["metric", "ndc"])
+def test_points_lie_on_their_pixels_in_the_world(space):
+    """A surface point, projected by pose and intrinsics, is at the centre of its pixel."""
+    pose = np.eye(4)
+    pose[:3, 3] = [0.1, -0.05, 0.2]
+    changes = {"space": space, "pose": [pose.tolist()] * 4}
+    if space == "ndc":
+        changes["similarity"] = {"scale": 0.5, "centre": [0.0, 0.0, 0.0]}
+    else:
+        changes["similarity"] = {"scale": 0.5, "centre": [0.0, 0.0, 4.0]}
+    run = {"run": {**RUN, **changes}, "digest": "d"}
+    description = read_description(run, Path("field"))
+    settings = SETTINGS.model_copy(update={"min_opacity": 0.3, "max_spread": 0.5})
+    surface = surfaces.see(asked_field(), description, 1, settings)
+    assert surface.seen.sum() > 20
+    local = surface.point[surface.seen] - pose[:3, 3]
+    assert (local[:, 2] > 0).all()
+    projected = local @ description.intrinsics.T
+    column, row = (projected[:, :2] / projected[:, 2:]).T
+    index = np.flatnonzero(surface.seen)
+    np.testing.assert_allclose(column, index % description.width + 0.5, atol=1e-3)
+    np.testing.assert_allclose(row, index // description.width + 0.5, atol=1e-3)
+    np.testing.assert_allclose(surface.distance[surface.seen], np.linalg.norm(local, axis=1))

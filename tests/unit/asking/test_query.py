@@ -70,6 +70,12 @@ def test_softmax_gives_each_point_to_one_phrase(made: Path) -> None:
     np.testing.assert_array_equal((shares > 0).any(0), opened.points.label < 2)
 
 
+def test_what_is_asked_for_is_no_rival_of_itself(made: Path) -> None:
+    opened = open_run(made, Query(mode="softmax", **FEW))
+    phrases = [Phrase(("table",), ("wall", "lamp")), Phrase(("lamp", "light"))]
+    assert opened.asker.rivals(phrases) == ["wall"]
+
+
 def test_own_negatives_and_synonyms_count(made: Path) -> None:
     opened = open_run(made, Query(**FEW))
     both = opened.query("table; lamp").relevancy
@@ -102,7 +108,7 @@ def test_a_new_phrase_marches_no_ray_and_encodes_once(
     again = opened.query("something else; something")
     scores = opened.asker.view_scores([first.phrase, again.phrase], view)
     assert [score.shape for score in scores] == [(HEIGHT, WIDTH)] * 2
-    assert encoded == ["something", *Query().negatives, "something else"]
+    assert encoded == [*Query().negatives, "something", "something else"]
     assert not marched
 
 
