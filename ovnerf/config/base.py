@@ -11,6 +11,7 @@ Name = Annotated[str, Field(pattern=NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0)]
 
 

@@ -240,7 +240,7 @@ def token_width(model: str) -> int:
 
 def weight_bytes(name: str, architecture: str) -> int:
     """Bytes of a weight file, as a plan knows them."""
-    if not name or architecture == "truth":
+    if not name:
         return 0
     return file_size(name) or WEIGHT_BYTES.get(architecture, WEIGHTS)
 

@@ -203,7 +203,7 @@ def refuse_unmarked_truth(regions: str, encoder: str, scene: Key, labelled: bool
     if regions == "truth" and not labelled:
         raise UserError(
             f"propose_regions.architecture: truth: scene {'/'.join(scene)} has no label files",
-            "true regions are cut from them; name a SAM architecture",
+            "true regions are cut from them; `superpixels` needs neither labels nor weights",
         )
     if (regions == "truth") != encoder.endswith("_true_regions"):
         raise UserError(
@@ -246,7 +246,7 @@ def named_files(config: Config, encoders: Mapping[str, CacheFeatures]) -> Iterat
     sections: dict[str, Any] = {
         f"encoder {name}": section.encoder for name, section in encoders.items()
     }
-    if config.propose_regions.architecture != "truth":
+    if config.propose_regions.reads_weights:
         sections["propose_regions"] = config.propose_regions
     sections["cache_dino"] = config.cache_dino
     for where, section in sections.items():

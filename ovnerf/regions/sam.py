@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,19 +11,8 @@ from torch import nn
 
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.regions import ProposeRegions
+from ovnerf.regions.proposals import Proposals
 from ovnerf.storage.weight_loading import load_weights
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """Regions of one image as SAM's mask generator orders them: highest predicted IoU first."""
-
-    masks: np.ndarray
-    """bool (m, H, W)."""
-    score: np.ndarray
-    """f32 (m,), predicted IoU."""
-    area: np.ndarray
-    """i32 (m,), pixels."""
 
 
 def build_sam(architecture: str) -> nn.Module:
@@ -120,7 +108,7 @@ class RegionProposer:
         return cls(sam, settings, device)
 
     def propose(self, image: np.ndarray) -> Proposals:
-        """Regions of an RGB image u8 (H, W, 3)."""
+        """Regions of an RGB image u8 (H, W, 3), highest predicted IoU first."""
         records = self.generator.generate(np.ascontiguousarray(image))
         masks = np.zeros((len(records), *image.shape[:2]), dtype=bool)
         for mask, record in zip(masks, records, strict=True):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ovnerf.labels.void import VOID
-from ovnerf.regions.sam import Proposals
+from ovnerf.regions.proposals import Proposals
 
 
 def true_regions(label: np.ndarray) -> Proposals:
@@ -19,9 +19,4 @@ def true_regions(label: np.ndarray) -> Proposals:
         count, part = cv2.connectedComponents((label == number).astype(np.uint8), connectivity=8)
         masks += [part == index for index in range(1, count)]
     masks.sort(key=lambda mask: -int(mask.sum()))
-    stacked = np.array(masks, bool).reshape(-1, *label.shape)
-    return Proposals(
-        masks=stacked,
-        score=np.ones(len(stacked), np.float32),
-        area=stacked.sum((1, 2)).astype(np.int32),
-    )
+    return Proposals.unscored(np.array(masks, bool).reshape(-1, *label.shape))

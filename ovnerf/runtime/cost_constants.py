@@ -24,8 +24,10 @@ ROUNDING_MB = 100
 """Reserved memory is a multiple of it."""
 
 # Bytes.
-ENCODING = {"truth": 0, "toy": 150 * MB, "vit_b": 3500 * MB, "vit_l": 4500 * MB, "vit_h": 6000 * MB}
-"""SAM's image encoder at work, 1024 x 1024 pixels; `truth` has none. Estimates."""
+ENCODING = {"toy": 150 * MB, "vit_b": 3500 * MB, "vit_l": 4500 * MB, "vit_h": 6000 * MB}
+"""SAM's image encoder at work, 1024 x 1024 pixels. Estimates."""
+GRAPH_BYTES = 400
+"""Per pixel of the graph of superpixels: four edges, each with its cost, ends and rank, twice."""
 GRID_COPIES = 5
 """Values, gradients, Adam's two moments, one temporary."""
 UNEVEN = 1.5
@@ -58,6 +60,8 @@ SAM_FLOP = 2 * 632e6 * 4096 + 4 * 4 * 4096**2 * 1280
 """ViT-H on its 64 x 64 tokens: 2 x parameters x tokens, and attention in its four global layers."""
 PROMPT_FLOP = 3.5e9
 """SAM's decoder per prompt: two-way attention over 4096 tokens and the upscaling to 256 x 256."""
+SUPERPIXELS = 2e-6
+"""Seconds per pixel and scale of superpixels, one EPYC core."""
 CLIP_FLOP = 35e9
 """ViT-B/16 on one window of 224 x 224 (17.5 G multiply-adds)."""
 LSEG_FLOP = 1.5e12

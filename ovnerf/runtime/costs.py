@@ -27,11 +27,15 @@ def feature_seconds(job: Job) -> float:
     return 0.0 if job.gathers else job.frames * each / constant.FLOPS / job.settings.parts
 
 
-def sam_seconds(job: Job) -> float:
-    """The encoder once per frame, the decoder once per prompt."""
+def region_seconds(job: Job) -> float:
+    """SAM: the encoder once per frame, the decoder once per prompt. Others work on a CPU."""
+    settings = job.settings
+    if not settings.reads_weights:
+        scales = len(settings.superpixels.scales)
+        return constant.SUPERPIXELS * scales * job.frames * job.pixels
     return (
         job.frames
-        * (constant.SAM_FLOP + job.settings.points_per_side**2 * constant.PROMPT_FLOP)
+        * (constant.SAM_FLOP + settings.points_per_side**2 * constant.PROMPT_FLOP)
         / constant.FLOPS
     )
 
@@ -145,7 +149,7 @@ COSTS: dict[str, Cost] = {
     "read_truth": per_pixel(formulas.read_truth, 0.5, 2),
     "propose_regions": Cost(
         formulas.propose_regions,
-        sam_seconds,
+        region_seconds,
         region_bytes,
         constant.OF_ARITHMETIC,
         card=True,

@@ -50,7 +50,8 @@ def file_size(name: str | Path) -> int:
 
 def weight_file(settings: Any) -> str:
     """The weight file that a section names, or that its encoder does; empty where there is none."""
-    return getattr(getattr(settings, "encoder", None) or settings, "weights", "")
+    section = getattr(settings, "encoder", None) or settings
+    return section.weights if getattr(section, "reads_weights", hasattr(section, "weights")) else ""
 
 
 def job_of(stage: str, options: Mapping[str, Any]) -> Job:

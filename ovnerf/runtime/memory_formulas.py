@@ -47,8 +47,17 @@ def read_truth(job: Job) -> Parts:
     return {"labels": maps + job.classes * job.pixels}
 
 
-def sam_parts(job: Job, settings: ProposeRegions) -> Parts:
-    """SAM on one frame: weights as f32 and their file, the encoder, masks of a batch of prompts."""
+def region_parts(job: Job, settings: ProposeRegions) -> Parts:
+    """SAM on one frame: weights as f32 and their file, the encoder, masks of a batch of prompts.
+
+    Superpixels on one frame: the graph and the masks. True regions: masks alone.
+    """
+    if settings.architecture == "truth":
+        return {"masks": 1000 * job.pixels}
+    if settings.architecture == "superpixels":
+        superpixels = settings.superpixels
+        count = len(superpixels.scales) / superpixels.min_share
+        return {"graph": constant.GRAPH_BYTES * job.pixels, "masks": 2 * count * job.pixels}
     masks = 3 * settings.points_per_batch * job.pixels
     return {
         "model": 2 * job.weights + constant.ENCODING[settings.architecture],
@@ -59,9 +68,10 @@ def sam_parts(job: Job, settings: ProposeRegions) -> Parts:
 def propose_regions(job: Job) -> Parts:
     """One frame at a time; run lengths of all frames are joined at the end.
 
-    Bytes: 2 weights + encoder (vit_h 6 GB) + 36 P points_per_batch + P points_per_side^2 + n P
+    Bytes: 2 weights + encoder (vit_h 6 GB) + 36 P points_per_batch + P points_per_side^2 + n P;
+    superpixels: 400 P + 2 P scales / min_share + n P
     """
-    return {**sam_parts(job, job.settings), "runs": job.frames * job.pixels}
+    return {**region_parts(job, job.settings), "runs": job.frames * job.pixels}
 
 
 def cache_features(job: Job) -> Parts:
@@ -165,8 +175,8 @@ def train_semantics(job: Job) -> Parts:
     if not cse.enabled:
         return parts
     refreshed = (job.frames + cse.novel_views) * job.pixels
-    sam = sam_parts(job, job.regions) if cse.novel_views and job.regions else {}
-    return {**parts, **sam, "refresh": cse.cache_mb * MB + 32 * refreshed + 600 * job.pixels}
+    regions = region_parts(job, job.regions) if cse.novel_views and job.regions else {}
+    return {**parts, **regions, "refresh": cse.cache_mb * MB + 32 * refreshed + 600 * job.pixels}
 
 
 def render_views(job: Job) -> Parts:

@@ -1,4 +1,4 @@
-"""Region proposals of each view: SAM's automatic masks in generator order, or the true regions."""
+"""Region proposals of each view: SAM's automatic masks, superpixels, or the true regions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ovnerf.config.regions import ProposeRegions
+from ovnerf.regions.proposals import Proposals
 from ovnerf.regions.runlength import encode_all
-from ovnerf.regions.sam import Proposals, RegionProposer
+from ovnerf.regions.sam import RegionProposer
+from ovnerf.regions.superpixels import propose_superpixels
 from ovnerf.regions.truth import true_regions
 from ovnerf.runtime import notices
 from ovnerf.runtime.errors import UserError
@@ -69,7 +71,8 @@ class RegionSource:
 
     Attributes:
         propose: frame of the scene -> its regions.
-        inputs: digest of the weight file or of the truth store, under `weights` or `truth`.
+        inputs: digest of the weight file or of the truth store, under `weights` or `truth`; empty
+            where regions are made from the frames alone.
         weights: the weight file, where there is one.
     """
 
@@ -79,7 +82,7 @@ class RegionSource:
 
 
 def region_source(scene: Store, settings: ProposeRegions, truth: Path | None) -> RegionSource:
-    """SAM as the settings describe it, or ground truth.
+    """SAM as the settings describe it, superpixels, or ground truth.
 
     Raises:
         UserError: the weight file or `truth` is missing, or does not fit.
@@ -94,6 +97,10 @@ def region_source(scene: Store, settings: ProposeRegions, truth: Path | None) ->
         return RegionSource(
             lambda frame: true_regions(read(labels, "label", frame)),
             {"truth": labels.attrs["digest"]},
+        )
+    if settings.architecture == "superpixels":
+        return RegionSource(
+            lambda frame: propose_superpixels(read(scene, "rgb", frame), settings.superpixels), {}
         )
     weights = find_file(settings.weights, "propose_regions.weights")
     digest = file_digest(weights)

@@ -9,6 +9,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.regions.sam import RegionProposer
+from ovnerf.regions.superpixels import propose_superpixels
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.atomic import atomic_folder
@@ -94,7 +95,7 @@ def run(
 
 
 def novel_view_proposer(regions: Store, settings: ProposeRegions) -> Proposer:
-    """Region proposals for novel renders, by the SAM that made the photos' regions.
+    """Region proposals for novel renders, by what made the photos' regions.
 
     SAM is loaded at the first render. Where the photos' regions were cut from ground truth, no
     weight file was used for them, so none is compared.
@@ -102,6 +103,8 @@ def novel_view_proposer(regions: Store, settings: ProposeRegions) -> Proposer:
     Raises:
         UserError: the weight file is another one than `regions` was made with.
     """
+    if settings.architecture == "superpixels":
+        return lambda image: propose_superpixels(image, settings.superpixels).masks
     expected = regions.attrs.get("weights")
     if expected is not None:
         weights = find_file(settings.weights, "propose_regions.weights")

@@ -122,8 +122,8 @@ def truth_of_true_regions(wildcards):
 
 
 def region_files():
-    """SAM's weight file, unless regions are cut from the truth."""
-    return [] if TRUE_REGIONS else section_files(CONFIG.propose_regions)
+    """SAM's weight file, where regions are SAM's."""
+    return section_files(CONFIG.propose_regions) if CONFIG.propose_regions.reads_weights else []
 
 
 def option(name):

@@ -1,4 +1,4 @@
-# SAM region proposals of the training views.
+# Region proposals of the training views.
 
 
 rule propose_regions:
@@ -18,7 +18,7 @@ rule propose_regions:
     resources:
         mem_mb=memory("propose_regions"),
         runtime=minutes("propose_regions"),
-        gpu=GPU,
+        gpu=GPU * CONFIG.propose_regions.reads_weights,
     params:
         settings=setting("propose_regions"),
         truth=option("truth"),

@@ -15,7 +15,7 @@ from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime import costs
 from ovnerf.runtime.job import Job
-from ovnerf.runtime.memory_formulas import sam_parts
+from ovnerf.runtime.memory_formulas import region_parts
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 MB = 2**20
@@ -109,8 +109,21 @@ def test_the_memory_of_rules_that_hold_all_frames() -> None:
 )
 def test_every_source_of_regions_has_a_figure(architecture: str) -> None:
     settings = ProposeRegions(architecture=architecture)  # type: ignore[arg-type]
-    model = sam_parts(SMALL, settings)["model"]
-    assert model == 0 if architecture == "truth" else model >= 100 * MB
+    parts = region_parts(SMALL, settings)
+    assert parts.get("model", 0) >= 100 * MB if settings.reads_weights else "model" not in parts
+
+
+def test_the_cost_of_superpixels() -> None:
+    # At most 200 of half a percent of the pixels at each of two scales; masks are held twice.
+    superpixels = {"scales": (300, 100), "min_share": 0.005}
+    job = of(
+        "propose_regions",
+        SMALL,
+        ProposeRegions(architecture="superpixels", superpixels=superpixels),
+    )
+    pixels = 48 * 64
+    assert region_parts(job, job.settings) == {"graph": 400 * pixels, "masks": 800 * pixels}
+    assert costs.modelled_seconds(job) == pytest.approx(4 + 2e-6 * 2 * 10 * pixels)
 
 
 def test_seconds_on_a_card() -> None:

@@ -10,11 +10,12 @@ from features_fixtures import CLASSES, FRAMES, HEIGHT, NAMES, WIDTH, tiny_labels
 from ovnerf.cli import main
 from ovnerf.config.features import CacheDino, CacheFeatures, Simulated
 from ovnerf.config.labels import RankRegions
-from ovnerf.config.regions import ProposeRegions
+from ovnerf.config.regions import ProposeRegions, Superpixels
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.regions.sam import build_sam
+from ovnerf.regions.superpixels import propose_superpixels
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_dino, cache_features, propose_regions, rank_regions
 from ovnerf.storage import by_frame, stores
@@ -24,6 +25,8 @@ TRAIN = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
 CLIP = CacheFeatures(
     encoder=Simulated(kind="simulated", width=16, noise=0.2), scales=(5, 7, 10), stride=0.5
 )
+
+SUPERPIXELS = Superpixels(scales=(300, 50))
 
 
 class Killed(Exception):
@@ -163,6 +166,18 @@ def test_propose_regions(tiny_scene, tmp_path, sam_weights, monkeypatch):
     assert read(group, "area")[begin:end].tolist() == masks.sum((1, 2)).tolist()
     with pytest.raises(UserError, match="holds no regions of frame 0"):
         Regions(group).masks(0)
+
+
+def test_propose_superpixels(tiny_scene, tmp_path, monkeypatch):
+    settings = ProposeRegions(architecture="superpixels", weights="absent", superpixels=SUPERPIXELS)
+
+    def stage(out):
+        return propose_regions.run(frames=tiny_scene[0], out=out, settings=settings)
+
+    group = check_resume(monkeypatch, tmp_path / "regions.zarr", stage, len(TRAIN))
+    assert ProposeRegions(**group.attrs["settings"]) == settings
+    image = read(open_store(tiny_scene[0], "frames"), "rgb", 4)
+    assert np.array_equal(Regions(group).masks(4), propose_superpixels(image, SUPERPIXELS).masks)
 
 
 def test_cache_dino(tiny_scene, tmp_path, monkeypatch):
