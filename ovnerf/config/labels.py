@@ -16,5 +16,8 @@ class RankRegions(Strict):
     """Which mask wins an overlap: the last in generator order, or the smallest."""
     uncovered: Literal["ignore", "void_class"] = "ignore"
     """Pixels no voting region covers: ignored by the loss, or trained toward the blank prompt."""
+    snap: bool = False
+    """After ranking each small superpixel of a photo takes its majority (docs/method.md#snapping),
+    in CSE as well: for regions whose edges are rough."""
     blank_prompt: bool = False
     """As shipped: a blank prompt competes as an extra class."""

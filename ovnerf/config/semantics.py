@@ -32,6 +32,9 @@ class Cse(Strict):
     """Views added from poses without a photograph; 0 for none."""
     novel_path: Literal["interpolated", "panorama"] = "interpolated"
     """`interpolated`: between training poses. `panorama`: the as-shipped yaw circle."""
+    novel_gaps: Literal["avoid", "any"] = "avoid"
+    """`avoid`: interpolated views lie between frames that no held-out frame separates, as a view in
+    its gap would nearly be the held-out one. `any`: between any neighbours."""
     panorama_centre: tuple[float, float, float] | None = None
     """Scene units; the mean training camera centre when empty."""
     min_opacity: Fraction = 0.5
@@ -93,6 +96,9 @@ class TrainSemantics(Strict):
     """Divides cosine logits."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Bank of the training losses (as shipped: bare)."""
+    class_balance: Fraction = 0.0
+    """How much more rare classes weigh in the cross-entropy (docs/method.md#class-balance): 0 not
+    at all, 1 so that all classes of the labels weigh the same."""
     feature_weight: float = 1.0
     """Weight of the loss to the CLIP features."""
     label_weight: float = 1.0

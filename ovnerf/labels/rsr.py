@@ -31,19 +31,23 @@ class RegionRanker:
         end: i32 (H * W,), index in `region` after each pixel's last entry.
     """
 
-    def __init__(self, masks: np.ndarray, order: Order = "generator") -> None:
+    def __init__(
+        self, masks: np.ndarray, order: Order = "generator", parts: np.ndarray | None = None
+    ) -> None:
         """Index the regions of a view.
 
         Args:
             masks: bool (m, H, W).
             order: `generator`: the last mask wins an overlap. `descending_area`: the smallest.
+            parts: i64 (H, W), numbers from 0: parts of one colour, each of which takes the majority
+                of its ranked labels (`rank_regions.snap`). None leaves ranked labels as they are.
         """
         count, *shape = masks.shape
         self.shape = tuple(shape)
         if order == "descending_area":
             area = masks.sum((1, 2))
             masks = masks[np.argsort(-area, kind="stable")]
-        self.count = count
+        self.count, self.parts = count, parts
         covering = masks.reshape(count, int(np.prod(shape))).T
         _, region = np.nonzero(covering)
         # A training keeps a ranker per view in memory, so the smallest integers that fit are used.
@@ -93,7 +97,24 @@ class RegionRanker:
             # A region without votes paints nothing: the one below it is next.
             below = ~painted & (remaining > 1)
             pixel, entry, remaining = pixel[below], entry[below] - 1, remaining[below] - 1
-        return ranked.reshape(self.shape)
+        ranked = ranked.reshape(self.shape)
+        return ranked if self.parts is None else majority(ranked, self.parts, classes)
+
+
+def majority(labels: np.ndarray, parts: np.ndarray, classes: int) -> np.ndarray:
+    """A label map u16 (H, W) in which each part has the label that most of its pixels carry.
+
+    The smaller label of two equals. Labels from `classes` on (void, the blank prompt) do not vote,
+    and a part without a vote stays as it is.
+
+    Args:
+        labels: u16 (H, W). parts: i64 (H, W), the part of each pixel, numbered from 0.
+    """
+    bins = classes + 1
+    key = parts.ravel() * bins + np.minimum(labels.ravel(), classes)
+    votes = np.bincount(key, minlength=(int(parts.max()) + 1) * bins).reshape(-1, bins)[:, :classes]
+    winner, has_votes = votes.argmax(1).astype(np.uint16), votes.any(1)
+    return np.where(has_votes[parts], winner[parts], labels)
 
 
 def rank_regions(
@@ -102,6 +123,7 @@ def rank_regions(
     classes: int,
     order: Order = "generator",
     uncovered: int = VOID,
+    parts: np.ndarray | None = None,
 ) -> np.ndarray:
     """RSR of one map (H, W) with regions (m, H, W); see `RegionRanker`."""
-    return RegionRanker(masks, order)(labels, classes, uncovered)
+    return RegionRanker(masks, order, parts)(labels, classes, uncovered)

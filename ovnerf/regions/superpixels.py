@@ -7,6 +7,9 @@ import numpy as np
 from ovnerf.config.regions import Superpixels
 from ovnerf.regions.proposals import Proposals
 
+SNAP = Superpixels(scales=(50.0,), sigma=0.5, min_share=0.001)
+"""Small enough that almost none reaches beyond an object (docs/method.md#snapping)."""
+
 
 def superpixel_map(image: np.ndarray, scale: float, settings: Superpixels) -> np.ndarray:
     """The superpixel of each pixel: i64 (H, W), numbered from 0 without gaps.
@@ -24,6 +27,11 @@ def superpixel_map(image: np.ndarray, scale: float, settings: Superpixels) -> np
     smallest = max(1, round(settings.min_share * image.shape[0] * image.shape[1]))
     found = felzenszwalb(image, scale=scale, sigma=settings.sigma, min_size=smallest)
     return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+
+
+def snapping_parts(image: np.ndarray) -> np.ndarray:
+    """The small superpixels i64 (H, W) of an RGB image u8 that `rank_regions.snap` snaps to."""
+    return superpixel_map(image, SNAP.scales[0], SNAP)
 
 
 def propose_superpixels(image: np.ndarray, settings: Superpixels) -> Proposals:

@@ -20,6 +20,7 @@ from ovnerf.encoders.text import text_bank
 from ovnerf.labels.rsr import rank_regions
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
+from ovnerf.regions.superpixels import snapping_parts
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.frame_index import FrameIndex
@@ -59,7 +60,9 @@ def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: Ran
         for slot in tqdm(todo, "rank_regions", disable=None, unit="view"):
             frame = ranked_frames[slot]
             first = first_labels(feature_index.slot(frame))
-            ranked = rank_regions(first, store.masks(frame), classes, settings.order, uncovered)
+            parts = snapping_parts(read(scene, "rgb", frame)) if settings.snap else None
+            masks = store.masks(frame)
+            ranked = rank_regions(first, masks, classes, settings.order, uncovered, parts)
             yield slot, {"clip": first, "rsr": ranked}
 
     inputs = {

@@ -19,6 +19,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, label_map_rows, write_rows
 from ovnerf.labels.rsr import rank_regions
 from ovnerf.regions.runlength import Regions
+from ovnerf.regions.superpixels import snapping_parts
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.made_with import open_made_with
 from ovnerf.storage.stores import open_store, open_truth, read
@@ -49,6 +50,9 @@ def run(
     index = FrameIndex(store)
     proposals = Regions(open_store(regions, "regions"))
 
+    def parts(frame: int) -> np.ndarray | None:
+        return snapping_parts(read(photos, "rgb", frame)) if rank_settings.snap else None
+
     def true_label(frame: int) -> np.ndarray:
         return read(labelled, "label", frame)
 
@@ -56,7 +60,11 @@ def run(
         "clip": lambda frame: read(store, "clip", index.slot(frame)),
         "rsr": lambda frame: read(store, "rsr", index.slot(frame)),
         "rsr_truth": lambda frame: rank_regions(
-            true_label(frame), proposals.masks(frame), len(classes), rank_settings.order
+            true_label(frame),
+            proposals.masks(frame),
+            len(classes),
+            rank_settings.order,
+            parts=parts(frame),
         ),
     }
     covers = dict.fromkeys(sources, index)

@@ -19,7 +19,6 @@ from ovnerf.encoders.dino import DinoEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.encoders.text import text_bank
 from ovnerf.field.field import SemanticField, radiance_from_header
-from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
@@ -31,6 +30,7 @@ from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.crops import CachedTokens, OnlineTokens, Tokens
 from ovnerf.training.data import Photos, load_photos
+from ovnerf.training.novel_views import novel_poses
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantics import SemanticData, SemanticTraining, labelled_photos
 
@@ -190,6 +190,7 @@ def assemble_pseudo_labels(
         UserError: a panorama in a forward-facing scene, or a labelled frame without regions.
     """
     settings, data = training.settings, training.data
+    train = frame_indices(inputs.frames, "train")
     if settings.cse.novel_path == "panorama" and data.photos.ndc:
         raise UserError(
             f"{path_of(inputs.frames)}: found `cse.novel_path: panorama` in a forward-facing scene "
@@ -204,19 +205,24 @@ def assemble_pseudo_labels(
         classes=classes,
         uncovered=classes if ranking.uncovered == "void_class" else VOID,
         order=ranking.order,
+        snap=ranking.snap,
     )
     store = Regions(regions)
     ranked = settings.cse.rank_pseudo_labels
+
+    def image_of(photo: int) -> np.ndarray:
+        return data.photos.rgb[photo].cpu().numpy()
+
     return PseudoLabels(
         training.field,
         [data.photos.camera(photo) for photo in range(len(data.photos))],
         data.labelled.tolist(),
         [
-            RegionRanker(store.masks(frame), ranking.order) if ranked else None
-            for frame in data.pyramid.frames
+            rules.ranker(store.masks(frame), image_of(photo)) if ranked else None
+            for photo, frame in zip(data.labelled.tolist(), data.pyramid.frames, strict=True)
         ],
         propose,
         rules,
         settings.cse,
-        training.seed,
+        novel_poses(data.photos.pose.cpu(), train, settings.cse, training.seed),
     )

@@ -18,14 +18,29 @@ BLOCK = 256
 """Positions per side of a block of similarities on a CPU: 256 KiB, which a core's cache holds."""
 
 
-def label_loss(logits: Tensor, label: Tensor) -> Tensor:
+def label_loss(logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
     """Cross-entropy over rays with a label; void is ignored; 0 when every ray is void.
 
     Args:
         logits: (r, C). label: i64 (r,), `VOID` where unknown.
+        weight: of each class, f32 (C,); all weigh 1 when None.
     """
-    total = functional.cross_entropy(logits, label, ignore_index=VOID, reduction="sum")
+    total = functional.cross_entropy(logits, label, weight, ignore_index=VOID, reduction="sum")
     return total / (label != VOID).sum().clamp_min(1)
+
+
+def class_weights(label: Tensor, classes: int, balance: float) -> Tensor:
+    """Weights f32 (C,) that favour rare classes (docs/method.md#class-balance).
+
+    With n_c of N labelled pixels in class c, w_c = N n_c^-balance / sum_k n_k^(1 - balance), so
+    that a labelled pixel weighs 1 on average. Classes without a pixel weigh 0.
+
+    Args:
+        label: integers of any shape, the class of each pixel; `VOID` does not count.
+    """
+    count = torch.bincount(label[label != VOID].flatten().long(), minlength=classes).double()
+    weight = torch.where(count > 0, count.clamp_min(1) ** -balance, 0)
+    return (weight * count.sum() / (weight * count).sum().clamp_min(1e-12)).float()
 
 
 def feature_loss(feature: Tensor, scales: Tensor, pyramid: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,29 +26,49 @@ MAX_GAP = 3
 """Interpolated views lie between training frames at most this far apart in the sequence."""
 
 
-def novel_poses(train: Tensor, settings: Cse, seed: int) -> Tensor:
+def novel_poses(train: Tensor, frames: Sequence[int], settings: Cse, seed: int) -> Tensor:
     """Camera-to-scene poses f32 (m, 4, 4) of the novel views (docs/method.md#novel-views).
 
     Args:
         train: training poses f32 (n, 4, 4), in the order of the sequence.
+        frames: their places in the sequence of all frames, held-out ones included.
     """
     if settings.novel_path == "panorama":
         return panorama(train, settings.novel_views, settings.panorama_centre)
-    return interpolated(train, settings.novel_views, seed)
+    runs = unbroken(frames) if settings.novel_gaps == "avoid" else [range(len(train))]
+    return interpolated(train, runs, settings.novel_views, seed)
 
 
-def interpolated(train: Tensor, count: int, seed: int) -> Tensor:
+def unbroken(frames: Sequence[int]) -> list[range]:
+    """Stretches of training frames, by their index, without a held-out frame between two of them.
+
+    Args:
+        frames: as in `novel_poses`.
+    """
+    breaks = [index for index in range(1, len(frames)) if frames[index] != frames[index - 1] + 1]
+    ends = [0, *breaks, len(frames)]
+    return [range(start, end) for start, end in pairwise(ends)]
+
+
+def interpolated(train: Tensor, runs: Sequence[range], count: int, seed: int) -> Tensor:
     """Poses f32 (count, 4, 4) between two training frames, spread over the sequence.
 
-    The two are 1 to 3 apart in the sequence; how far, and the share of the way (0.25 to 0.75) are
-    drawn at random.
+    The two are 1 to 3 apart in the sequence and in one run; how far, and the share of the way
+    (0.25 to 0.75) are drawn at random. A frame alone in its run has no view beside it.
+
+    Args:
+        runs: which frames views may lie between, as consecutive ranges of indices in `train`.
     """
     draw = np.random.default_rng(seed)
+    run_of = [run for run in runs for _ in run]
     poses = []
     for start in np.linspace(0, len(train) - 1, count, endpoint=False):
-        first = int(start)
-        second = min(first + int(draw.integers(1, MAX_GAP + 1)), len(train) - 1)
-        poses.append(between(train[first], train[second], float(draw.uniform(0.25, 0.75))))
+        step, share = int(draw.integers(1, MAX_GAP + 1)), float(draw.uniform(0.25, 0.75))
+        run = run_of[int(start)]
+        if len(run) == 1 and len(runs) > 1:
+            continue
+        first = max(run[0], min(int(start), run[-1] - 1))
+        poses.append(between(train[first], train[min(first + step, run[-1])], share))
     return torch.stack(poses) if poses else train.new_zeros(0, 4, 4)
 
 

@@ -22,7 +22,8 @@ from ovnerf.field.rendering import (
 from ovnerf.geometry.camera import Camera
 from ovnerf.labels.rsr import Order, RegionRanker
 from ovnerf.labels.void import VOID
-from ovnerf.training.novel_views import novel_poses, valid_pixels
+from ovnerf.regions.superpixels import snapping_parts
+from ovnerf.training.novel_views import valid_pixels
 
 Proposer = Callable[[np.ndarray], np.ndarray]
 """Image u8 (H, W, 3) -> region masks bool (m, H, W) in generator order."""
@@ -37,12 +38,18 @@ class LabelRules:
         classes: C.
         uncovered: label of pixels that no voting region covers.
         order: which region wins an overlap, see `RegionRanker`.
+        snap: whether ranked labels snap to superpixels (`rank_regions.snap`).
     """
 
     text: Tensor
     classes: int
     uncovered: int
     order: Order
+    snap: bool = False
+
+    def ranker(self, masks: np.ndarray, image: np.ndarray) -> RegionRanker:
+        """RSR of a view by its regions bool (m, H, W) and its photo or render u8 (H, W, 3)."""
+        return RegionRanker(masks, self.order, snapping_parts(image) if self.snap else None)
 
 
 class ViewCache:
@@ -77,7 +84,7 @@ class PseudoLabels:
         rankers: RSR of each refreshed view, None where `cse.rank_pseudo_labels` is off.
         propose: region proposals for novel renders.
         rules: see `LabelRules`.
-        seed: of the novel poses.
+        poses: camera to scene of the novel views, f32 (m, 4, 4).
     """
 
     def __init__(
@@ -89,16 +96,16 @@ class PseudoLabels:
         propose: Proposer,
         rules: LabelRules,
         settings: Cse,
-        seed: int,
+        poses: Tensor,
     ) -> None:
         self.field, self.cameras, self.refreshed = field, cameras, refreshed
         self.rankers, self.propose, self.rules, self.settings = rankers, propose, rules, settings
         self.cache = ViewCache(field, settings.cache_mb)
-        self.novel = self.place_novel_views(seed)
+        self.novel = self.place_novel_views(poses)
 
-    def place_novel_views(self, seed: int) -> list[tuple[str, Camera, Tensor]]:
+    def place_novel_views(self, poses: Tensor) -> list[tuple[str, Camera, Tensor]]:
         """The novel views that see enough: (name, camera, valid pixels as bool (H * W,)) each."""
-        if self.settings.novel_views == 0:
+        if len(poses) == 0:
             return []
         size = self.cameras[0].height, self.cameras[0].width
         distances: list[Tensor] = []
@@ -106,9 +113,6 @@ class PseudoLabels:
             for photo, camera in enumerate(self.cameras):
                 view = self.cache.get(f"train{photo}", camera)
                 distances.append(surface_distance(camera, view).view(size))
-        poses = novel_poses(
-            torch.stack([camera.pose.cpu() for camera in self.cameras]), self.settings, seed
-        )
         kept = []
         for index, pose in enumerate(poses):
             camera = replace(self.cameras[0], pose=pose.to(self.cameras[0].pose))
@@ -171,7 +175,7 @@ class PseudoLabels:
             return self.cleaned(label, trusted, None)
         rgb = render_rgb(self.field.radiance, self.cache.get(name, camera))
         image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
-        return self.cleaned(label, trusted, RegionRanker(self.propose(image), self.rules.order))
+        return self.cleaned(label, trusted, self.rules.ranker(self.propose(image), image))
 
 
 def least_probability(maps: list[np.ndarray], share: float) -> float:

@@ -39,7 +39,7 @@ from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, genera
 from ovnerf.training.crops import CELL, Tokens, cell_directions, crop_rays
 from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
-from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
+from ovnerf.training.losses import class_weights, correlation_loss, feature_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
 
 LOGGED_STEPS = 100
@@ -118,7 +118,15 @@ class SemanticTraining:
         self.rows: list[dict[str, float]] = []
         self.watch = LossWatch("train_semantics")
         self.empty_rays = 0.0
+        self.weight: Tensor | None = None
+        self.weigh_classes()
         self.new_optimiser()
+
+    def weigh_classes(self) -> None:
+        """Weights of the classes by the present labels of the photos; None without balance."""
+        if self.settings.class_balance:
+            classes = len(self.data.text)
+            self.weight = class_weights(self.label, classes, self.settings.class_balance)
 
     @property
     def joint(self) -> bool:
@@ -187,6 +195,7 @@ class SemanticTraining:
         progress.log(f"train_semantics: refreshing labels at {self.iteration}")
         label, novel = self.pseudo_labels.refresh()
         self.label, self.novel_label = label.to(self.label), novel.to(self.label)
+        self.weigh_classes()
         progress.log("train_semantics: labels refreshed")
 
     def draw_novel(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -238,7 +247,8 @@ class SemanticTraining:
         target = to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device)
         scales = self.field.scale_weights(front, front_weight)
         losses = {
-            "label": settings.label_weight * label_loss(self.logits(matrix, ray), label),
+            "label": settings.label_weight
+            * label_loss(self.logits(matrix, ray), label, self.weight),
             "feature": settings.feature_weight * feature_loss(ray @ matrix.T, scales, target),
         }
         if settings.dino.crops:
@@ -250,7 +260,7 @@ class SemanticTraining:
             error = (pixel - data.photos.colours(photo, row, column)).square().mean()
             losses["colour"] = settings.colour_weight * error
         if len(novel_ray):
-            novel = label_loss(self.logits(matrix, novel_ray), novel_label)
+            novel = label_loss(self.logits(matrix, novel_ray), novel_label, self.weight)
             losses["novel"] = settings.novel_weight * novel
         return losses
 
@@ -340,4 +350,5 @@ class SemanticTraining:
         load_optimiser_tensors(self.optimiser, tensors)
         self.label = tensors["label"].to(self.label)
         self.novel_label = tensors["novel_label"].to(self.label)
+        self.weigh_classes()
         return True

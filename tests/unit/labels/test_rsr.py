@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnerf.encoders.pyramid import relevancy_labels
-from ovnerf.labels.rsr import RegionRanker, rank_regions
+from ovnerf.labels.rsr import RegionRanker, majority, rank_regions
 from ovnerf.labels.void import VOID
 
 
@@ -96,3 +96,20 @@ def test_relevancy_is_the_argmax_of_the_mean_over_scales():
 
 def test_relevancy_ties_go_to_the_smallest_label():
     assert relevancy_labels(torch.ones(2, 3, 1, 1)).tolist() == [[0]]
+
+
+def test_parts_take_their_majority_by_hand():
+    parts = np.array([[0, 0, 0, 1, 1, 2, 2, 3]])
+    labels = np.array([[1, 1, VOID, 0, 2, VOID, VOID, 3]], dtype=np.uint16)
+    # Part 0: two of 1. Part 1: a tie, the smaller wins. Part 2: no vote. 3 is no class of three.
+    assert majority(labels, parts, 3).tolist() == [[1, 1, 1, 0, 0, VOID, VOID, 3]]
+    assert majority(labels, parts, 3).dtype == np.uint16
+
+
+def test_ranked_labels_snap_to_parts():
+    """The region reaches one pixel too far; its edge moves to that of the part."""
+    masks = np.array([[[1, 1, 1, 1, 0, 0, 0]], [[0, 0, 0, 0, 1, 1, 0]]], dtype=bool)
+    labels = np.array([[0, 0, 0, 1, 1, 1, 1]], dtype=np.uint16)
+    parts = np.array([[0, 0, 0, 1, 1, 1, 1]])
+    assert rank_regions(labels, masks, 2).tolist() == [[0, 0, 0, 0, 1, 1, VOID]]
+    assert rank_regions(labels, masks, 2, parts=parts).tolist() == [[0, 0, 0, 1, 1, 1, 1]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovnerf.config.regions import Superpixels
-from ovnerf.regions.superpixels import propose_superpixels, superpixel_map
+from ovnerf.regions.superpixels import propose_superpixels, snapping_parts, superpixel_map
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 180, 20), (20, 20, 190)
 SHARP = Superpixels(scales=(100.0,), sigma=0.0, min_share=0.01)
@@ -47,3 +47,8 @@ def test_scales_come_in_their_order_and_each_covers_the_image() -> None:
 
 def test_an_image_of_one_colour_is_one_superpixel() -> None:
     assert propose_superpixels(np.zeros((8, 8, 3), np.uint8), SHARP).masks.all((1, 2)).all()
+
+
+def test_snapping_parts_do_not_cross_edges() -> None:
+    parts = snapping_parts(flag())
+    assert not set(parts[:, :9].ravel()) & set(parts[:, 11:].ravel())

@@ -12,10 +12,11 @@ from ovnerf.config.features import CacheDino, CacheFeatures, Simulated
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions, Superpixels
 from ovnerf.encoders.pyramid import PyramidFeatures, window_grids
+from ovnerf.labels.rsr import majority
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.regions.sam import build_sam
-from ovnerf.regions.superpixels import propose_superpixels
+from ovnerf.regions.superpixels import propose_superpixels, snapping_parts
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_dino, cache_features, propose_regions, rank_regions
 from ovnerf.storage import by_frame, stores
@@ -233,6 +234,18 @@ def test_rank_regions(clip_and_regions, tmp_path, monkeypatch):
     assert (relevancy == truth)[known].mean() > 0.8
     assert (ranked == truth)[known].mean() == 1.0
     assert (ranked[:, :, 62:] == VOID).all()
+
+
+def test_rank_regions_snaps_to_the_photos_superpixels(clip_and_regions, tmp_path):
+    maps = {}
+    for snap in (False, True):
+        out = tmp_path / f"{snap}.zarr"
+        rank_regions.run(**clip_and_regions, out=out, settings=RankRegions(snap=snap))
+        maps[snap] = read(open_store(out, "labels"), "rsr", 3)
+    image = read(open_store(clip_and_regions["frames"], "frames"), "rgb", 4)
+    parts = snapping_parts(image)
+    assert np.array_equal(maps[True], majority(maps[False], parts, len(CLASSES)))
+    assert not np.array_equal(maps[True], maps[False])
 
 
 def test_rank_regions_as_shipped(clip_and_regions, tmp_path):

@@ -7,7 +7,14 @@ from torch.nn import functional
 from ovnerf.config.semantics import Dino
 from ovnerf.labels.void import VOID
 from ovnerf.training import losses
-from ovnerf.training.losses import correlation_loss, feature_loss, js_matrix, label_loss, tf32
+from ovnerf.training.losses import (
+    class_weights,
+    correlation_loss,
+    feature_loss,
+    js_matrix,
+    label_loss,
+    tf32,
+)
 
 
 def log_distributions(crops=2, positions=70, classes=5):
@@ -21,6 +28,23 @@ def test_label_loss_ignores_void_by_hand():
     expected = -(math.log(0.5) + math.log(0.75)) / 2
     assert label_loss(logits, label).item() == pytest.approx(expected)
     assert label_loss(logits, torch.full((3,), VOID)).item() == 0
+
+
+def test_class_weights_by_hand():
+    label = torch.tensor([[0, 0, 0, 0], [2, VOID, VOID, VOID]])  # n = 4, 0, 1
+    assert class_weights(label, 3, 0.0).tolist() == [1, 0, 1]
+    assert class_weights(label, 3, 1.0).tolist() == [0.625, 0, 2.5]  # 4 w_0 = w_2 = 5 / 2
+    # n^-1/2 is 1/2 and 1; the labelled pixels' sum is 3, and has to be 5.
+    assert class_weights(label, 3, 0.5).tolist() == pytest.approx([5 / 6, 0, 5 / 3])
+    assert class_weights(torch.full((2,), VOID), 2, 1.0).tolist() == [0, 0]
+
+
+def test_label_loss_with_weights_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]]))
+    label = torch.tensor([0, 1, VOID])
+    expected = -(0.5 * math.log(0.5) + 2 * math.log(0.75)) / 2
+    found = label_loss(logits, label, torch.tensor([0.5, 2.0])).item()
+    assert found == pytest.approx(expected)
 
 
 def test_feature_loss_by_hand():

@@ -6,7 +6,14 @@ import torch
 from ovnerf.config.semantics import Cse
 from ovnerf.field.rendering import ViewWeights, surface_points
 from ovnerf.geometry.camera import Camera
-from ovnerf.training.novel_views import between, interpolated, novel_poses, panorama, seen_by
+from ovnerf.training.novel_views import (
+    between,
+    interpolated,
+    novel_poses,
+    panorama,
+    seen_by,
+    unbroken,
+)
 
 
 def poses(count=8):
@@ -29,12 +36,36 @@ def test_between_by_hand():
 
 
 def test_interpolated_views_lie_between_training_cameras():
-    novel = interpolated(poses(), 5, seed=0)
+    novel = interpolated(poses(), [range(8)], 5, seed=0)
     assert len(novel) == 5
     assert (novel[:, 0, 3] > 0).all() and (novel[:, 0, 3] < 7).all()
-    assert torch.equal(novel, interpolated(poses(), 5, seed=0))
+    assert torch.equal(novel, interpolated(poses(), [range(8)], 5, seed=0))
     for pose in novel:
         assert torch.allclose(pose[:3, :3] @ pose[:3, :3].T, torch.eye(3), atol=1e-6)
+
+
+def test_views_keep_out_of_the_gaps_of_held_out_frames():
+    frames = [1, 2, 3, 4, 6, 7, 8, 10]  # held out: 0, 5, 9
+    assert unbroken(frames) == [range(4), range(4, 7), range(7, 8)]
+    train = poses()
+    train[:, 0, 3] = torch.tensor(frames).float()
+    places = {
+        gaps: novel_poses(train, frames, Cse(novel_views=40, novel_gaps=gaps), 0)[:, 0, 3]
+        for gaps in ("avoid", "any")
+    }
+    kept = places["avoid"]
+    assert (((kept > 1) & (kept < 4)) | ((kept > 6) & (kept < 8))).all()
+    assert (kept < 4).any() and (kept > 6).any()
+    assert ((places["any"] > 4) & (places["any"] < 6)).any()
+    # The last frame before a gap has its views on its other side.
+    one = novel_poses(train[:4], frames[:4], Cse(novel_views=4), 0)
+    assert 3 < one[3, 0, 3] < 4
+
+
+def test_frames_with_gaps_on_both_sides_have_no_views_beside_them():
+    frames = [1, 3, 5, 7, 9, 11, 13, 15]
+    assert len(novel_poses(poses(), frames, Cse(novel_views=5), 0)) == 0
+    assert len(novel_poses(poses(), frames, Cse(novel_views=5, novel_gaps="any"), 0)) == 5
 
 
 def test_panorama_of_the_method():
@@ -53,7 +84,7 @@ def test_panorama_of_the_method():
 
 
 def test_no_novel_views():
-    assert novel_poses(poses(), Cse(novel_views=0), 0).shape == (0, 4, 4)
+    assert novel_poses(poses(), range(8), Cse(novel_views=0), 0).shape == (0, 4, 4)
 
 
 def test_seen_by_counts_cameras_that_agree_on_the_distance():

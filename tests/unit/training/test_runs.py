@@ -314,6 +314,43 @@ def test_semantics_resume_to_the_same_field(stores, whole, tmp_path, cut):
     assert same(second.field.state_dict(), whole[1])
 
 
+def test_superpixels_snapping_and_class_balance_resume_to_the_same_field(stores, tmp_path):
+    """Cut after the first refresh (iteration 8), so the labels that weigh classes are pseudo."""
+    ranking = RankRegions(snap=True)
+    paths = {**inputs(stores), "labels": tmp_path / "labels.zarr", "rank_settings": ranking}
+    rank_regions.run(
+        frames=paths["frames"],
+        features=paths["features"],
+        regions=stores / "regions.zarr",
+        out=paths["labels"],
+        settings=ranking,
+    )
+    opened = assemble.open_inputs(**paths)
+    regions = open_store(stores / "regions.zarr", "regions")
+    propose = train_semantics.novel_view_proposer(
+        regions, ProposeRegions(architecture="superpixels")
+    )
+    settings = SEMANTICS.model_copy(update={"class_balance": 0.5})
+
+    def fresh(changed=settings):
+        run = assemble.assemble_training(opened, changed, 0)
+        run.pseudo_labels = assemble.assemble_pseudo_labels(run, opened, regions, propose)
+        return run
+
+    first, second, plain = fresh(), fresh(), fresh(SEMANTICS)
+    assert all(ranker.parts is not None for ranker in first.pseudo_labels.rankers)
+    while first.iteration < settings.iterations:
+        if first.iteration == 9:
+            first.save(tmp_path / "cut.safetensors", "digest")
+        first.step()
+        plain.step()
+    assert second.restore(tmp_path / "cut.safetensors", "digest")
+    while second.iteration < settings.iterations:
+        second.step()
+    assert same(first.field.state_dict(), second.field.state_dict())
+    assert not same(first.field.state_dict(), plain.field.state_dict())
+
+
 def test_density_never_trains_and_appearance_does(stores, whole):
     _, tensors, header = whole
     before, _ = load_tensors(stores / "radiance" / "field.safetensors")
