@@ -113,7 +113,7 @@ def majority(labels: np.ndarray, parts: np.ndarray, classes: int) -> np.ndarray:
     bins = classes + 1
     key = parts.ravel() * bins + np.minimum(labels.ravel(), classes)
     votes = np.bincount(key, minlength=(int(parts.max()) + 1) * bins).reshape(-1, bins)[:, :classes]
-    winner, has_votes = votes.argmax(1).astype(np.uint16), votes.any(1)
+    winner, has_votes = votes.argmax(1).astype(np.uint16), votes.max(1) > 0
     return np.where(has_votes[parts], winner[parts], labels)
 
 
