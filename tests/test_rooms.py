@@ -48,7 +48,7 @@ PLANS = "inspection.jobs"
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
-    *("fuse_points", "query"),
+    *("fuse_points", "query", "export"),
 }
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
@@ -61,10 +61,12 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
-    "config/points.py": {"fuse_points", "query"},
-    "config/query.py": {"query"},
-    "asking/voxels.py": {"fuse_points", "query"},
-    "asking/relevancy.py": {"query"},
+    "config/points.py": {"fuse_points", "query", "export"},
+    "config/query.py": {"query", "export"},
+    "config/export.py": {"export"},
+    "asking/voxels.py": {"fuse_points", "query", "export"},
+    "asking/relevancy.py": {"query", "export"},
+    "asking/volume.py": {"export"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
     "config/semantics.py": {"train_shared", "train_semantics"},

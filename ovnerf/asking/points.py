@@ -9,6 +9,7 @@ import numpy as np
 
 from ovnerf.asking.description import Description
 from ovnerf.encoders.text import TextBanks
+from ovnerf.labels.vocabulary import Bank
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.stores import open_store, read
 
@@ -23,6 +24,7 @@ class Points:
         opacity: f32 (n,). views: u16 (n,), how many see it. cell: i32 (n, 3), its voxel.
         feature: f32 (n, 28). matrix: f32 (D, 28); matrix @ feature is a point's unit language
             vector.
+        text_bank: prompt bank of the text vectors that gave the labels.
         classes: names.
         voxel_size: side of a voxel, in the unit of the poses.
         digest: of what the points were made from.
@@ -38,6 +40,7 @@ class Points:
     feature: np.ndarray
     matrix: np.ndarray
     text: TextBanks
+    text_bank: Bank
     classes: tuple[str, ...]
     voxel_size: float
     digest: str
@@ -67,6 +70,7 @@ def open_points(path: Path, description: Description) -> Points:
         feature=np.asfortranarray(read(store, "feature"), dtype=np.float32),
         matrix=read(store, "matrix"),
         text=TextBanks(read(store, "text_ensemble"), bare, np.zeros_like(bare[0])),
+        text_bank=store.attrs["settings"]["text_bank"],
         classes=tuple(store.attrs["classes"]),
         voxel_size=float(store.attrs["voxel_size"]),
         digest=store.attrs["digest"],

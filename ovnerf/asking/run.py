@@ -56,6 +56,11 @@ class RunFiles:
         """The truth store of its scene, where it is there."""
         return self.above(2, "truth.zarr")
 
+    @property
+    def frames(self) -> Path | None:
+        """The frames store of its scene, where it is there."""
+        return self.above(2, "frames.zarr")
+
     def above(self, levels: int, name: str) -> Path | None:
         """A file so many folders above the variant's, where it is there."""
         parents = self.folder.absolute().parents

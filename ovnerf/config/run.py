@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ovnerf.config.base import Fraction, Name, Positive, Seed, Strict
+from ovnerf.config.export import Export
 from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
@@ -91,6 +92,7 @@ class Config(Strict):
     evaluate: Evaluate = Evaluate()
     fuse_points: FusePoints = FusePoints()
     query: Query = Query()
+    export: Export = Export()
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
@@ -107,6 +109,7 @@ class Config(Strict):
         for section, names in (
             ("fuse_points", self.fuse_points.variants),
             ("query", self.query.variants),
+            ("export", self.export.variants),
         ):
             for name in names:
                 if name not in self.variants:

@@ -276,7 +276,7 @@ class PlannedJobs:
         if stage == "reconstruct" and wildcards.get("of_seed"):
             seed = int(wildcards["of_seed"].removeprefix(OF_SEED))
             return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
-        if stage in ("fuse_points", "query"):  # which variants are asked changes nothing in a job
+        if stage in ("fuse_points", "query", "export"):  # whose variants change nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage in ("make_room", "sample_frames"):
             section = getattr(plan.config, stage)

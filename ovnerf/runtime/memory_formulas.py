@@ -219,6 +219,19 @@ def query(job: Job) -> Parts:
     }
 
 
+def export(job: Job) -> Parts:
+    """The field, its points, one view with its ray features, the mesh's grid at its largest.
+
+    Bytes: 3 field + 4700 P + 400 MB
+    """
+    return {
+        "grids": 3 * job.semantics,
+        "points": 400 * constant.VOXELS_PER_PIXEL * job.pixels,
+        "view": 1500 * job.pixels,
+        "mesh": 400 * MB,
+    }
+
+
 def panels(job: Job) -> Parts:
     """Pictures of one view side by side.
 

@@ -161,6 +161,11 @@ def test_what_is_asked_is_planned_for_the_named_variants(place: Place) -> None:
     assert json.loads(words[words.index("--settings") + 1])["phrases"] == [phrase]
 
 
+def test_files_for_other_programs_are_planned_for_the_named_variants(place: Place) -> None:
+    place.configure({"export": {"variants": ["ovnerf"], "products": ["mesh"]}})
+    assert place.planned() == WHOLE + Counter(fuse_points=1, export=1)
+
+
 def edges(place: Place) -> set[tuple[str, str]]:
     """(rule, rule that reads its output) of the whole plan."""
     done = place.snakemake("--dag")

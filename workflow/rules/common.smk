@@ -255,6 +255,7 @@ ASKED = [
     for made, variants in (
         ("points.zarr", CONFIG.fuse_points.variants),
         ("answers", CONFIG.query.variants),
+        ("exported", CONFIG.export.variants),
     )
     for dataset, scene, encoder, variant, seed in RUNS
     if variant in variants

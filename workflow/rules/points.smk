@@ -1,4 +1,4 @@
-# Asking a trained field: its points, and phrases (docs/asking.md).
+# Asking a trained field: its points, phrases, and files for other programs (docs/asking.md).
 
 
 rule fuse_points:
@@ -54,5 +54,34 @@ rule query:
         compute=COMPUTE,
     shell:
         "python -m ovnerf query {params.run:q} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule export:
+    input:
+        semantics=f"{RUN}/semantics",
+        points=f"{RUN}/points.zarr",
+        frames=f"{SCENE}/frames.zarr",
+    output:
+        directory(f"{RUN}/exported"),
+    log:
+        f"{LOGS}/export/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/export/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("export"),
+        runtime=minutes("export"),
+        gpu=GPU,
+    params:
+        run=RUN,
+        settings=setting("export"),
+        code=code_digest("export"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf export {params.run:q} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"

@@ -1,0 +1,28 @@
+"""Settings of what is written of a trained field for other programs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ovnerf.config.base import Fraction, Name, Strict
+
+Product = Literal["cloud", "features", "cameras", "labels", "mesh"]
+
+
+class Export(Strict):
+    """Files of a trained field for other programs (docs/asking.md#export)."""
+
+    products: tuple[Product, ...] = ()
+    """What is written; when empty, all that the scene allows: a forward-facing scene has no mesh,
+    and a run without held-out views no labels of them."""
+    variants: tuple[Name, ...] = ()
+    """Variants of which `all` writes them, for every scene, encoder and seed; none when empty."""
+    views: Literal["held_out", "all"] = "held_out"
+    """Frames whose labels are written."""
+    mesh_cell: float | None = Field(default=None, gt=0)
+    """Side of a cell of the mesh's grid in the unit of the poses; when empty that of the points'
+    voxels, or as much larger as a grid of 16 million cells needs."""
+    min_component: Fraction = 0.01
+    """Connected parts of the mesh with a smaller share of its area are left out."""

@@ -1,0 +1,110 @@
+"""Write a trained field's points, mesh, labels and cameras for other programs.
+
+    python -m ovnerf export RUN --out exported
+    python -m ovnerf export RUN --out exported --settings '{"products": ["cloud", "mesh"]}'
+
+RUN is the folder of a finished run, like results/demo/room0/toy/ovnerf/seed0. Everything is in the
+world frame and unit of the input (docs/asking.md#export). The points of the run are made first
+where `points.zarr` is not there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from ovnerf.asking.camera_files import transforms_json, write_photos
+from ovnerf.asking.cloud_files import classes_json, write_cloud, write_features
+from ovnerf.asking.description import Description
+from ovnerf.asking.label_files import coco_json, label_map, write_labels
+from ovnerf.asking.mesh import make_mesh, write_mesh_glb, write_mesh_ply
+from ovnerf.asking.report import json_text
+from ovnerf.asking.run import Run, open_run
+from ovnerf.config.export import Export, Product
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.atomic import atomic_folder
+
+CLOUD = "cloud.ply"
+
+
+def run(run: Path, *, out: Path, settings: Export) -> dict[str, object]:
+    """Write the products to a folder; returns which, and how much of each."""
+    opened = open_run(run)
+    products = wanted_products(opened.description, settings)
+    summary: dict[str, object] = {"products": list(products)}
+    with atomic_folder(out) as folder:
+        write_json(folder / "classes.json", classes_json(opened.description))
+        if "cloud" in products:
+            write_cloud(folder / CLOUD, opened.description, opened.points)
+            summary["points"] = len(opened.points)
+        if "features" in products:
+            write_features(folder, opened.description, opened.points)
+        if "cameras" in products:
+            cloud = CLOUD if "cloud" in products else None
+            summary |= export_cameras(opened, folder, cloud)
+        if "labels" in products:
+            summary["label_views"] = export_labels(opened, folder, settings)
+        if "mesh" in products:
+            summary["triangles"] = export_mesh(opened, folder, settings)
+    return summary
+
+
+def wanted_products(description: Description, settings: Export) -> tuple[Product, ...]:
+    """The products of the settings, or all that the scene allows.
+
+    Raises:
+        UserError: a product that is asked for is not possible.
+    """
+    impossible: dict[Product, tuple[str, str]] = {}
+    if description.warped:
+        impossible["mesh"] = (
+            "a forward-facing scene (`box: ndc`), whose field lives in warped space; expected one "
+            "whose cameras go around",
+            "take `cloud` instead, or read the scene with another `box`",
+        )
+    if settings.views == "held_out" and not description.held_out_frames:
+        impossible["labels"] = ("no held-out view, expected one", "set `views` to `all`")
+    for product in settings.products:
+        if product in impossible:
+            found, hint = impossible[product]
+            raise UserError(f"{description.source}: {product}: found {found}", hint)
+    every: tuple[Product, ...] = get_args(Product)
+    wanted = settings.products or every
+    return tuple(name for name in every if name in wanted and name not in impossible)
+
+
+def export_cameras(opened: Run, folder: Path, cloud: str | None) -> dict[str, object]:
+    """Write `transforms.json`, and its photos where the run's frames are there."""
+    description = opened.description
+    write_json(folder / "transforms.json", transforms_json(description, cloud))
+    if opened.files.frames is None:
+        warning = "transforms.json names photos that are not there: found no frames.zarr of the run"
+        return {"cameras": len(description.names), "photos": 0, "warning": warning}
+    write_photos(folder, description, opened.files.frames)
+    return {"cameras": len(description.names), "photos": len(description.names)}
+
+
+def export_labels(opened: Run, folder: Path, settings: Export) -> int:
+    """Write the labels of the views of the settings; returns how many."""
+    description = opened.description
+    held_out = settings.views == "held_out"
+    frames = description.held_out_frames if held_out else range(len(description.names))
+    maps = {}
+    for name in (description.names[frame] for frame in frames):
+        maps[name] = label_map(opened.render_frame(name), opened.points, description)
+        write_labels(folder, name, maps[name], len(description.classes))
+    write_json(folder / "coco.json", coco_json(maps, description))
+    return len(maps)
+
+
+def export_mesh(opened: Run, folder: Path, settings: Export) -> int:
+    """Write `mesh.ply` and `mesh.glb`; returns the number of triangles."""
+    mesh = make_mesh(opened.field, opened.description, opened.points, settings)
+    write_mesh_ply(folder / "mesh.ply", opened.description, mesh)
+    write_mesh_glb(folder / "mesh.glb", mesh)
+    return len(mesh.face)
+
+
+def write_json(path: Path, content: dict[str, object]) -> None:
+    """Write a JSON file."""
+    path.write_text(json_text(content), encoding="utf-8")
