@@ -1,5 +1,6 @@
 """`python -m benchmarks.encoders`: real-size encoders with random weights against their libraries'
-plain loops, in turn, in one process; then the bytes a 640x480 frame takes in each store.
+plain loops, in turn, in one process; then the bytes a 640x480 frame takes in each store. With
+`--dense`: seconds of a frame by dense CLIP beside the pyramid.
 
 Rates are per second of computing on one core.
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ovnerf.encoders.dense_clip import DenseClipEncoder
 from ovnerf.encoders.dino import DinoEncoder, build_dino
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
@@ -56,8 +58,8 @@ def in_turn(repeats: int, *calls: Callable[[], torch.Tensor]) -> tuple[list[floa
     return [float(np.median(each)) for each in seconds], found
 
 
-def clip_rows(windows: int, batch: int, repeats: int) -> list[Row]:
-    """Windows of one frame: prepared, and prepared and encoded."""
+def random_clip() -> tuple[torch.nn.Module, Callable, OpenClipEncoder]:
+    """A model with random weights, its own transform, and our encoder with the same weights."""
     import open_clip
     from safetensors.torch import save_file
 
@@ -67,7 +69,30 @@ def clip_rows(windows: int, batch: int, repeats: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "openai-random.safetensors"
         save_file({name: item.contiguous() for name, item in model.state_dict().items()}, path)
-        encoder = OpenClipEncoder(CLIP_MODEL, path, torch.device("cpu"))
+        return model, transform, OpenClipEncoder(CLIP_MODEL, path, torch.device("cpu"))
+
+
+def dense_lines(windows: int, batch: int, repeats: int) -> list[str]:
+    """Seconds of a frame by dense CLIP, beside the pyramid's windows timed in turn with it."""
+    encoder = random_clip()[2]
+    image = photo(HEIGHT, WIDTH)
+    every = window_boxes(HEIGHT, WIDTH, window_grids(HEIGHT, WIDTH, SCALES, 0.25, 0.25), 0, 0)
+    box = every[np.linspace(0, len(every) - 1, windows).astype(int)]
+    cases = [("value", 336), ("neighbour", 336), ("neighbour", 480)]
+    dense = [DenseClipEncoder(encoder, name, side=side, batch=batch) for name, side in cases]
+    calls = [lambda one=one: one.features(image) for one in dense]
+    seconds, _ = in_turn(repeats, lambda: encoder.encode_crops([image], [box], batch)[0], *calls)
+    pyramid = seconds[0] / windows * len(every)
+    lines = [f"pyramid: {pyramid:.0f} s a frame ({len(every)} windows, {windows} of them timed)"]
+    for (name, side), taken in zip(cases, seconds[1:], strict=True):
+        ratio = f"{pyramid / taken:.0f} times cheaper"
+        lines.append(f"dense CLIP, {name}, side {side}: {taken:.2f} s a frame, {ratio}")
+    return lines
+
+
+def clip_rows(windows: int, batch: int, repeats: int) -> list[Row]:
+    """Windows of one frame: prepared, and prepared and encoded."""
+    model, transform, encoder = random_clip()
     image = photo(HEIGHT, WIDTH)
     grids = window_grids(HEIGHT, WIDTH, SCALES, 0.25, 0.25)
     every = window_boxes(HEIGHT, WIDTH, grids, 0, 0)
@@ -190,9 +215,13 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320, help="of the photo for DINO")
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=3, help="medians are kept")
+    parser.add_argument("--dense", action="store_true", help="time dense CLIP and the pyramid only")
     parser.add_argument("--sizes", action="store_true", help="print the stores' sizes only")
     chosen = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if chosen.dense:
+        print("\n".join(dense_lines(chosen.windows, chosen.batch, chosen.repeats)))
+        return
     rows: list[Row] = []
     if not chosen.sizes:
         rows = clip_rows(chosen.windows, chosen.batch, chosen.repeats)

@@ -103,7 +103,7 @@ class Vectors:
                 f"phrase {word!r}: the encoder `{self.description.encoder['kind']}` of "
                 f"{self.description.source} has no text half, so it knows its class names only: "
                 f"{', '.join(self.classes)}",
-                "ask for one of them, or train with an `openclip` or `lseg` encoder",
+                "ask for one of them, or train with an `openclip`, `dense_clip` or `lseg` encoder",
             )
         return self.classes[word]
 

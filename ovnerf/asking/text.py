@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from ovnerf.asking.description import Description
-from ovnerf.config.features import Encoder, LSeg, OpenClip, Simulated
+from ovnerf.config.features import DenseClip, Encoder, LSeg, OpenClip, Simulated
 from ovnerf.encoders.simulated import simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
 from ovnerf.encoders.windows import encoder_files
@@ -53,7 +53,7 @@ def encoder_settings(description: Description) -> Encoder:
 
 def has_text_encoder(description: Description) -> bool:
     """Whether the run's encoder can make vectors of any phrase."""
-    return description.encoder["kind"] in ("openclip", "lseg")
+    return description.encoder["kind"] in ("openclip", "dense_clip", "lseg")
 
 
 def text_encoder(description: Description) -> Encode:
@@ -63,18 +63,18 @@ def text_encoder(description: Description) -> Encode:
         UserError: an encoder without one, or weights that are missing or not the run's.
     """
     encoder = encoder_settings(description)
-    if isinstance(encoder, OpenClip):
+    if isinstance(encoder, (OpenClip, DenseClip)):
         return openclip_text(description, encoder)
     if isinstance(encoder, LSeg):
         return lseg_text(description, encoder)
     raise UserError(
         f"{description.source}: its encoder `{encoder.kind}` has no text half, so only its class "
         f"names can be asked for: {', '.join(description.classes)}",
-        "ask for one of them, or train with an `openclip` or `lseg` encoder",
+        "ask for one of them, or train with an `openclip`, `dense_clip` or `lseg` encoder",
     )
 
 
-def openclip_text(description: Description, encoder: OpenClip) -> Encode:
+def openclip_text(description: Description, encoder: OpenClip | DenseClip) -> Encode:
     """The text half of an open_clip model."""
     from ovnerf.encoders.openclip import OpenClipEncoder
 

@@ -38,6 +38,27 @@ class Simulated(Strict):
     """Seed of class vectors, noise and confusion."""
 
 
+class DenseClip(Strict):
+    """CLIP's ViT with another last attention: a vector per patch in one pass over a frame."""
+
+    kind: Literal["dense_clip"]
+    """Always `dense_clip`."""
+    model: str
+    """open_clip name of a CLIP ViT, or a path to a model config JSON."""
+    weights: str
+    """Weight file, as for `openclip`."""
+    attention: Literal["value", "neighbour"] = "neighbour"
+    """The last block: each patch's own value (MaskCLIP), or attention between patches with similar
+    keys that prefers near ones (NACLIP)."""
+    sigma: float = Field(default=5.0, gt=0)
+    """How far `neighbour` prefers near patches: standard deviation in patches."""
+    side: Positive = 336
+    """Frames are resized so that their shorter side has so many pixels, then covered by windows of
+    the model's image size that overlap by half."""
+    cell: Positive = 8
+    """Features are stored as means of squares of so many pixels."""
+
+
 class LSeg(Strict):
     """LSeg: a ViT with a DPT head whose pixels live in the space of CLIP text."""
 
@@ -69,7 +90,9 @@ class Precomputed(Strict):
         return folder
 
 
-Encoder = Annotated[OpenClip | Simulated | LSeg | Precomputed, Field(discriminator="kind")]
+Encoder = Annotated[
+    OpenClip | Simulated | DenseClip | LSeg | Precomputed, Field(discriminator="kind")
+]
 
 
 class CacheFeatures(Strict):

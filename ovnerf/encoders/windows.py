@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.config.features import (
+    CacheFeatures,
+    DenseClip,
+    LSeg,
+    OpenClip,
+    Precomputed,
+    Simulated,
+)
 from ovnerf.encoders.dense import Cells, cell_means, cells_of
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
@@ -205,8 +212,8 @@ def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> So
         load = photos(scene)
         origin = str(files["weights"])
         return Source(origin, load, embed, banks, view_frames, None, inputs, files, settings.batch)
-    if isinstance(encoder, LSeg):
-        return lseg_source(scene, encoder, view_frames)
+    if isinstance(encoder, (DenseClip, LSeg)):
+        return dense_source(scene, encoder, settings.batch, view_frames)
     if isinstance(encoder, Precomputed):
         return precomputed_source(scene, encoder, view_frames)
     if truth is None:
@@ -259,10 +266,10 @@ def openclip_embed(
     return embed, text_banks(scene.attrs["classes"], encoder.encode_text)
 
 
-def encoder_files(encoder: OpenClip) -> dict[str, Path]:
-    """The files that define an open_clip encoder."""
+def encoder_files(encoder: OpenClip | DenseClip | LSeg) -> dict[str, Path]:
+    """The files that define an encoder: its weights, and its model config where it names one."""
     files = {"weights": find_file(encoder.weights, "encoder.weights")}
-    if encoder.model.endswith(".json"):
+    if not isinstance(encoder, LSeg) and encoder.model.endswith(".json"):
         files["model"] = find_file(encoder.model, "encoder.model")
     return files
 
@@ -282,15 +289,28 @@ def simulated_embed(scene: Store, settings: Simulated) -> tuple[Embed, TextBanks
     return one_by_one(embed), banks
 
 
-def lseg_source(scene: Store, settings: LSeg, view_frames: list[int]) -> Source:
-    """Cell features and text banks of LSeg."""
-    from ovnerf.encoders.lseg import LSegEncoder
+def dense_encoder(settings: DenseClip | LSeg, files: dict[str, Path], batch: int) -> Any:
+    """An encoder with `features` and `encode_text`."""
+    if isinstance(settings, LSeg):
+        from ovnerf.encoders.lseg import LSegEncoder
 
+        return LSegEncoder.load(files["weights"])
+    from ovnerf.encoders.dense_clip import DenseClipEncoder
+    from ovnerf.encoders.openclip import OpenClipEncoder
+
+    clip = OpenClipEncoder(files.get("model", settings.model), files["weights"])
+    return DenseClipEncoder(clip, settings.attention, settings.sigma, settings.side, batch)
+
+
+def dense_source(
+    scene: Store, settings: DenseClip | LSeg, batch: int, view_frames: list[int]
+) -> Source:
+    """Cell features and text banks of an encoder with a feature per pixel."""
     height, width = scene["rgb"].shape[1:3]
     cells = cells_of(height, width, settings.cell)
-    files = {"weights": find_file(settings.weights, "encoder.weights")}
+    files = encoder_files(settings)
     inputs = digests_of(files)
-    encoder = LSegEncoder.load(files["weights"])
+    encoder = dense_encoder(settings, files, batch)
     (grid,) = cells.grids(height, width)
 
     def embed(frame: int, photo: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -14,7 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed, Simulated
+from ovnerf.config.features import (
+    CacheFeatures,
+    DenseClip,
+    LSeg,
+    OpenClip,
+    Precomputed,
+    Simulated,
+)
 from ovnerf.config.frames import ReadTruth
 from ovnerf.config.run import Config, scene_settings, shared_settings
 from ovnerf.config.semantics import TrainSemantics
@@ -186,8 +193,8 @@ def class_count(file: str, named: str) -> int:
 
 
 def windows_of(section: CacheFeatures, width: int, height: int) -> int:
-    """Windows of the pyramid on one frame (docs/method.md#clip-pyramid); cells of LSeg and maps."""
-    if isinstance(section.encoder, (LSeg, Precomputed)):
+    """Windows of the pyramid on one frame (docs/method.md#clip-pyramid); cells of dense ones."""
+    if isinstance(section.encoder, (DenseClip, LSeg, Precomputed)):
         cell = section.encoder.cell
         return -(-width // cell) * -(-height // cell)
     count = 0
@@ -204,7 +211,7 @@ def embedding_width(encoder: Any, classes: int) -> int:
         return width_of_maps(Path(encoder.folder), classes)
     if isinstance(encoder, Simulated):
         return encoder.width
-    if not isinstance(encoder, OpenClip):
+    if not isinstance(encoder, (OpenClip, DenseClip)):
         return OF_CLIP_B
     if encoder.model.endswith(".json"):
         return model_width(shipped(encoder.model))

@@ -14,7 +14,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from ovnerf.config.features import CacheFeatures, LSeg, OpenClip, Precomputed
+from ovnerf.config.features import CacheFeatures, DenseClip, LSeg, OpenClip, Precomputed
 from ovnerf.config.run import (
     Config,
     Scene,
@@ -234,7 +234,7 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
     )
 
 
-def section_files(section: OpenClip | LSeg | Any) -> list[str]:
+def section_files(section: OpenClip | DenseClip | LSeg | Any) -> list[str]:
     """Files that a section names: its weights, and `model` where it is an open_clip config."""
     model = getattr(section, "model", "")
     named = [getattr(section, "weights", ""), model if model.endswith(".json") else ""]

@@ -21,9 +21,12 @@ from ovnerf.runtime.job import Job, Parts
 
 def feature_seconds(job: Job) -> float:
     """Windows, or whole images, of a scene's frames through the encoder."""
+    encoder = job.settings.encoder
     each = {"openclip": job.windows * constant.CLIP_FLOP, "lseg": constant.LSEG_FLOP}.get(
-        job.settings.encoder.kind, 0.0
+        encoder.kind, 0.0
     )
+    if encoder.kind == "dense_clip":
+        each = formulas.dense_windows(job, encoder.side) * constant.CLIP_FLOP
     return 0.0 if job.gathers else job.frames * each / constant.FLOPS / job.settings.parts
 
 

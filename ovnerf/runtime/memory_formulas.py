@@ -7,6 +7,8 @@ of P pixels, V voxels of the last grid, g = V^(1/3), R rays per batch, and sizes
 
 from __future__ import annotations
 
+from math import ceil
+
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.runtime import cost_constants as constant
 from ovnerf.runtime.cost_constants import MB, PATCH
@@ -74,13 +76,31 @@ def propose_regions(job: Job) -> Parts:
     return {**region_parts(job, job.settings), "runs": job.frames * job.pixels}
 
 
+def dense_windows(job: Job, side: int) -> int:
+    """Windows of 224 pixels that overlap by half, on a frame with this shorter side."""
+    whole, half = constant.CLIP_SIDE, constant.CLIP_SIDE // 2
+    scale = side / min(job.height, job.width)
+    rows, columns = (
+        max(0, ceil((round(length * scale) - whole) / half)) + 1
+        for length in (job.height, job.width)
+    )
+    return rows * columns
+
+
 def cache_features(job: Job) -> Parts:
     """One batch of windows; none where the job only joins the stores of its parts.
 
-    Bytes: 2 weights + batch weights / 64
+    Bytes: 2 weights + batch weights / 64 (dense CLIP: its few windows, and 768 P)
     """
     if job.gathers:
         return {}
+    if job.settings.encoder.kind == "dense_clip":
+        count = min(job.settings.batch, dense_windows(job, job.settings.encoder.side))
+        return {
+            "model": 2 * job.weights,
+            "windows": count * job.weights * constant.WINDOW_SHARE,
+            "pixels": 3 * 4 * constant.DENSE_CHANNELS * job.pixels,
+        }
     windows = job.settings.batch * job.weights * constant.WINDOW_SHARE
     return {"model": 2 * job.weights, "windows": windows}
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config.features import LSeg, OpenClip, Precomputed, Simulated  # noqa: E402
+from ovnerf.config.features import DenseClip, LSeg, OpenClip, Precomputed, Simulated  # noqa: E402
 from ovnerf.config.run import Config, Scene  # noqa: E402
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
@@ -95,6 +95,7 @@ def reference() -> str:
     lines += sections(Scene, "Scene sheet, one row per scene")
     lines += sections(OpenClip, "Encoder file, `kind: openclip`")
     lines += sections(Simulated, "Encoder file, `kind: simulated`")
+    lines += sections(DenseClip, "Encoder file, `kind: dense_clip`")
     lines += sections(LSeg, "Encoder file, `kind: lseg`")
     lines += sections(Precomputed, "Encoder file, `kind: precomputed`")
     return "\n".join(lines).rstrip() + "\n"

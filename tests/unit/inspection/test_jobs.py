@@ -133,6 +133,7 @@ def test_widths_of_encoders(here: Path) -> None:
     assert width(**openclip, model="ViT-L-14") == 768
     assert width(**openclip, model="ViT-bigG-14") == 1280
     assert width(kind="lseg", weights="none.bin") == 512
+    assert width(kind="dense_clip", weights="none.bin", model="ViT-L-14") == 768
     Path("maps").mkdir()
     np.save("maps/text.npy", np.zeros((51, 768), np.float32))
     Path("maps/manifest.json").write_text(json.dumps({"kind": "features", "text": "text.npy"}))

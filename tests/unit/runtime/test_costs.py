@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from ovnerf.config.features import CacheDino, CacheFeatures, LSeg, OpenClip
+from ovnerf.config.features import CacheDino, CacheFeatures, DenseClip, LSeg, OpenClip
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import MakeRoom
 from ovnerf.config.regions import ProposeRegions
@@ -144,6 +144,23 @@ def test_seconds_on_a_card() -> None:
     assert costs.modelled_seconds(of("cache_features", settings=three, gathers=True)) == 4
     lseg = CacheFeatures(encoder=LSeg(kind="lseg", weights="none"))
     assert costs.modelled_seconds(of("cache_features", settings=lseg)) == pytest.approx(4 + 90)
+    # 640 x 480 becomes 448 x 336: 3 x 2 windows of 224 at steps of 112, for each of 300 frames.
+    dense = CacheFeatures(encoder=DenseClip(kind="dense_clip", model="ViT-B-16", weights="none"))
+    seconds = costs.modelled_seconds(of("cache_features", settings=dense))
+    assert seconds == pytest.approx(4 + 300 * 6 * 35e9 / 5e12)
+
+
+def test_memory_of_dense_clip() -> None:
+    # Six windows, or a batch of fewer, and 64 channels of 640 x 480 in three copies of floats.
+    encoder = DenseClip(kind="dense_clip", model="ViT-B-16", weights="none")
+    for batch, windows in ((256, 6), (4, 4)):
+        job = of("cache_features", settings=CacheFeatures(encoder=encoder, batch=batch))
+        parts = costs.COSTS["cache_features"].memory(job)
+        assert parts == {
+            "model": 2 * job.weights,
+            "windows": windows * job.weights / 64,
+            "pixels": 64 * 640 * 480 * 4 * 3,
+        }
 
 
 def test_disk_of_a_scene() -> None:
