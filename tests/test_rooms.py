@@ -48,7 +48,7 @@ PLANS = "inspection.jobs"
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
-    *("fuse_points", "query", "export"),
+    *("fuse_points", "query", "export", "write_page"),
 }
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
@@ -61,11 +61,13 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
-    "config/points.py": {"fuse_points", "query", "export"},
-    "config/query.py": {"query", "export"},
+    "config/points.py": {"fuse_points", "query", "export", "write_page"},
+    "config/query.py": {"query", "export", "write_page"},
     "config/export.py": {"export"},
-    "asking/voxels.py": {"fuse_points", "query", "export"},
-    "asking/relevancy.py": {"query", "export"},
+    "config/page.py": {"write_page"},
+    "asking/scene_page.py": {"write_page"},
+    "asking/voxels.py": {"fuse_points", "query", "export", "write_page"},
+    "asking/relevancy.py": {"query", "export", "write_page"},
     "asking/volume.py": {"export"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},

@@ -21,6 +21,7 @@ from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.config.labels import RankRegions
+from ovnerf.config.page import WritePage
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.config.regions import ProposeRegions
@@ -93,6 +94,7 @@ class Config(Strict):
     fuse_points: FusePoints = FusePoints()
     query: Query = Query()
     export: Export = Export()
+    write_page: WritePage = WritePage()
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
@@ -110,6 +112,7 @@ class Config(Strict):
             ("fuse_points", self.fuse_points.variants),
             ("query", self.query.variants),
             ("export", self.export.variants),
+            ("write_page", self.write_page.variants),
         ):
             for name in names:
                 if name not in self.variants:

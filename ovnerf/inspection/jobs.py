@@ -64,6 +64,8 @@ WEIGHT_BYTES = {
 """Weight files that are not there yet, by architecture. SAM's are their publisher's."""
 WEIGHTS = 600_000_000
 """Other networks: CLIP's ViT-B/16 with its text encoder."""
+ASKING = ("fuse_points", "query", "export", "write_page")
+"""Stages that are run for the variants that their section names."""
 BRANCH = 1.4
 """File of a trained semantic branch over that of the radiance field that it holds."""
 
@@ -283,7 +285,7 @@ class PlannedJobs:
         if stage == "reconstruct" and wildcards.get("of_seed"):
             seed = int(wildcards["of_seed"].removeprefix(OF_SEED))
             return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
-        if stage in ("fuse_points", "query", "export"):  # whose variants change nothing in a job
+        if stage in ASKING:  # whose `variants` change nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage in ("make_room", "sample_frames"):
             section = getattr(plan.config, stage)

@@ -227,6 +227,7 @@ COSTS: dict[str, Cost] = {
         card=True,
         on_cpu=constant.CPU_TRAIN,
     ),
+    "write_page": per_pixel(formulas.write_page, bytes_per_pixel=4),
     "draw_figures": per_pixel(formulas.panels, 5.0, 3),
     "aggregate": per_pixel(formulas.score_rows),
     "summarise_runs": per_pixel(formulas.nothing),

@@ -252,6 +252,18 @@ def export(job: Job) -> Parts:
     }
 
 
+def write_page(job: Job) -> Parts:
+    """The field, its points, the page with at most a given number of them.
+
+    Bytes: 3 field + 3200 P + 150 max_points
+    """
+    return {
+        "grids": 3 * job.semantics,
+        "points": 400 * constant.VOXELS_PER_PIXEL * job.pixels,
+        "page": 150 * job.settings.max_points,
+    }
+
+
 def panels(job: Job) -> Parts:
     """Pictures of one view side by side.
 

@@ -157,6 +157,11 @@ def weights_dir_option(wildcards):
     return f"--weights-dir={quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else ""
 
 
+def answers_where_asked(wildcards):
+    """`input` function: the answers of a variant that is asked phrases, else nothing."""
+    return [f"{RUN}/answers"] if wildcards.variant in CONFIG.query.variants else []
+
+
 def of_variants(name, seeds):
     """`input` function: a file of every variant's run, in the order of the config."""
     return lambda wildcards: expand(f"{RUN}/{name}", variant=VARIANTS, seed=seeds, **wildcards)
@@ -256,6 +261,7 @@ ASKED = [
         ("points.zarr", CONFIG.fuse_points.variants),
         ("answers", CONFIG.query.variants),
         ("exported", CONFIG.export.variants),
+        ("view.html", CONFIG.write_page.variants),
     )
     for dataset, scene, encoder, variant, seed in RUNS
     if variant in variants

@@ -85,3 +85,38 @@ rule export:
         "python -m ovnerf export {params.run:q} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
+
+
+rule write_page:
+    input:
+        semantics=f"{RUN}/semantics",
+        points=f"{RUN}/points.zarr",
+        answers=answers_where_asked,
+    output:
+        report(
+            f"{RUN}/view.html",
+            caption="../report/page.rst",
+            category="Scenes",
+            subcategory="{dataset} {scene}",
+            labels={"encoder": "{encoder}", "variant": "{variant}", "seed": "{seed}"},
+        ),
+    log:
+        f"{LOGS}/write_page/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/write_page/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("write_page"),
+        runtime=minutes("write_page"),
+    params:
+        run=RUN,
+        answers=option("answers"),
+        settings=setting("write_page"),
+        code=code_digest("write_page"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf write_page {params.run:q} {params.answers} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
