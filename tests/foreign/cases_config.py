@@ -1,6 +1,6 @@
 """Configs and sheets: names and paths that some tool on the way would read as its own language.
 
-Every row asks `check`; tests/workflow/test_agreement.py shows that a dry run says the same.
+Every row asks `check`; tests/workflow/test_check_and_dry_run.py shows that a dry run says the same.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_snakemake_is_given_what_the_model_says(
         (str(time_limit_minutes(job.job, "cpu")), str(reserved_mb(job.job)))
         for job in cost.planned(printed, known)
     ]
-    assert len(asked) == 26 and asked == expected
+    assert len(asked) == 28 and asked == expected
     one = {job.rule: job.job for job in cost.planned(printed, known)}
     # 12 frames of 64x48, two of them held out.
     shared = one["train_shared"]
