@@ -68,13 +68,14 @@ def class_comments(description: Description) -> list[str]:
 
 
 def write_cloud(path: Path, description: Description, points: Points) -> None:
-    """Every point: place, normal, colour, class index and confidence."""
+    """Every point: place, normal, colour, class index, confidence, and how many views see it."""
     columns = {
         **dict(zip("xyz", stored_coordinates(points.xyz, points.voxel_size).T, strict=True)),
         **dict(zip(("nx", "ny", "nz"), points.normal.T, strict=True)),
         **dict(zip(("red", "green", "blue"), points.rgb.T, strict=True)),
         "label": points.label,
         "confidence": confidence(points),
+        "views": points.views,
     }
     write_ply(path, columns, class_comments(description))
 

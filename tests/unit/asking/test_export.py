@@ -63,6 +63,7 @@ def test_the_cloud_is_the_points(made: Path, exported: Path) -> None:
     np.testing.assert_array_equal(cloud.colors[:, :3], points.rgb)
     data = cloud.metadata["_ply_raw"]["vertex"]["data"]
     np.testing.assert_array_equal(data["label"].ravel(), points.label)
+    np.testing.assert_array_equal(data["views"].ravel(), points.views)
     normal = np.stack([data[name].ravel() for name in ("nx", "ny", "nz")], 1)
     np.testing.assert_array_equal(normal, points.normal)
     cosine = np.sort((TEXT @ points.matrix) @ points.feature.T, axis=0)
