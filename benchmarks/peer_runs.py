@@ -139,6 +139,10 @@ def tensorf_dataset(store: Store, near: float) -> Callable[..., SimpleNamespace]
     return lambda *_, **__: data
 
 
+PARTS_OF_ARRAYS = [np._core.multiarray._reconstruct, np.ndarray, np.dtype, np.dtypes.UInt8DType]
+"""What PyTorch needs to know to read a u8 array of numpy's."""
+
+
 def train_tensorf(train: ModuleType, store: Store, settings: Reconstruct, folder: Path) -> Any:
     """TensoRF's own `reconstruction`, then the field that it saved."""
     opt = importlib.import_module("opt")
@@ -146,7 +150,9 @@ def train_tensorf(train: ModuleType, store: Store, settings: Reconstruct, folder
     torch.manual_seed(settings.seed)
     np.random.seed(settings.seed)
     train.reconstruction(opt.config_parser(tensorf_options(settings, folder)))
-    saved = torch.load(folder / "field" / "field.th", weights_only=False)
+    # Beside tensors its file holds one array, the packed occupancy.
+    with torch.serialization.safe_globals(PARTS_OF_ARRAYS):
+        saved = torch.load(folder / "field" / "field.th", weights_only=True)
     field = train.TensorVMSplit(**{**saved["kwargs"], "device": torch.device("cpu")})
     field.load(saved)
     return field

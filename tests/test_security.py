@@ -30,7 +30,7 @@ SHELL_SAFE = {
     *("wildcards.seed", "wildcards.part"),
     *("params.compute", "params.logs", "params.benchmarks", "params.folder", "params.names"),
     *("params.truth", "params.parts", "params.train", "params.weights_dir"),
-    *("params.fused", "params.radiance_seed"),
+    *("params.fused", "params.radiance_seed", "params.answers"),
 }
 """Made of checked names and of `results`, which is checked, or quoted where they are made."""
 

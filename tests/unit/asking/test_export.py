@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import struct
 from pathlib import Path
 
@@ -86,7 +87,11 @@ def test_coordinates_are_double_where_floats_would_move_them() -> None:
 
 
 def test_the_note_beside_the_features_says_how_to_read_them(
-    made: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    made: Path,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     points = open_run(made).points
     with safe_open(exported / "points.safetensors", "numpy") as file:
@@ -99,7 +104,10 @@ def test_the_note_beside_the_features_says_how_to_read_them(
     note = (exported / "points.txt").read_text()
     assert len(note.splitlines()) == 10
     monkeypatch.chdir(exported)
-    exec("\n".join(line[4:] for line in note.splitlines() if line.startswith("    ")), {})
+    example = tmp_path / "example.py"
+    lines = [line[4:] for line in note.splitlines() if line.startswith("    ")]
+    example.write_text("\n".join(lines))
+    runpy.run_path(str(example))
     like = points.feature @ (points.matrix.T @ TEXT[0])
     assert capsys.readouterr().out.strip() == str(points.xyz[like.argmax()])
 
