@@ -67,7 +67,7 @@ CLIP_FLOP = 35e9
 CLIP_SIDE = 224
 """Image size of CLIP's ViT-B/16 in pixels."""
 DENSE_CHANNELS = 64
-"""Channels of a dense encoder's features that are at pixel size at once (module `dense`)."""
+"""Channels of dense features at pixel size at once (module `dense` of `ovnerf/encoders`)."""
 LSEG_FLOP = 1.5e12
 """LSeg on one image: ViT-L/16 on 1200 tokens (0.75) and as much for its head (rough)."""
 RECONSTRUCT = 17.4 * 60 / 30_000 / 4096
