@@ -157,6 +157,11 @@ def weights_dir_option(wildcards):
     return f"--weights-dir={quote(CONFIG.weights_dir)}" if CONFIG.weights_dir else ""
 
 
+def run_folder(wildcards, input):
+    """`params` function: the folder of the run whose semantic branch is read."""
+    return str(Path(input.semantics).parent)
+
+
 def answers_where_asked(wildcards):
     """`input` function: the answers of a variant that is asked phrases, else nothing."""
     return [f"{RUN}/answers"] if wildcards.variant in CONFIG.query.variants else []

@@ -48,7 +48,7 @@ rule query:
         mem_mb=memory("query"),
         runtime=minutes("query"),
     params:
-        run=RUN,
+        run=run_folder,
         settings=setting("query"),
         code=code_digest("query"),
         compute=COMPUTE,
@@ -77,7 +77,7 @@ rule export:
         runtime=minutes("export"),
         gpu=GPU,
     params:
-        run=RUN,
+        run=run_folder,
         settings=setting("export"),
         code=code_digest("export"),
         compute=COMPUTE,
@@ -111,7 +111,7 @@ rule write_page:
         mem_mb=memory("write_page"),
         runtime=minutes("write_page"),
     params:
-        run=RUN,
+        run=run_folder,
         answers=option("answers"),
         settings=setting("write_page"),
         code=code_digest("write_page"),
