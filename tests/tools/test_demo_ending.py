@@ -23,7 +23,7 @@ def field(scene: str, variant: str, seed: int, miou: float) -> list[dict]:
     ]
 
 
-def test_six_lines(tmp_path: Path) -> None:
+def test_seven_lines(tmp_path: Path) -> None:
     rows = field("room0", "baseline", 0, 40.0) + field("room0", "ovnerf", 0, 50.0)
     rows += field("room0", "ovnerf", 1, 53.0) + field("room1", "baseline", 0, 41.0)
     rows += field("room1", "rsr", 0, 99.0)
@@ -32,12 +32,15 @@ def test_six_lines(tmp_path: Path) -> None:
     figures.mkdir(parents=True)
     for name in ("training.png", "view_rgb_010.png", "view_rgb_000.png"):
         (figures / name).touch()
+    run = tmp_path / "demo/room0/toy/ovnerf/seed0"
+    (run / "points.zarr").mkdir(parents=True)
     assert ending(tmp_path) == [
         "mIoU, percent:      room0 40.0 -> 51.5, room1 41.0 -> -"
         "   (CLIP labels alone -> with RSR and CSE)",
         "accuracy, percent:  room0 70.0 -> 81.5, room1 71.0 -> -   (held-out views)",
         f"all scores:         {tmp_path}/tables/summary.md",
         f"a picture to open:  {figures}/view_rgb_000.png",
+        f'ask the field:      .venv/bin/python -m ovnerf query {run} "table"',
         "a report:           .venv/bin/snakemake --report report.html",
         "your own photos:    docs/tutorial.md",
     ]

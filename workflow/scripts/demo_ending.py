@@ -1,4 +1,4 @@
-"""Print what to look at after `make demo`, in six lines. Standard library only.
+"""Print what to look at after `make demo`, in seven lines. Standard library only.
 
 python workflow/scripts/demo_ending.py results
 """
@@ -36,11 +36,14 @@ def ending(results: Path) -> list[str]:
     with (results / "tables/metrics.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     picture = min(results.glob("*/*/*/figures/view_*.png"), default=None)
+    asked = min(results.glob("*/*/*/*/*/points.zarr"), default=None)
+    run = asked.parent if asked else "RUN"
     return [
         f"mIoU, percent:      {changes(rows, 'mIoU')}   (CLIP labels alone -> with RSR and CSE)",
         f"accuracy, percent:  {changes(rows, 'accuracy')}   (held-out views)",
         f"all scores:         {results}/tables/summary.md",
         f"a picture to open:  {picture or 'no held-out view was drawn'}",
+        f'ask the field:      .venv/bin/python -m ovnerf query {run} "table"',
         "a report:           .venv/bin/snakemake --report report.html",
         "your own photos:    docs/tutorial.md",
     ]
