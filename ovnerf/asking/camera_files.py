@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ovnerf.asking.description import Description
+from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.evaluation.figures import in_file_name
-from ovnerf.runtime.errors import UserError
 from ovnerf.storage.stores import open_store, read
 
 OPENCV_TO_OPENGL = np.array([1.0, -1.0, -1.0, 1.0])
@@ -61,11 +60,7 @@ def write_photos(folder: Path, description: Description, frames: Path) -> None:
         UserError: the `frames` store holds other frames than the run.
     """
     store = open_store(frames, "frames")
-    if tuple(store.attrs["names"]) != description.names:
-        raise UserError(
-            f"{frames}: its frames differ from those of {description.source}",
-            "train again with the frames that are there now",
-        )
+    require_same_frames(store, description)
     (folder / "images").mkdir()
     for index, file in enumerate(photo_files(description)):
         Image.fromarray(read(store, "rgb", index)).save(folder / file)

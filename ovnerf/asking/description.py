@@ -17,10 +17,11 @@ from ovnerf.geometry.similarity import Similarity
 from ovnerf.labels.vocabulary import Bank
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.splits import TEST, TRAIN, in_split
+from ovnerf.storage.stores import Store
 from ovnerf.storage.tensors import load_tensors
 
 VERSION = 1
-"""Of the descriptions that are read here."""
+"""Of the descriptions that are read here; those of `training.description` are written."""
 FIELD = "field.safetensors"
 AXIS_DEGREES = 30.0
 """An axis of the world within this angle of the cameras' upward direction is taken for up."""
@@ -130,6 +131,15 @@ def read_description(header: dict[str, Any], source: Path) -> Description:
         split=np.array(run["split"], dtype=np.uint8),
         pose=np.array(run["pose"]),
     )
+
+
+def require_same_frames(store: Store, description: Description) -> None:
+    """UserError when a store of the scene holds other frames than the run was trained with."""
+    if tuple(store.attrs["names"]) != description.names:
+        raise UserError(
+            f"{store.store_path}: its frames differ from those of {description.source}",
+            "train again with the frames that are there now",
+        )
 
 
 def open_field(folder: Path, device: torch.device) -> tuple[SemanticField, Description]:

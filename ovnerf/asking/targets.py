@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ovnerf.asking.description import Description
+from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.asking.lerf_ovs import LabelledObject, read_lerf_labels
 from ovnerf.asking.phrases import Phrase
 from ovnerf.labels.void import VOID
@@ -74,11 +74,7 @@ def targets_of_truth(path: Path, description: Description) -> Targets:
         UserError: the `truth` store holds other frames than the run.
     """
     truth = open_store(path, "truth")
-    if tuple(truth.attrs["names"]) != description.names:
-        raise UserError(
-            f"{path}: its frames differ from those of {description.source}",
-            "train again with the frames that are there now",
-        )
+    require_same_frames(truth, description)
     label = {
         description.names[frame]: read(truth, "label", frame)
         for frame in description.held_out_frames

@@ -23,7 +23,7 @@ OWN_SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNAB
 """Variables by which a user sets the allocator; then nothing is changed here."""
 
 
-def library_function(name: str) -> Any:
+def c_function(name: str) -> Any:
     """A function of the C library, None where it has none of this name."""
     return getattr(ctypes.CDLL(None), name, None)
 
@@ -34,7 +34,7 @@ def keep_freed_memory() -> bool:
     False, and nothing done, where the C library has no `mallopt` (macOS, musl) or the environment
     has settings of its own.
     """
-    mallopt = library_function("mallopt")
+    mallopt = c_function("mallopt")
     if mallopt is None or any(name in os.environ for name in OWN_SETTINGS):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
@@ -46,6 +46,6 @@ def give_back_freed_memory() -> None:
     Otherwise blocks that nothing of the new sizes fits into would stay to the end. Does nothing
     where the C library has no `malloc_trim`.
     """
-    trim = library_function("malloc_trim")
+    trim = c_function("malloc_trim")
     if trim is not None:
         trim(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf.runtime.allocator import OWN_SETTINGS, keep_freed_memory, library_function
+from ovnerf.runtime.allocator import OWN_SETTINGS, c_function, keep_freed_memory
 
 PAGES = 64 * 2**20 // 4096
 PROGRAM = """
@@ -47,7 +47,7 @@ give_back_freed_memory()
 print(kept - resident())
 """
 glibc = pytest.mark.skipif(
-    library_function("mallopt") is None or not Path("/proc/self/statm").exists(),
+    c_function("mallopt") is None or not Path("/proc/self/statm").exists(),
     reason="the C library is not glibc",
 )
 
@@ -82,5 +82,5 @@ def test_a_users_own_settings_stay(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ovnerf.runtime.allocator.library_function", lambda name: None)
+    monkeypatch.setattr("ovnerf.runtime.allocator.c_function", lambda name: None)
     assert not keep_freed_memory()

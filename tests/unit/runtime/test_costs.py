@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
+import yaml
 
 from ovnerf.config.features import CacheDino, CacheFeatures, DenseClip, LSeg, OpenClip
 from ovnerf.config.field import Reconstruct
@@ -188,3 +189,9 @@ def test_time_limits() -> None:
     cpu = costs.time_limit_minutes(dino, "cpu")
     assert 30 + 100 * seconds / 60 <= cpu < 31 + 100 * seconds / 60
     assert costs.time_limit_minutes(Job("fetch_weights"), "auto") == 241
+
+
+def test_the_rules_that_compute_on_a_card_ask_slurm_for_one() -> None:
+    profile = REPOSITORY_ROOT / "workflow/profiles/slurm/config.yaml"
+    asking = yaml.safe_load(profile.read_text(encoding="utf-8"))["set-resources"]
+    assert set(asking) == {rule for rule, cost in costs.COSTS.items() if cost.card}
