@@ -18,7 +18,7 @@ demo: .venv/.installed
 	@.venv/bin/python workflow/scripts/demo_ending.py results
 
 test: .venv/.installed-test
-	.venv/bin/python -m pytest -n 2 --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder
 
 # The tests that run no workflow and no training.
 test-fast: .venv/.installed-test

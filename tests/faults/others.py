@@ -442,3 +442,5 @@ FAULTS = (
     sigterm_to_training,
     sigterm_to_caching,
 )
+TWINS = (full_disk_of_frames, truncated_chunk, missing_chunk, short_checkpoint, sigterm_to_caching)
+"""Faults that take the same way through the program as another one in `FAULTS`."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_run import TOY_SHEET, Place
+import slurm
+from tiny_run import SHEET, TOY_SHEET, Place
 
 # For its writers of scene folders.
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
-
-SHEET = "dataset\tscene\tpath\ntiny\troom\troom\n"
 
 
 @pytest.fixture
@@ -39,3 +39,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     assert done.returncode == 0, done.stdout
     (here.folder / "printed.txt").write_text(done.stdout)
     return here
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A running Slurm; the test is skipped, with the reason, where there cannot be one."""
+    reason = slurm.obstacle() or slurm.install()
+    if reason:
+        pytest.skip(reason)
+    with slurm.running(tmp_path_factory.mktemp("slurm")):
+        yield

@@ -4,7 +4,6 @@ never an effect on a result."""
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,8 @@ UPSTREAM = ["regions.zarr", "dino.zarr", "radiance", "simulated/features.zarr"]
 
 def test_results_are_the_same_with_one_core_and_with_two(finished: Place, tmp_path: Path) -> None:
     alone = Place(tmp_path)
-    for name in ("room", "sheet.tsv", "config.yaml"):
-        source = finished.folder / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / name)
+    alone.take_scene(finished)
+    alone.configure({})
     done = alone.snakemake(cores=1)
     assert done.returncode == 0, done.stdout
     assert most_at_once(done.stdout, ON_A_CARD) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,6 +18,8 @@ from ovnerf.config.run import override, read_yaml
 from ovnerf.storage.provenance import REPOSITORY_ROOT, STAMP, file_digest
 
 TINY = REPOSITORY_ROOT / ".test" / "config" / "config.yaml"
+SHEET = "dataset\tscene\tpath\ntiny\troom\troom\n"
+"""A folder `room` in the working directory."""
 TOY_SHEET = "dataset\tscene\ttoy_seed\tframes\twidth\theight\ntiny\troom7\t7\t12\t64\t48\n"
 
 
@@ -25,6 +28,11 @@ class Place:
     """A working directory with a config, in which Snakemake is run."""
 
     folder: Path
+
+    def take_scene(self, other: Place) -> None:
+        """Copy another place's folder `room`, and name it in the sheet."""
+        shutil.copytree(other.folder / "room", self.folder / "room")
+        (self.folder / "sheet.tsv").write_text(SHEET)
 
     def configure(self, changes: Mapping[str, Any], name: str = "config.yaml") -> str:
         """Write the tiny config with `changes` laid over it; returns its file name."""

@@ -16,7 +16,7 @@ from pathlib import Path
 SETTINGS = Path("/etc/slurm/slurm.conf")
 DEVICES = SETTINGS.with_name("gres.conf")
 SWITCH = "OVNERF_TEST_SLURM"
-MARK = "# Written by ovnerf's tests/cluster, which removes it.\n"
+MARK = "# Written by ovnerf's tests/workflow, which removes it.\n"
 
 # Authentication is `none` (everybody on this machine is believed); sizes are what the node claims.
 TEMPLATE = """{mark}ClusterName=ovnerf-test
