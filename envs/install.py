@@ -99,6 +99,9 @@ def install(wanted: str, cpu: bool) -> bool:
     if succeeds([*PIP_INSTALL, "uv"]):
         options = uv_options(pip_settings(listed_settings()))
         options += ["--torch-backend", "cpu"] if cpu else []
+        # Where Python may not keep compiled modules itself (PYTHONDONTWRITEBYTECODE, common in
+        # containers), every job would compile torch anew: seconds for each. pip always compiles.
+        options += ["--compile-bytecode"] if sys.dont_write_bytecode else []
         if succeeds([*UV_INSTALL, *options, "-e", wanted]):
             return True
         print("uv could not install the packages; pip tries now", file=sys.stderr)

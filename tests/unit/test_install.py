@@ -87,6 +87,18 @@ def test_pip_installs_where_uv_cannot_be_had_or_fails(
     assert "pip" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("keeps_none", [True, False])
+def test_modules_are_compiled_where_python_would_not_keep_them(
+    script: ModuleType,
+    commands: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    keeps_none: bool,
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", keeps_none)
+    assert script.install(".", cpu=False)
+    assert ("--compile-bytecode" in commands[-1]) == keeps_none
+
+
 def test_it_fails_where_neither_can(script: ModuleType, commands: list[list[str]]) -> None:
     script.broken = {"install"}  # type: ignore[attr-defined]
     assert not script.install(".", cpu=False)
