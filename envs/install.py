@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import subprocess
 import sys
 import urllib.error
@@ -121,7 +122,11 @@ def main() -> int:
     if options.torch == "cpu" and not cpu:
         print(f"{CPU_INDEX} cannot be reached: installing PyPI's torch", file=sys.stderr)
     wanted = f".[{','.join(options.extra)}]" if options.extra else "."
-    return 0 if install(wanted, cpu) else 1
+    if not install(wanted, cpu):
+        return 1
+    if sys.dont_write_bytecode:
+        compileall.compile_dir(REPOSITORY / "ovnerf", quiet=1)
+    return 0
 
 
 if __name__ == "__main__":
