@@ -11,7 +11,9 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 WORKFLOW = "tests/workflow"
-READERS = re.compile(rf"{WORKFLOW}/test_(asking|cores|cost|python_page|reruns|results|slurm)\.py")
+READERS = re.compile(
+    rf"{WORKFLOW}/test_(asking|cores|cost|python_page|reruns|results|slurm|viewer)\.py"
+)
 """Modules that read the session's one finished run."""
 SLOW = (
     "tests/faults",

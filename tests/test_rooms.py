@@ -36,6 +36,7 @@ ROOMS = {
         *("config", "labels", "geometry", "compute", "storage"),
         *("encoders", "field", "evaluation"),
     },
+    "viewing": {"config", "geometry", "evaluation", "asking"},
     "inspection": {"config", "labels", "geometry", "storage", "scenes", "evaluation"},
 }
 """What the modules of each room may import besides their own room and `runtime`."""
@@ -48,7 +49,7 @@ PLANS = "inspection.jobs"
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
-    *("fuse_points", "query", "export", "write_page"),
+    *("fuse_points", "query", "export", "write_page", "view"),
 }
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
@@ -61,13 +62,15 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
-    "config/points.py": {"fuse_points", "query", "export", "write_page"},
-    "config/query.py": {"query", "export", "write_page"},
+    "config/points.py": {"fuse_points", "query", "export", "write_page", "view"},
+    "config/query.py": {"query", "export", "write_page", "view"},
     "config/export.py": {"export"},
     "config/page.py": {"write_page"},
-    "asking/scene_page.py": {"write_page"},
-    "asking/voxels.py": {"fuse_points", "query", "export", "write_page"},
-    "asking/relevancy.py": {"query", "export", "write_page"},
+    "config/viewing.py": {"view"},
+    "viewing/desk.py": {"view"},
+    "asking/scene_page.py": {"write_page", "view"},
+    "asking/voxels.py": {"fuse_points", "query", "export", "write_page", "view"},
+    "asking/relevancy.py": {"query", "export", "write_page", "view"},
     "asking/volume.py": {"export"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},

@@ -1,7 +1,6 @@
 """A page that shows points, found objects and cameras in a browser, without a server.
 
-The viewer is viser's, an extra of the installation. It is imported by name, since the library runs
-without it.
+The viewer is viser's. It is imported where it is needed, since it takes a second.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ FRUSTUM = 0.03
 """Length of a camera's frustum, as a share of the points' extent."""
 
 
-def viewer() -> Any:
-    """The viser package.
+def viewer(stage: str) -> Any:
+    """The viser package, for a stage.
 
     Raises:
         UserError: it is not installed.
@@ -40,8 +39,8 @@ def viewer() -> Any:
         return import_module("viser")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"write_page: found no module {error.name}, expected viser to be installed",
-            "python envs/install.py --extra viewer",
+            f"{stage}: found no module {error.name}, expected viser to be installed",
+            "install the package again: python envs/install.py",
         ) from None
 
 
@@ -57,7 +56,7 @@ def scene_page(
         UserError: viser is not installed.
     """
     with redirect_stdout(sys.stderr):  # viser prints its address
-        return filled_page(viewer(), description, points, answers, max_points)
+        return filled_page(viewer("write_page"), description, points, answers, max_points)
 
 
 def filled_page(

@@ -12,6 +12,7 @@ from ovnerf.asking.fuse import unit_features
 from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import render_rgb, surface_distance, to_uint8, view_weights
 from ovnerf.field.surface import render_ray_features
+from ovnerf.geometry.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,17 @@ class View:
     feature: np.ndarray
 
 
-@torch.no_grad()
 def render_view(field: SemanticField, description: Description, pose: np.ndarray) -> View:
     """March the view of a pose f64 (4, 4), camera to world, once.
 
     Pixels whose ray meets nothing have feature 0, so a score of them is 0.5 in mode `relevancy`.
     """
-    camera = description.camera(pose, field.radiance.box.device)
+    return render_camera(field, description, description.camera(pose, field.radiance.box.device))
+
+
+@torch.no_grad()
+def render_camera(field: SemanticField, description: Description, camera: Camera) -> View:
+    """March a view once, of any camera in scene units; as `render_view`."""
     size = camera.height, camera.width
     view = view_weights(field.radiance, camera)
     matrix = field.clip.matrix().cpu().numpy()

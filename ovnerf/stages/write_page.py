@@ -3,7 +3,7 @@
     python -m ovnerf write_page RUN --answers answers --out view.html
 
 RUN is the folder of a finished run, and `--answers` a folder that `query` wrote. The page holds
-everything itself and needs no server (docs/asking.md#page). Needs the extra `viewer`.
+everything itself and needs no server (docs/asking.md#page).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def field(scene: str, variant: str, seed: int, miou: float) -> list[dict]:
     ]
 
 
-def test_seven_lines(tmp_path: Path) -> None:
+def test_eight_lines(tmp_path: Path) -> None:
     rows = field("room0", "baseline", 0, 40.0) + field("room0", "ovnerf", 0, 50.0)
     rows += field("room0", "ovnerf", 1, 53.0) + field("room1", "baseline", 0, 41.0)
     rows += field("room1", "rsr", 0, 99.0)
@@ -41,6 +41,7 @@ def test_seven_lines(tmp_path: Path) -> None:
         f"all scores:         {tmp_path}/tables/summary.md",
         f"a picture to open:  {figures}/view_rgb_000.png",
         f'ask the field:      .venv/bin/python -m ovnerf query {run} "table"',
+        f"look at it:         .venv/bin/python -m ovnerf view {run}",
         "a report:           .venv/bin/snakemake --report report.html",
         "your own photos:    docs/tutorial.md",
     ]

@@ -44,6 +44,7 @@ def ending(results: Path) -> list[str]:
         f"all scores:         {results}/tables/summary.md",
         f"a picture to open:  {picture or 'no held-out view was drawn'}",
         f'ask the field:      .venv/bin/python -m ovnerf query {run} "table"',
+        f"look at it:         .venv/bin/python -m ovnerf view {run}",
         "a report:           .venv/bin/snakemake --report report.html",
         "your own photos:    docs/tutorial.md",
     ]

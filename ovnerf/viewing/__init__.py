@@ -1,0 +1,1 @@
+"""A live viewer of trained fields, in a browser on this machine."""

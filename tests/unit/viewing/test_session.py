@@ -1,0 +1,165 @@
+"""What the viewer shows and says, without a browser."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from asking_fixtures import CLASSES, DESCRIPTION, write_field
+
+from ovnerf.asking.phrases import Phrase
+from ovnerf.asking.run import Run, open_run
+from ovnerf.asking.views import View
+from ovnerf.config.viewing import Viewing
+from ovnerf.field.field import RadianceField
+from ovnerf.runtime.errors import UserError
+from ovnerf.stages.view import short_names
+from ovnerf.viewing.browser import HOST, escaped, open_browser
+from ovnerf.viewing.cameras import Viewpoint
+from ovnerf.viewing.looks import Look, overlaid, side_by_side
+from ovnerf.viewing.session import FAR, Session, Wish, camera_path, together, z_depth
+
+VIEWPOINT = Viewpoint(DESCRIPTION.pose[0], 1.0, 4 / 3)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The small field, opened from a folder that holds nothing else."""
+    folder = tmp_path_factory.mktemp("run")
+    write_field(folder / "semantics")
+    return open_run(folder)
+
+
+@pytest.fixture
+def session(run: Run) -> Session:
+    """Two runs, which are the same one, in small pictures; the clock stands still."""
+    return Session([run, run], ["a", "b"], Viewing(longest_side=16), lambda: 0.0)
+
+
+def last(session: Session, wish: Wish) -> np.ndarray:
+    """The finished picture of a wish."""
+    (*_, shown) = session.pictures(wish, lambda: False)
+    return shown.rgb
+
+
+def test_a_new_phrase_or_output_marches_no_ray(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colour = last(session, Wish(VIEWPOINT, Look()))
+    monkeypatch.delattr(RadianceField, "samples_above_threshold")
+    pictures = [
+        last(session, Wish(VIEWPOINT, look))
+        for look in (
+            Look("labels"),
+            Look("labels", hidden=frozenset({0, 1, 2})),
+            Look("relevancy", Phrase(("table",)), 0.0),
+            Look("relevancy", Phrase(("lamp",)), 0.0),
+            Look("depth"),
+            Look("opacity"),
+        )
+    ]
+    np.testing.assert_array_equal(pictures[1], colour)
+    assert all(not np.array_equal(colour, one) for one in [pictures[0], *pictures[2:]])
+    assert not np.array_equal(pictures[2], pictures[3])
+
+
+def test_two_runs_are_shown_beside_each_other(session: Session) -> None:
+    alone = last(session, Wish(VIEWPOINT, Look()))
+    both = last(session, Wish(VIEWPOINT, Look(), 0, 1, 0.5))
+    np.testing.assert_array_equal(both[:, 8:], alone[:, 8:])
+    np.testing.assert_array_equal(both[:, :7], alone[:, :7])
+    assert (both[:, 7] == 255).all()
+
+
+def test_what_was_clicked_on_is_named_with_its_place(session: Session, run: Run) -> None:
+    pose = DESCRIPTION.pose[0]
+    here = session.here(Wish(VIEWPOINT, Look()), pose[:3, 3], pose[:3, 2])
+    assert sorted(name for name, _ in here.classes) == sorted(CLASSES)
+    cosines = [cosine for _, cosine in here.classes]
+    assert cosines == sorted(cosines, reverse=True)
+    np.testing.assert_allclose(here.place, pose[:3, 3] + here.distance * pose[:3, 2], atol=1e-6)
+    asked = Wish(VIEWPOINT, Look("relevancy", Phrase(("table",))))
+    assert session.here(asked, pose[:3, 3], pose[:3, 2]).relevancy is not None
+    away = session.here(asked, pose[:3, 3], -pose[:3, 2])
+    assert not away.classes and away.relevancy is None
+
+
+def test_a_phrase_is_answered_from_the_points(session: Session) -> None:
+    assert session.answer(0, "table").phrase == Phrase(("table",))
+    for bad in ("", "| wall", "a word it does not know"):
+        with pytest.raises(UserError):
+            session.answer(0, bad)
+    assert session.command(0, Phrase(("it's a table",))).endswith(""" 'it'"'"'s a table'""")
+
+
+def test_depth_along_the_axis() -> None:
+    distance = np.full((1, 3), 5.0, np.float32)
+    opacity = np.array([[1.0, 1.0, 0.0]], np.float32)
+    view = View(np.zeros((1, 3, 3), np.uint8), distance, opacity, np.zeros((1, 3, 28)))
+    # Focal length 1/2 / tan(45 degrees) = 1/2: the left pixel's centre lies at x = -2.
+    depth = z_depth(view, Viewpoint(np.eye(4), np.pi / 2, 3.0))
+    np.testing.assert_allclose(depth, [[5 / np.sqrt(5), 5.0, FAR]], rtol=1e-6)
+
+
+def test_a_finished_run_waits_for_the_other() -> None:
+    pairs = together([iter("abc"), iter("x")])  # type: ignore[list-item]
+    assert list(pairs) == [["a", "x"], ["b", "x"], ["c", "x"]]
+    assert list(together([iter("abc"), iter("")])) == []  # type: ignore[list-item]
+
+
+def test_pictures_are_mixed_by_hand() -> None:
+    rgb = np.array([[[100, 100, 100], [100, 100, 100]]], np.uint8)
+    red = np.array([[[200, 0, 0], [200, 0, 0]]], np.uint8)
+    mixed = overlaid(rgb, red, np.array([[True, False]]), around=0.5)
+    np.testing.assert_array_equal(mixed, [[[160, 40, 40], [50, 50, 50]]])
+    np.testing.assert_array_equal(
+        side_by_side(np.arange(4)[None], 9 * np.ones((1, 4)), 0.25), [[0, 9, 9, 9]]
+    )
+
+
+def test_a_camera_path_is_nerfstudios() -> None:
+    pose = np.eye(4)
+    pose[:3, 3] = [1, 2, 3]
+    content = camera_path([Viewpoint(pose, np.pi / 3, 1.5)], 480, 640)
+    (frame,) = content["camera_path"]  # type: ignore[misc]
+    assert frame["camera_to_world"] == [1, 0, 0, 1, 0, -1, 0, 2, 0, 0, -1, 3, 0, 0, 0, 1]
+    assert frame["fov"] == pytest.approx(60) and frame["aspect"] == 1.5
+    assert (content["render_height"], content["render_width"]) == (480, 640)
+    json.dumps(content)
+
+
+def test_text_of_users_is_no_markup() -> None:
+    assert escaped("<b>*a*</b> [x](y)") == r"\<b\>\*a\*\</b\> \[x\]\(y\)"
+
+
+def test_names_tell_runs_apart() -> None:
+    one, other = Path("/r/room0/toy/ovnerf/seed0"), Path("/r/room0/toy/rsr/seed0")
+    assert short_names([one]) == ["ovnerf/seed0"]
+    assert short_names([one, other]) == ["ovnerf/seed0", "rsr/seed0"]
+    far = Path("/r/room0/clip/ovnerf/seed0")
+    assert short_names([one, far]) == ["toy/ovnerf/seed0", "clip/ovnerf/seed0"]
+    with pytest.raises(UserError, match="twice"):
+        short_names([one, one])
+
+
+def test_a_port_in_use_is_one_message(session: Session) -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=str(port)) as caught:
+            open_browser(session, port)
+    assert "--port" in str(caught.value.hint)
+
+
+def test_without_viser_it_says_what_to_install(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "viser", None)
+    with pytest.raises(UserError, match="viser") as caught:
+        open_browser(session, 0)
+    assert "envs/install.py" in str(caught.value.hint)
