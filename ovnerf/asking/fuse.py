@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ovnerf.asking.description import Description, open_field
-from ovnerf.asking.surfaces import Surface, see, spacing
+from ovnerf.asking.surfaces import Surface, depths, see, spacing
 from ovnerf.asking.text import class_text
 from ovnerf.asking.voxels import (
     VoxelGrid,
@@ -116,8 +116,8 @@ def voxel_grid(field: SemanticField, description: Description, settings: FusePoi
     size = settings.voxel_size
     if size is None:
         frames = spread_evenly(description.training_frames, SPACING_VIEWS)
-        surfaces = (see(field, description, frame, settings) for frame in frames)
-        size = spacing(surfaces, float(description.intrinsics[0, 0]))
+        views = (depths(field, description, frame, settings) for frame in frames)
+        size = spacing(views, float(description.intrinsics[0, 0]))
     corner = field.radiance.box[:1].cpu()
     if description.warped:
         corner = corner.new_zeros(1, 3)

@@ -11,7 +11,7 @@ import torch
 from ovnerf.asking.description import Description
 from ovnerf.config.points import FusePoints
 from ovnerf.field.field import SemanticField
-from ovnerf.field.rendering import render_rgb, view_weights
+from ovnerf.field.rendering import ViewWeights, render_rgb, view_weights
 from ovnerf.field.surface import median_distance, points_at, render_ray_features
 from ovnerf.runtime.errors import UserError
 
@@ -36,32 +36,57 @@ class Surface:
     feature: np.ndarray
 
 
+@dataclass(frozen=True)
+class Depths:
+    """Where the rays of a view end, all arrays with a row per pixel.
+
+    Attributes:
+        view: the marched view.
+        seen, distance, opacity: as in `Surface`.
+        point: f64 (r, 3), world.
+    """
+
+    view: ViewWeights
+    seen: np.ndarray
+    distance: np.ndarray
+    opacity: np.ndarray
+    point: np.ndarray
+
+
 @torch.no_grad()
-def see(
+def depths(
     field: SemanticField, description: Description, frame: int, settings: FusePoints
-) -> Surface:
-    """March the view of one frame and take from it what its pixels see."""
+) -> Depths:
+    """March the view of one frame."""
     device = field.radiance.box.device
     camera = description.camera(description.pose[frame], device)
     view = view_weights(field.radiance, camera)
-    median = median_distance(view)
     to_world = description.similarity.world
-    point = to_world(points_at(camera, view, median).cpu().numpy())
+    point = to_world(points_at(camera, view, median_distance(view)).cpu().numpy())
     mean_point = to_world(points_at(camera, view, view.expected_distance()).cpu().numpy())
     centre = description.pose[frame, :3, 3]
     distance = np.linalg.norm(point - centre, axis=-1)
     spread = np.abs(np.linalg.norm(mean_point - centre, axis=-1) - distance)
     opacity = view.opacity().cpu().numpy()
     seen = (opacity > settings.min_opacity) & (spread <= settings.max_spread * distance)
-    normal = normals(point, seen, centre, (description.height, description.width))
+    return Depths(view, seen, distance, opacity, point)
+
+
+@torch.no_grad()
+def see(
+    field: SemanticField, description: Description, frame: int, settings: FusePoints
+) -> Surface:
+    """March the view of one frame and take from it what its pixels see."""
+    found = depths(field, description, frame, settings)
+    centre, size = description.pose[frame, :3, 3], (description.height, description.width)
     return Surface(
-        seen,
-        distance,
-        point,
-        normal,
-        opacity,
-        render_rgb(field.radiance, view).cpu().numpy(),
-        render_ray_features(field, view).cpu().numpy(),
+        found.seen,
+        found.distance,
+        found.point,
+        normals(found.point, found.seen, centre, size),
+        found.opacity,
+        render_rgb(field.radiance, found.view).cpu().numpy(),
+        render_ray_features(field, found.view).cpu().numpy(),
     )
 
 
@@ -89,7 +114,7 @@ def normals(
     return found.reshape(-1, 3)
 
 
-def spacing(surfaces: Iterator[Surface], focal: float) -> float:
+def spacing(views: Iterator[Depths], focal: float) -> float:
     """Median distance between the surface points of neighbouring pixels, world units.
 
     Args:
@@ -98,7 +123,7 @@ def spacing(surfaces: Iterator[Surface], focal: float) -> float:
     Raises:
         UserError: no pixel counts.
     """
-    distances = np.concatenate([surface.distance[surface.seen] for surface in surfaces])
+    distances = np.concatenate([view.distance[view.seen] for view in views])
     if not len(distances):
         raise UserError(
             "fuse_points: no pixel of the first views sees a surface",
