@@ -30,6 +30,7 @@ from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.crops import CachedTokens, OnlineTokens, Tokens
 from ovnerf.training.data import Photos, load_photos
+from ovnerf.training.fitted_start import start_fitted
 from ovnerf.training.novel_views import novel_poses
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantics import SemanticData, SemanticTraining, labelled_photos
@@ -137,7 +138,10 @@ def assemble_training(
         text=text_bank(inputs.features, settings.text_bank, blank_prompt, device),
         max_samples=int(inputs.radiance_header["initial_samples"]) if shipped_length else None,
     )
-    return SemanticTraining(field, data, settings, seed)
+    training = SemanticTraining(field, data, settings, seed)
+    if settings.head_start == "fitted":
+        start_fitted(training)
+    return training
 
 
 def first_labels(inputs: SemanticInputs, name: str, frames: list[int]) -> np.ndarray:

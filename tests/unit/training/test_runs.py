@@ -168,6 +168,19 @@ def test_the_file_of_a_field_describes_its_run(stores, whole):
     assert same(field.state_dict(), tensors)
 
 
+def test_a_fitted_start_is_nearer_to_features_and_labels(stores):
+    def first_losses(start):
+        settings = SEMANTICS.model_copy(update={"head_start": start})
+        opened = assemble.open_inputs(**inputs(stores))
+        return assemble.assemble_training(opened, settings, 0).losses()
+
+    random, fitted = first_losses("random"), first_losses("fitted")
+    for name in ("label", "feature"):
+        assert fitted[name] < 0.9 * random[name], name
+    again = first_losses("fitted")
+    assert all(torch.equal(again[name], fitted[name]) for name in fitted)
+
+
 def test_schedules_by_hand():
     assert list(growth(RECONSTRUCT)) == [7, 14]
     assert list(growth(RECONSTRUCT).values()) == pytest.approx([2000, 4000])
