@@ -2,10 +2,14 @@
 
     python -m ovnerf export RUN --out exported
     python -m ovnerf export RUN --out exported --settings '{"products": ["cloud", "mesh"]}'
+    python -m ovnerf export RUN --out film --path camera_path.json \\
+        --settings '{"products": ["video"], "video_shows": ["colour", "relevancy"],
+                     "video_phrase": "table"}'
 
 RUN is the folder of a finished run, like results/demo/room0/toy/ovnerf/seed0. Everything is in the
 world frame and unit of the input (docs/asking.md#export). The points of the run are made first
-where `points.zarr` is not there.
+where `points.zarr` is not there. `--path` is a camera path, as the viewer or nerfstudio writes it,
+that `video.mp4` follows.
 """
 
 from __future__ import annotations
@@ -14,12 +18,16 @@ from pathlib import Path
 from typing import get_args
 
 from ovnerf.asking.camera_files import transforms_json, write_photos
+from ovnerf.asking.camera_path import read_camera_path
 from ovnerf.asking.cloud_files import classes_json, write_cloud, write_features
 from ovnerf.asking.description import Description
 from ovnerf.asking.label_files import coco_json, label_map, write_labels
+from ovnerf.asking.looks import Look
 from ovnerf.asking.mesh import make_mesh, write_mesh_glb, write_mesh_ply
+from ovnerf.asking.phrases import parse_phrase
 from ovnerf.asking.report import json_text
 from ovnerf.asking.run import Run, open_run
+from ovnerf.asking.video import require_views, write_video
 from ovnerf.config.export import Export, Product
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.atomic import atomic_folder
@@ -27,10 +35,10 @@ from ovnerf.storage.atomic import atomic_folder
 CLOUD = "cloud.ply"
 
 
-def run(run: Path, *, out: Path, settings: Export) -> dict[str, object]:
+def run(run: Path, *, out: Path, settings: Export, path: Path | None = None) -> dict[str, object]:
     """Write the products to a folder; returns which, and how much of each."""
     opened = open_run(run)
-    products = wanted_products(opened.description, settings)
+    products = wanted_products(opened.description, settings, path)
     summary: dict[str, object] = {"products": list(products)}
     with atomic_folder(out) as folder:
         write_json(folder / "classes.json", classes_json(opened.description))
@@ -46,10 +54,14 @@ def run(run: Path, *, out: Path, settings: Export) -> dict[str, object]:
             summary["label_views"] = export_labels(opened, folder, settings)
         if "mesh" in products:
             summary["triangles"] = export_mesh(opened, folder, settings)
+        if "video" in products and path is not None:
+            summary["video_frames"] = export_video(opened, folder, settings, path)
     return summary
 
 
-def wanted_products(description: Description, settings: Export) -> tuple[Product, ...]:
+def wanted_products(
+    description: Description, settings: Export, path: Path | None
+) -> tuple[Product, ...]:
     """The products of the settings, or all that the scene allows.
 
     Raises:
@@ -64,6 +76,8 @@ def wanted_products(description: Description, settings: Export) -> tuple[Product
         )
     if settings.views == "held_out" and not description.held_out_frames:
         impossible["labels"] = ("no held-out view, expected one", "set `views` to `all`")
+    if path is None:
+        impossible["video"] = ("no --path, expected a camera path", "give one: --path FILE")
     for product in settings.products:
         if product in impossible:
             found, hint = impossible[product]
@@ -103,6 +117,17 @@ def export_mesh(opened: Run, folder: Path, settings: Export) -> int:
     write_mesh_ply(folder / "mesh.ply", opened.description, mesh)
     write_mesh_glb(folder / "mesh.glb", mesh)
     return len(mesh.face)
+
+
+def export_video(opened: Run, folder: Path, settings: Export, source: Path) -> int:
+    """Write `video.mp4` along the path in the file `source`; returns how many frames it has."""
+    phrase = None
+    if "relevancy" in settings.video_shows:
+        phrase = parse_phrase(settings.video_phrase, "export.video_phrase")
+    looks = [Look(output, phrase, opened.settings.threshold) for output in settings.video_shows]
+    path = read_camera_path(source)
+    require_views(opened, path, source)
+    return write_video(folder / "video.mp4", opened, path, looks)
 
 
 def write_json(path: Path, content: dict[str, object]) -> None:

@@ -19,6 +19,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ovnerf.asking.asker import Answer
+from ovnerf.asking.camera_path import (
+    FPS,
+    CameraPath,
+    PathCamera,
+    camera_path_json,
+    interpolated,
+)
+from ovnerf.asking.looks import OUTPUTS, Look
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import instance_json
 from ovnerf.asking.scene_page import FRUSTUM, add_answers, add_cameras, add_points, viewer
@@ -26,8 +34,7 @@ from ovnerf.evaluation.figures import palette
 from ovnerf.runtime.errors import UserError
 from ovnerf.viewing.cameras import Viewpoint
 from ovnerf.viewing.desk import Desk
-from ovnerf.viewing.looks import OUTPUTS, Look
-from ovnerf.viewing.session import Here, Session, Wish, camera_path
+from ovnerf.viewing.session import Here, Session, Wish
 
 HOST = "127.0.0.1"
 LAYERS = ("points", "cameras")
@@ -234,8 +241,10 @@ class Browser:
         """Give a window's path to its browser as a file."""
         path = self.paths.get(event.client_id, [])
         if path and event.client is not None:
+            keys = [PathCamera(one.pose, one.fov) for one in path]
             size = path[0].size(self.session.settings.longest_side)
-            content = json.dumps(camera_path(path, *size), indent=1)
+            film = CameraPath(interpolated(keys), *size, FPS)
+            content = json.dumps(camera_path_json(film), indent=1)
             event.client.send_file_download("camera_path.json", content.encode())
 
     def stop(self) -> None:

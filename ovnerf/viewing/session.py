@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovnerf.asking.asker import Answer
+from ovnerf.asking.looks import Look, Picture, line_between, picture, side_by_side, what_is_here
 from ovnerf.asking.phrases import Phrase, parse_phrases
 from ovnerf.asking.run import Run
 from ovnerf.asking.views import View, render_camera
 from ovnerf.config.viewing import Viewing
 from ovnerf.viewing.cameras import Viewpoint, ray_camera
-from ovnerf.viewing.looks import Look, Picture, line_between, picture, side_by_side, what_is_here
 from ovnerf.viewing.rendering import Cache, Renderer
 
 FAR = 1000.0
@@ -162,24 +162,3 @@ def together(views: Sequence[Iterator[View]]) -> Iterator[list[View]]:
         if not new or len(last) < len(views):
             return
         yield [last[index] for index in range(len(views))]
-
-
-def camera_path(viewpoints: Sequence[Viewpoint], height: int, width: int) -> dict[str, object]:
-    """Key frames as nerfstudio's `camera_path.json`: OpenGL axes, degrees, world of the input."""
-    flip = np.diag([1.0, -1.0, -1.0, 1.0])
-    frames = [
-        {
-            "camera_to_world": (one.pose @ flip).flatten().tolist(),
-            "fov": float(np.degrees(one.fov)),
-            "aspect": one.aspect,
-        }
-        for one in viewpoints
-    ]
-    return {
-        "camera_type": "perspective",
-        "render_height": height,
-        "render_width": width,
-        "camera_path": frames,
-        "fps": 24,
-        "seconds": max(1, len(frames)),
-    }

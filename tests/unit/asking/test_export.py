@@ -227,7 +227,7 @@ def test_a_field_alone_is_exported_without_photos(
     [
         ({"space": "ndc"}, {"products": ["mesh"]}, "mesh: found a forward-facing scene"),
         ({"split": [0] * 4}, {"products": ["labels"]}, "labels: found no held-out view"),
-        ({}, {"products": ["video"]}, "products.0: Input should be 'cloud'"),
+        ({}, {"products": ["film"]}, "products.0: Input should be 'cloud'"),
         ({}, {"mesh_cell": 0}, "mesh_cell: Input should be greater than 0"),
         ({"names": list("abce")}, {"products": ["cameras"]}, "frames.zarr: its frames differ from"),
     ],

@@ -83,7 +83,7 @@ def test_defaults_are_the_papers_sizes() -> None:
         ({"variants": ["rsr", "rsr"]}, "variants: an entry is listed twice"),
         ({"fuse_points": {"variants": ["other"]}}, "other is not among `variants`"),
         ({"export": {"variants": ["other"]}}, "export.variants: other is not among `variants`"),
-        ({"export": {"products": ["video"]}}, "export.products.0: Input should be 'cloud', "),
+        ({"export": {"products": ["film"]}}, "export.products.0: Input should be 'cloud', "),
         ({"query": {"variants": ["rsr"]}}, "query: give both `phrases` and `variants`"),
         ({"query": {"negatives": []}}, "query.negatives: Tuple should have at least 1 item"),
         ({"encoders": ["../toy"]}, "encoders.0: String should match pattern"),

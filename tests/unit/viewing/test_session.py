@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from asking_fixtures import CLASSES, DESCRIPTION, write_field
 
+from ovnerf.asking.looks import Look, overlaid, side_by_side
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.views import View
@@ -20,8 +20,7 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.stages.view import short_names
 from ovnerf.viewing.browser import HOST, escaped, open_browser
 from ovnerf.viewing.cameras import Viewpoint
-from ovnerf.viewing.looks import Look, overlaid, side_by_side
-from ovnerf.viewing.session import FAR, Session, Wish, camera_path, together, z_depth
+from ovnerf.viewing.session import FAR, Session, Wish, together, z_depth
 
 VIEWPOINT = Viewpoint(DESCRIPTION.pose[0], 1.0, 4 / 3)
 
@@ -119,17 +118,6 @@ def test_pictures_are_mixed_by_hand() -> None:
     np.testing.assert_array_equal(
         side_by_side(np.arange(4)[None], 9 * np.ones((1, 4)), 0.25), [[0, 9, 9, 9]]
     )
-
-
-def test_a_camera_path_is_nerfstudios() -> None:
-    pose = np.eye(4)
-    pose[:3, 3] = [1, 2, 3]
-    content = camera_path([Viewpoint(pose, np.pi / 3, 1.5)], 480, 640)
-    (frame,) = content["camera_path"]  # type: ignore[misc]
-    assert frame["camera_to_world"] == [1, 0, 0, 1, 0, -1, 0, 2, 0, 0, -1, 3, 0, 0, 0, 1]
-    assert frame["fov"] == pytest.approx(60) and frame["aspect"] == 1.5
-    assert (content["render_height"], content["render_width"]) == (480, 640)
-    json.dumps(content)
 
 
 def test_text_of_users_is_no_markup() -> None:
