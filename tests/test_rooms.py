@@ -23,6 +23,7 @@ ROOMS = {
     "compute": set(),
     "storage": set(),
     "toy": {"config", "labels", "storage"},
+    "capture": {"config", "storage"},
     "scenes": {"config", "labels", "geometry", "storage"},
     "regions": {"config", "labels", "compute", "storage"},
     "encoders": {"config", "labels", "compute", "storage"},
@@ -37,7 +38,10 @@ ROOMS = {
         *("encoders", "field", "evaluation"),
     },
     "viewing": {"config", "geometry", "evaluation", "asking"},
-    "inspection": {"config", "labels", "geometry", "storage", "scenes", "evaluation"},
+    "inspection": {
+        *("config", "labels", "geometry", "storage"),
+        *("capture", "scenes", "evaluation"),
+    },
 }
 """What the modules of each room may import besides their own room and `runtime`."""
 COST_MODEL = {"runtime.job", "runtime.memory_formulas", "runtime.memory"}
@@ -72,6 +76,8 @@ EDITS = {
     "asking/voxels.py": {"fuse_points", "query", "export", "write_page", "view"},
     "asking/relevancy.py": {"query", "export", "write_page", "view"},
     "asking/volume.py": {"export"},
+    "config/capture.py": {"capture"},
+    "capture/upright.py": {"capture"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
     "config/semantics.py": {"train_shared", "train_semantics"},

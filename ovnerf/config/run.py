@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from ovnerf.config.base import Fraction, Name, Positive, Seed, Strict
+from ovnerf.config.capture import Capture
 from ovnerf.config.export import Export
 from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
@@ -35,6 +36,7 @@ RESERVED = {
     "dataset": {"tables", "logs", "benchmarks"},
     "encoder": {
         "room",
+        "captured",
         "frames.zarr",
         "truth.zarr",
         "regions.zarr",
@@ -48,6 +50,8 @@ RESERVED = {
     },
 }
 """Names that results beside a folder of this kind have."""
+SOURCES = ("dataset", "scene", "path", "toy_seed", "capture")
+"""Cells of the scene sheet that say which scene it is; the others overlay settings."""
 RESERVED_BEGINNINGS = {"dataset": (), "encoder": ("radiance-seed",), "variant": ("shared-",)}
 """Such names begin so."""
 
@@ -82,6 +86,7 @@ class Config(Strict):
     checkpoint_minutes: float = 5.0
     """Minutes between checkpoints of a training; not a part of the result: nothing runs again."""
     make_room: MakeRoom = MakeRoom()
+    capture: Capture = Capture()
     sample_frames: SampleFrames = SampleFrames()
     propose_regions: ProposeRegions = ProposeRegions()
     cache_features: CacheFeatures = CacheFeatures()
@@ -149,11 +154,14 @@ class Scene(Strict):
     layout: Layout = "replica"
     """Folder layout."""
     path: str = ""
-    """Folder of the scene, from the working directory or `~`; empty for a toy room."""
+    """Folder of the scene, from the working directory or `~`; empty where the scene is made."""
     toy_seed: int | None = None
     """Makes the scene with `make_room` instead of reading `path`."""
+    capture: str = ""
+    """A video, or a folder of photos without poses: makes the scene with `capture` instead of
+    reading `path`."""
     frames: Positive | None = None
-    """As in `sample_frames`."""
+    """As in `sample_frames`; of a captured scene as in `capture`."""
     width: Positive | None = None
     """As in `sample_frames`."""
     height: Positive | None = None
@@ -167,15 +175,17 @@ class Scene(Strict):
     view_fraction: Fraction = 0.8
     """As in `train_semantics`."""
 
-    @field_validator("path")
+    @field_validator("path", "capture")
     @classmethod
     def as_typed(cls, path: str) -> str:
         return typed_path(path)
 
     @model_validator(mode="after")
     def one_source(self) -> Scene:
-        if bool(self.path) == (self.toy_seed is not None):
-            raise ValueError("give either path or toy_seed, not both and not neither")
+        if [bool(self.path), self.toy_seed is not None, bool(self.capture)].count(True) != 1:
+            raise ValueError("give either path or toy_seed or capture, one of them")
+        if self.capture and self.layout != "colmap" and "layout" in self.model_fields_set:
+            raise ValueError("layout: captured scenes have the layout colmap; leave the cell empty")
         return self
 
     @field_validator("dataset")
@@ -324,8 +334,11 @@ def shared_settings(settings: TrainSemantics) -> TrainSemantics:
 
 def scene_settings(section: Strict, scene: Scene) -> Any:
     """A section with the scene sheet's cells laid over the fields of the same name."""
-    cells = scene.model_dump(exclude_unset=True, exclude={"dataset", "scene", "path", "toy_seed"})
+    cells = scene.model_dump(exclude_unset=True, exclude=set(SOURCES))
     if scene.toy_seed is not None:
         cells["seed"] = scene.toy_seed
+    if scene.capture and isinstance(section, SampleFrames):
+        # How many frames a capture keeps is known when it has been made: all are read.
+        cells |= {"layout": "colmap", "frames": None}
     known = {key: value for key, value in cells.items() if key in type(section).model_fields}
     return section.model_copy(update=known)

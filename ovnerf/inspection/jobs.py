@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ovnerf.capture.sources import is_video
 from ovnerf.config.features import (
     CacheFeatures,
     DenseClip,
@@ -138,6 +139,8 @@ def scene_size(plan: Plan, key: Key) -> SceneSize:
     if scene.toy_seed is not None:
         room = scene_settings(config.make_room, scene)
         listed, photo = room.frames, (room.width, room.height)
+    elif scene.capture:
+        listed, photo = captured_size(plan, key)
     elif not files.images:  # perhaps an earlier run left its frames and the photos are gone
         listed, photo = stored_frames(Path(config.results, *key, "frames.zarr"))
     count = min((number for number in (wanted.frames, listed) if number), default=None)
@@ -154,6 +157,23 @@ def scene_size(plan: Plan, key: Key) -> SceneSize:
         class_count(files.class_file, wanted.classes),
         tuple(f"{named}: {text}" for text in guessed),
     )
+
+
+def captured_size(plan: Plan, key: Key) -> tuple[int | None, tuple[int, int] | None]:
+    """Number and (width, height) of the photos that `capture` keeps at most; see `stored_frames`.
+
+    The size of a video is not known without opening it; it is taken as 16:9.
+    """
+    made = stored_frames(Path(plan.config.results, *key, "frames.zarr"))
+    if made[0]:
+        return made
+    settings = scene_settings(plan.config.capture, plan.scenes[key])
+    sources, longest = plan.files[key].sources, settings.longest_side
+    if not Path(sources[0]).exists() or is_video(Path(plan.scenes[key].capture)):
+        return settings.frames, (longest, round(longest * 9 / 16))
+    width, height = photo_size(sources[0]) or SIZE
+    share = min(1.0, longest / max(width, height))
+    return len(sources), (round(width * share), round(height * share))
 
 
 def stored_frames(store: Path) -> tuple[int | None, tuple[int, int] | None]:
@@ -287,7 +307,7 @@ class PlannedJobs:
             return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
         if stage in ASKING:  # whose `variants` change nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
-        if stage in ("make_room", "sample_frames"):
+        if stage in ("make_room", "capture", "sample_frames"):
             section = getattr(plan.config, stage)
         elif stage == "train_shared":
             section = self.shared[wildcards["shared"]]

@@ -14,6 +14,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from ovnerf.capture.sources import source_files
 from ovnerf.config.features import CacheFeatures, DenseClip, LSeg, OpenClip, Precomputed
 from ovnerf.config.run import (
     Config,
@@ -27,7 +28,7 @@ from ovnerf.config.run import (
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.layouts import LAYOUTS, list_scene
+from ovnerf.scenes.layouts import LAYOUTS, find_class_list, list_scene
 from ovnerf.storage.provenance import REPOSITORY_ROOT, shipped_file
 from ovnerf.storage.weight_sources import SAFE_PATH, Weight, read_table
 
@@ -47,6 +48,7 @@ class SceneFiles:
         labelled: whether the scene has ground truth.
         frames: how many frames are used; None where the folder is not there yet.
         class_file: what says which classes there are; empty where nothing does.
+        sources: what `capture` reads.
     """
 
     folder: str
@@ -55,6 +57,7 @@ class SceneFiles:
     labelled: bool
     frames: int | None = None
     class_file: str = ""
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def validated(data: Any, where: str) -> Plan:
     folders = [folder_of_maps(one, key) for one in precomputed(encoders) for key in scenes]
     maps = {folder: files_of_maps(folder) for folder in folders}
     for found in files.values():
-        refuse_braces([found.folder, *found.images, *found.labels])
+        refuse_braces([found.folder, *found.images, *found.labels, *found.sources])
     refuse_braces([*named.values(), *chain(*maps.values()), *maps])
     absent = tuple(warnings(files, maps, named, weights, config.weights_dir))
     return Plan(config, scenes, files, encoders, variants, weights, absent)
@@ -219,6 +222,8 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
         folder = f"{config.results}/{scene.dataset}/{scene.scene}/room"
         made = (f"{folder}/room.json",)
         return SceneFiles(folder, made, made, True)
+    if scene.capture:
+        return captured_files(config, scene)
     if not Path(scene.path).exists():
         return SceneFiles(scene.path, (), (), LAYOUTS[scene.layout].labelled)
     wanted = scene_settings(config.sample_frames, scene)
@@ -232,6 +237,21 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
         frames=len(listing.names),
         class_file=str(next(iter(listing.class_inputs()), "")),
     )
+
+
+def captured_files(config: Config, scene: Scene) -> SceneFiles:
+    """The folder that `capture` will make, and what it reads; UserError without a class list."""
+    folder = f"{config.results}/{scene.dataset}/{scene.scene}/captured"
+    classes = scene_settings(config.sample_frames, scene).classes
+    if not classes:
+        raise UserError(
+            f"{config.scenes}: scene {scene.dataset}/{scene.scene} is captured and has no classes",
+            "name a list in the column `classes`, or in `sample_frames`",
+        )
+    source = Path(scene.capture)
+    found = tuple(map(str, source_files(source))) if source.exists() else (scene.capture,)
+    class_file = str(find_class_list(classes))
+    return SceneFiles(folder, (folder,), (), False, class_file=class_file, sources=found)
 
 
 def section_files(section: OpenClip | DenseClip | LSeg | Any) -> list[str]:
@@ -315,6 +335,8 @@ def warnings(
     for found in files.values():
         if not found.images:
             yield f"{found.folder}: no such scene folder, planned without looking inside"
+        if found.sources and not Path(found.sources[0]).exists():
+            yield f"{found.sources[0]}: no such video or folder of photos, planned without it"
     for folder in maps:
         if not Path(folder).is_dir():
             yield f"{folder}: no such folder of maps, planned without looking inside"

@@ -60,6 +60,9 @@ SAM_FLOP = 2 * 632e6 * 4096 + 4 * 4 * 4096**2 * 1280
 """ViT-H on its 64 x 64 tokens: 2 x parameters x tokens, and attention in its four global layers."""
 PROMPT_FLOP = 3.5e9
 """SAM's decoder per prompt: two-way attention over 4096 tokens and the upscaling to 256 x 256."""
+SIFT, MATCH, POSE = 1.5e-6, 1e-8, 1.0
+"""Seconds of COLMAP on one EPYC core: SIFT of a pixel, a pair of features in a match of two photos,
+the pose of a photo (python -m benchmarks.capture)."""
 SUPERPIXELS = 2e-6
 """Seconds per pixel and scale of superpixels, one EPYC core."""
 CLIP_FLOP = 35e9
@@ -86,6 +89,7 @@ CPU_RECONSTRUCT = 8.0
 """One core against `RECONSTRUCT`: 0.28 s an iteration at the paper's last grid."""
 CPU_TRAIN = 2.0
 """One core against `TRAIN` and `RENDER`: 0.31 s an iteration, 6 s a view at the paper's sizes."""
+OF_CAPTURES = "captures of three rooms, one EPYC core"
 OF_THE_DEMO = "the demo, one EPYC core"
 OF_THE_PAPER = "OV-NeRF paper, A100"
 OF_TENSORF = "TensoRF paper, V100"

@@ -19,6 +19,15 @@ from ovnerf.runtime.cost_constants import MB, PATCH
 from ovnerf.runtime.job import Job, Parts
 
 
+def capture_seconds(job: Job) -> float:
+    """SIFT of every photo, matches of every pair, and poses, whose time grows with both."""
+    settings = job.settings
+    partners = 2 * settings.overlap + settings.loops
+    pairs = min(partners * job.frames, job.frames**2 / 2)
+    matching = constant.MATCH * settings.features**2 * pairs
+    return constant.SIFT * job.frames * job.photo_pixels + matching + constant.POSE * job.frames
+
+
 def feature_seconds(job: Job) -> float:
     """Windows, or whole images, of a scene's frames through the encoder."""
     encoder = job.settings.encoder
@@ -148,6 +157,12 @@ FEATURES = Cost(
 COSTS: dict[str, Cost] = {
     "fetch_weights": per_pixel(formulas.nothing, spare_minutes=constant.DOWNLOAD_MINUTES),
     "make_room": per_pixel(formulas.make_room, 15.0, 3),
+    "capture": Cost(
+        formulas.capture,
+        capture_seconds,
+        lambda job: job.frames * (0.5 * job.photo_pixels + 100 * job.settings.features),
+        constant.OF_CAPTURES,
+    ),
     "sample_frames": per_pixel(formulas.sample_frames, 1.0, 3),
     "read_truth": per_pixel(formulas.read_truth, 0.5, 2),
     "propose_regions": Cost(

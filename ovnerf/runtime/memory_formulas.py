@@ -31,6 +31,15 @@ def make_room(job: Job) -> Parts:
     return {"rays": 500 * job.pixels * job.settings.supersampling**2}
 
 
+def capture(job: Job) -> Parts:
+    """SIFT features of one photo, descriptors of all, points and their views in COLMAP.
+
+    Bytes: 240 photo pixels + 600 n features + 100 kB n
+    """
+    features = (600 * job.settings.features + 100_000) * job.frames
+    return {"photo": constant.SIFT_BYTES * job.photo_pixels, "features": features}
+
+
 def sample_frames(job: Job) -> Parts:
     """All frames, and SIFT features of one photo.
 

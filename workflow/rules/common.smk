@@ -91,8 +91,14 @@ def setting(stage):
 
 
 def scene_input(kind):
-    """`input` function: the scene's `images` or `labels` files."""
+    """`input` function: the scene's `images`, `labels` or `sources` files."""
     return lambda wildcards: getattr(FILES[wildcards.dataset, wildcards.scene], kind)
+
+
+def capture_source(wildcards):
+    """`params` function: the video or folder of photos that a scene is made from."""
+    source = SCENES[wildcards.dataset, wildcards.scene].capture
+    return f"./{source}" if source.startswith("-") else source  # no option
 
 
 def scene_folder(wildcards):

@@ -1,4 +1,4 @@
-# Scenes: toy rooms are made, posed frames and ground truth are read.
+# Scenes: toy rooms are made, videos and photos are given poses, posed frames and ground truth are read.
 
 
 rule make_room:
@@ -21,6 +21,32 @@ rule make_room:
     shell:
         "python -m ovnerf make_room "
         "--out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
+rule capture:
+    input:
+        source=scene_input("sources"),
+    output:
+        directory(f"{SCENE}/captured"),
+    log:
+        f"{LOGS}/capture/{OF_SCENE}.log",
+    benchmark:
+        f"{BENCHMARKS}/capture/{OF_SCENE}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("capture"),
+        runtime=minutes("capture"),
+    params:
+        source=capture_source,
+        settings=setting("capture"),
+        code=code_digest("capture"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf capture {params.source:q} {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
 

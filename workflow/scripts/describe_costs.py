@@ -50,6 +50,8 @@ def jobs_of(name: str) -> dict[str, Job]:
     found = {rule: jobs.job(rule, {} if rule in of_no_scene else wildcards) for rule in costs.COSTS}
     if plan.scenes[dataset, scene].toy_seed is None:
         del found["make_room"]
+    if not plan.scenes[dataset, scene].capture:
+        del found["capture"]
     return found
 
 

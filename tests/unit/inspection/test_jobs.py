@@ -264,3 +264,40 @@ def test_every_rule_of_the_benchmark_is_given_something(here: Path) -> None:
     jobs = planned("config/benchmark.yaml")
     for rule in set(COSTS) - {"make_room"}:
         assert reserved_mb(jobs.job(rule, wildcards_of(jobs))) >= 1400, rule
+
+
+def captured(source: str, classes: str = "nyu_40", layout: str = "", **changes: Any) -> PlannedJobs:
+    """The jobs of the demo's settings on a scene that `capture` makes."""
+    head, cells = (
+        "dataset\tscene\tcapture\tclasses\tlayout\twidth\n",
+        (source, classes, layout, "320"),
+    )
+    Path("sheet.tsv").write_text(head + "\t".join(("mine", "room", *cells)) + "\n")
+    return planned("config/config.yaml", scenes="sheet.tsv", **changes)
+
+
+def test_a_captured_scene_is_planned_before_its_video_is_opened(here: Path) -> None:
+    """A plan opens no video; of photos it reads the first one's header and counts them."""
+    jobs = captured("walk.mp4", capture={"frames": 40})
+    assert jobs.plan.warnings[0].startswith("walk.mp4: no such video")
+    job = jobs.job("sample_frames", wildcards_of(jobs))
+    assert (job.frames, job.width, job.height) == (40, 320, 180)
+    assert jobs.plan.files["mine", "room"].images == ("results/mine/room/captured",)
+    (here / "photos").mkdir()
+    for number in range(12):
+        cv2.imwrite(f"photos/{number}.png", np.zeros((2000, 3000, 3), np.uint8))
+    jobs = captured("photos")
+    job = jobs.job("capture", wildcards_of(jobs))
+    assert (job.frames, job.photo_pixels) == (12, 1600 * 1067)
+    assert len(jobs.plan.files["mine", "room"].sources) == 12
+
+
+@pytest.mark.parametrize(
+    ("classes", "layout", "expected"),
+    [("", "", "is captured and has no classes"), ("nyu_40", "replica", "layout: captured scenes")],
+)
+def test_a_captured_scene_that_cannot_be_read_is_refused(
+    here: Path, classes: str, layout: str, expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        captured("walk.mp4", classes, layout)

@@ -1,0 +1,119 @@
+"""`python -m benchmarks.capture SCENE`: a scene with known poses as a video, and what `capture`
+makes of it: share of the frames with a pose, error of the poses after the best similarity, seconds.
+
+    python -m benchmarks.capture data/livingroom --layout replica --frames 71
+    python -m benchmarks.capture data/office --layout scannet --photos
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ovnerf.scenes.frames import reader_of
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.listing import Listing
+from ovnerf.storage.photos import read_rgb
+
+RATE = 10.0
+"""Frames of the video per second."""
+
+
+def write_video(path: Path, images: list[Path]) -> None:
+    """The images as an MPEG-4 video."""
+    height, width = read_rgb(images[0]).shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), RATE, (width, height))
+    for image in images:
+        writer.write(np.ascontiguousarray(read_rgb(image)[..., ::-1]))
+    writer.release()
+
+
+def write_photos(folder: Path, images: list[Path]) -> None:
+    """Copies of the images, named by their position."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        shutil.copy(image, folder / f"frame_{number:06d}{image.suffix}")
+
+
+def similarity(found: np.ndarray, true: np.ndarray) -> tuple[float, np.ndarray]:
+    """Scale and rotation that bring points (n, 3) nearest to others (Umeyama 1991)."""
+    one, other = found - found.mean(0), true - true.mean(0)
+    left, size, right = np.linalg.svd(other.T @ one)
+    sign = np.diag([1, 1, np.sign(np.linalg.det(left @ right))])
+    return float((size * np.diag(sign)).sum() / (one**2).sum()), left @ sign @ right
+
+
+def compare(scene: Path, true: np.ndarray) -> list[str]:
+    """How the poses of a captured scene agree with the true ones of its frames, by number."""
+    listing = list_scene(scene, "colmap", None, "")
+    pose = reader_of(listing).poses(listing)
+    numbers = [int(Path(name).stem.removeprefix("frame_")) for name in listing.numbers]
+    wanted = true[numbers]
+    good = np.isfinite(pose).all((1, 2)) & np.isfinite(wanted).all((1, 2))
+    pose, wanted = pose[good], wanted[good]
+    scale, turn = similarity(pose[:, :3, 3], wanted[:, :3, 3])
+    centred = [each[:, :3, 3] - each[:, :3, 3].mean(0) for each in (pose, wanted)]
+    away = np.linalg.norm(centred[1] - scale * centred[0] @ turn.T, axis=1)
+    between = np.swapaxes(wanted[:, :3, :3], 1, 2) @ turn @ pose[:, :3, :3]
+    angle = np.arccos(np.clip((np.trace(between, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    path = np.linalg.norm(np.diff(wanted[:, :3, 3], axis=0), axis=1).sum()
+    up = np.degrees(np.arccos(np.clip((turn @ (0, 0, 1))[2], -1, 1)))
+    return [
+        f"poses: {len(pose)} of {len(true)} frames",
+        f"position: {1000 * np.sqrt((away**2).mean()):.1f} mm RMSE, {1000 * away.max():.1f} mm "
+        f"at most, over a path of {path:.2f} m",
+        f"direction: {np.degrees(np.sqrt((angle**2).mean())):.3f} degrees RMSE",
+        f"up: {up:.2f} degrees from the true vertical (where the scene's z axis is that)",
+        f"one unit of the capture is {scale:.3f} m",
+    ]
+
+
+def source_of(listing: Listing, folder: Path, photos: bool) -> Path:
+    """The scene's images as a video or as a folder of photos."""
+    source = folder / ("photos" if photos else "video.mp4")
+    (write_photos if photos else write_video)(source, list(listing.images))
+    return source
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scene", type=Path)
+    parser.add_argument("--layout", default="replica")
+    parser.add_argument("--frames", type=int, help="sampled uniformly; all by default")
+    parser.add_argument("--photos", action="store_true", help="a folder instead of a video")
+    parser.add_argument("--settings", default="{}", help="of capture, as JSON")
+    parser.add_argument("--keep", type=Path, help="where the captured scene is left")
+    options = parser.parse_args()
+    listing = list_scene(options.scene, options.layout, options.frames, "")
+    true = reader_of(listing).poses(listing)
+    with tempfile.TemporaryDirectory() as name:
+        source = source_of(listing, Path(name), options.photos)
+        out = options.keep or Path(name) / "scene"
+        command = [sys.executable, "-m", "ovnerf", "capture", str(source), str(out)]
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--settings", options.settings], stdout=subprocess.PIPE, text=True
+        )
+        seconds = time.perf_counter() - begin
+        print(done.stdout)
+        if done.returncode:
+            sys.exit(done.returncode)
+        peak = json.loads(done.stdout.splitlines()[-1])["peak_memory_mb"]
+        print("\n".join(compare(out, true)))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    print(f"{seconds:.0f} s, {used:.0f} of them computing, one thread; {peak} MB at most")
+
+
+if __name__ == "__main__":
+    main()
