@@ -42,7 +42,7 @@ from ovnerf.runtime import progress
 from ovnerf.runtime.allocator import keep_freed_memory
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.runtime.lock import hold_lock
-from ovnerf.runtime.memory import check_memory, expected_mb
+from ovnerf.runtime.memory import card_mb, check_memory, expected_mb
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
@@ -59,6 +59,8 @@ DISK_ERRORS = {
 """What a person does about each; other errors of the system are bugs."""
 CHECK = "check"
 """Not a stage: `python -m ovnerf check CONFIG ...` says whether a dry run would refuse a config."""
+PLAN = "plan"
+"""Not a stage: `python -m ovnerf plan CONFIG` says what a config will cost on this machine."""
 DEMO = "config/config.yaml"
 WORKFLOW = "workflow"
 """Not a stage: `python -m ovnerf workflow ...` is Snakemake with the workflow of this package."""
@@ -300,6 +302,27 @@ def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
+def print_plan(paths: Sequence[str]) -> None:
+    """Hours, memory and disk by rule on this machine, and what would make them less.
+
+    The machine's speed is measured the first time, for some seconds.
+    """
+    # They bring PyTorch, which other commands need not wait for.
+    from ovnerf.inspection.forecast import lines_of
+    from ovnerf.inspection.machine import this_machine
+
+    for path in paths or [DEMO]:
+        settings = make_plan(read_yaml(shipped(path)), path).config
+        card = settings.device != "cpu" and card_mb() is not None
+        machine = this_machine(settings.compute_threads)
+        print(
+            f"{path}: this machine, {settings.compute_threads} threads a job, has "
+            f"{machine.encoders:.2f} (networks) and {machine.rest:.2f} (all else) times the speed "
+            f"of the core that the cost model is for{'; a card as fast as an A100' if card else ''}"
+        )
+        print("\n".join(lines_of(Path(shipped(path)), machine, card)))
+
+
 def camera_warnings(plan: Plan) -> Iterator[str]:
     """What a person should know about the cameras of the scenes whose folders are there."""
     # It brings OpenCV, which other commands need not wait for.
@@ -335,6 +358,7 @@ def overview(names: Sequence[str]) -> str:
         lines.append(f"  {name:<{width}}{about.partition(chr(10))[0]}")
     lines += ["", "`python -m ovnerf <stage> --help` lists a stage's settings."]
     lines += ["`python -m ovnerf check CONFIG ...` says what a dry run would refuse or warn of."]
+    lines += ["`python -m ovnerf plan CONFIG ...` says what it would cost on this machine."]
     lines += ["`python -m ovnerf workflow ...` runs all stages: Snakemake, with its own options."]
     return "\n".join(lines)
 
@@ -348,12 +372,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     if arguments[0] == WORKFLOW:
         run_workflow(arguments[1:])
-    if arguments[0] not in (CHECK, *names):
+    if arguments[0] not in (CHECK, PLAN, *names):
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)
         return BAD_INPUT
     try:
         if arguments[0] == CHECK:
             print(json.dumps(check_configs(arguments[1:])))
+        elif arguments[0] == PLAN:
+            print_plan(arguments[1:])
         else:
             run_stage(arguments[0], arguments[1:])
     except UserError as error:

@@ -61,8 +61,10 @@ WEIGHT_BYTES = {
     "vit_l": 1_249_524_607,
     "vit_b": 375_042_383,
     "lseg": 2_500_000_000,
+    "vit_base_patch8_224.dino": 343_000_000,
+    "vit_small_patch8_224.dino": 87_000_000,
 }
-"""Weight files that are not there yet, by architecture. SAM's are their publisher's."""
+"""Weight files that are not there yet, by architecture or model. SAM's are their publisher's."""
 WEIGHTS = 600_000_000
 """Other networks: CLIP's ViT-B/16 with its text encoder."""
 ASKING = ("fuse_points", "query", "export", "write_page")
@@ -169,7 +171,7 @@ def captured_size(plan: Plan, key: Key) -> tuple[int | None, tuple[int, int] | N
         return made
     settings = scene_settings(plan.config.capture, plan.scenes[key])
     sources, longest = plan.files[key].sources, settings.longest_side
-    if not Path(sources[0]).exists() or is_video(Path(plan.scenes[key].capture)):
+    if not sources or is_video(Path(plan.scenes[key].capture)):
         return settings.frames, (longest, round(longest * 9 / 16))
     width, height = photo_size(sources[0]) or SIZE
     share = min(1.0, longest / max(width, height))
@@ -333,7 +335,7 @@ class PlannedJobs:
         config, size = self.plan.config, self.sizes[key]
         regions = config.propose_regions if rule == "train_semantics" else None
         source = regions or settings
-        kind = getattr(getattr(source, "encoder", None), "kind", "")
+        kind = getattr(getattr(source, "encoder", None), "kind", "") or getattr(source, "model", "")
         radiance = self.field_bytes()
         return Job(
             rule,

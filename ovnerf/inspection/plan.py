@@ -133,7 +133,7 @@ def validated(data: Any, where: str) -> Plan:
     for found in files.values():
         refuse_braces([found.folder, *found.images, *found.labels, *found.sources])
     refuse_braces([*named.values(), *chain(*maps.values()), *maps])
-    absent = tuple(warnings(files, maps, named, weights, config.weights_dir))
+    absent = tuple(warnings(scenes, files, maps, named, weights, config.weights_dir))
     return Plan(config, scenes, files, encoders, variants, weights, absent)
 
 
@@ -249,7 +249,7 @@ def captured_files(config: Config, scene: Scene) -> SceneFiles:
             "name a list in the column `classes`, or in `sample_frames`",
         )
     source = Path(scene.capture)
-    found = tuple(map(str, source_files(source))) if source.exists() else (scene.capture,)
+    found = tuple(map(str, source_files(source))) if source.exists() else ()
     class_file = str(find_class_list(classes))
     return SceneFiles(folder, (folder,), (), False, class_file=class_file, sources=found)
 
@@ -325,6 +325,7 @@ def files_of_maps(folder: str) -> list[str]:
 
 
 def warnings(
+    scenes: Mapping[Key, Scene],
     files: Mapping[Key, SceneFiles],
     maps: Iterable[str],
     named: Mapping[str, str],
@@ -335,8 +336,9 @@ def warnings(
     for found in files.values():
         if not found.images:
             yield f"{found.folder}: no such scene folder, planned without looking inside"
-        if found.sources and not Path(found.sources[0]).exists():
-            yield f"{found.sources[0]}: no such video or folder of photos, planned without it"
+    for row in scenes.values():
+        if row.capture and not Path(row.capture).exists():
+            yield f"{row.capture}: no such video or folder of photos, planned without it"
     for folder in maps:
         if not Path(folder).is_dir():
             yield f"{folder}: no such folder of maps, planned without looking inside"

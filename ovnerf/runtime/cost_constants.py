@@ -56,17 +56,25 @@ START = 4.0
 """Seconds of a job before its stage works: two Snakemakes, Python, imports (docs/cluster.md)."""
 FLOPS = 5e12
 """Sustained by the encoders: a quarter of an A100's 19.5 TFLOP/s in fp32. An assumption."""
-SAM_FLOP = 2 * 632e6 * 4096 + 4 * 4 * 4096**2 * 1280
-"""ViT-H on its 64 x 64 tokens: 2 x parameters x tokens, and attention in its four global layers."""
+SAM_FLOP = {
+    "toy": 2 * 86e6 * 4096,
+    "vit_b": 2 * 86e6 * 4096 + 4 * 4 * 4096**2 * 768,
+    "vit_l": 2 * 304e6 * 4096 + 4 * 4 * 4096**2 * 1024,
+    "vit_h": 2 * 632e6 * 4096 + 4 * 4 * 4096**2 * 1280,
+}
+"""SAM's encoder on its 64 x 64 tokens: 2 x parameters x tokens, and attention in its four global
+layers. The toy one's is scaled by the size of its weight file."""
 PROMPT_FLOP = 3.5e9
 """SAM's decoder per prompt: two-way attention over 4096 tokens and the upscaling to 256 x 256."""
-SIFT, MATCH, POSE = 1.5e-6, 1e-8, 1.0
+SIFT, MATCH, POSE = 1.8e-6, 2.5e-9, 1.2
 """Seconds of COLMAP on one EPYC core: SIFT of a pixel, a pair of features in a match of two photos,
 the pose of a photo (python -m benchmarks.capture)."""
 SUPERPIXELS = 2e-6
 """Seconds per pixel and scale of superpixels, one EPYC core."""
 CLIP_FLOP = 35e9
 """ViT-B/16 on one window of 224 x 224 (17.5 G multiply-adds)."""
+CLIP_BYTES, DINO_BYTES, SAM_B_BYTES = 600e6, 343e6, 375e6
+"""Weight files of the networks that these numbers are for (ViT-B); others count by their size."""
 CLIP_SIDE = 224
 """Image size of CLIP's ViT-B/16 in pixels."""
 DENSE_CHANNELS = 64
@@ -77,6 +85,8 @@ RECONSTRUCT = 17.4 * 60 / 30_000 / 4096
 """Seconds per ray: TensoRF paper, VM-192, 30 000 iterations of 4096 rays in 17.4 min (V100)."""
 TRAIN = 3600 / 15_000
 """Seconds per iteration: OV-NeRF paper, about one hour for 15 000 (A100). Ours does less work."""
+TRAIN_RAYS = 4096
+"""Rays of an iteration that takes so long."""
 RENDER = 3.8 / (640 * 480)
 """Seconds per pixel: OV-NeRF paper, 3.8 s a view of 640 x 480 (A100). Ours does less work."""
 COMPARED = 64

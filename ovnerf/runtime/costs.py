@@ -28,14 +28,18 @@ def capture_seconds(job: Job) -> float:
     return constant.SIFT * job.frames * job.photo_pixels + matching + constant.POSE * job.frames
 
 
+def size_share(job: Job, usual: float) -> float:
+    """Size of a job's network over that of the usual one, whose weight file has so many bytes."""
+    return job.weights / usual if job.weights else 1.0
+
+
 def feature_seconds(job: Job) -> float:
     """Windows, or whole images, of a scene's frames through the encoder."""
     encoder = job.settings.encoder
-    each = {"openclip": job.windows * constant.CLIP_FLOP, "lseg": constant.LSEG_FLOP}.get(
-        encoder.kind, 0.0
-    )
+    window = constant.CLIP_FLOP * size_share(job, constant.CLIP_BYTES)
+    each = {"openclip": job.windows * window, "lseg": constant.LSEG_FLOP}.get(encoder.kind, 0.0)
     if encoder.kind == "dense_clip":
-        each = formulas.dense_windows(job, encoder.side) * constant.CLIP_FLOP
+        each = formulas.dense_windows(job, encoder.side) * window
     return 0.0 if job.gathers else job.frames * each / constant.FLOPS / job.settings.parts
 
 
@@ -45,17 +49,19 @@ def region_seconds(job: Job) -> float:
     if not settings.reads_weights:
         scales = len(settings.superpixels.scales)
         return constant.SUPERPIXELS * scales * job.frames * job.pixels
-    return (
-        job.frames
-        * (constant.SAM_FLOP + settings.points_per_side**2 * constant.PROMPT_FLOP)
-        / constant.FLOPS
-    )
+    toy = size_share(job, constant.SAM_B_BYTES) if settings.architecture == "toy" else 1.0
+    prompts = settings.points_per_side**2 * constant.PROMPT_FLOP
+    return job.frames * toy * (constant.SAM_FLOP[settings.architecture] + prompts) / constant.FLOPS
 
 
 def dino_seconds(job: Job) -> float:
-    """ViT-B: 2 x 85 M parameters x tokens, and attention in twelve layers."""
-    tokens = job.pixels / PATCH**2
-    return job.frames * (2 * 85e6 * tokens + 12 * 4 * 768 * tokens**2) / constant.FLOPS
+    """ViT-B: 2 x 85 M parameters x tokens, and attention in twelve layers; others by their size.
+
+    Parameters grow with the square of the width, attention with the width.
+    """
+    tokens, share = job.pixels / PATCH**2, size_share(job, constant.DINO_BYTES)
+    flop = 2 * 85e6 * share * tokens + 12 * 4 * 768 * share**0.5 * tokens**2
+    return job.frames * flop / constant.FLOPS
 
 
 def reconstruct_seconds(job: Job) -> float:
@@ -65,9 +71,10 @@ def reconstruct_seconds(job: Job) -> float:
 
 def train_seconds(job: Job) -> float:
     """Optimisation steps: the shared part's up to iteration T, a variant's from there."""
-    start = job.settings.cse.start
+    settings = job.settings
+    start = settings.cse.start
     share = start if job.rule == "train_shared" else 1 - start
-    return constant.TRAIN * job.settings.iterations * share
+    return constant.TRAIN * settings.iterations * share * settings.batch_rays / constant.TRAIN_RAYS
 
 
 @dataclass(frozen=True)
@@ -265,6 +272,12 @@ def modelled_seconds(job: Job) -> float:
     return constant.START + COSTS[job.rule].seconds(job)
 
 
+def on_cpu(job: Job) -> float:
+    """How many times longer one CPU core takes for a job than `Cost.seconds` says."""
+    superpixels = job.rule == "propose_regions" and not job.settings.reads_weights
+    return 1.0 if superpixels else COSTS[job.rule].on_cpu
+
+
 def reserved_mb(job: Job) -> int:
     """`mem_mb` of a job's first attempt: the estimate and a margin, rounded up."""
     needed = constant.MEMORY_MARGIN * megabytes(memory_parts(job))
@@ -277,7 +290,7 @@ def time_limit_minutes(job: Job, device: str) -> int:
     Args:
         device: of the config. Only `cpu` is sure to have no card: `auto` may find one.
     """
-    cost, slower = COSTS[job.rule], constant.TIME_MARGIN
+    slower = constant.TIME_MARGIN
     if device == "cpu":
-        slower = max(slower, constant.TIME_MARGIN_ON_CPU * cost.on_cpu)
-    return cost.spare_minutes + ceil(slower * modelled_seconds(job) / 60)
+        slower = max(slower, constant.TIME_MARGIN_ON_CPU * on_cpu(job))
+    return COSTS[job.rule].spare_minutes + ceil(slower * modelled_seconds(job) / 60)

@@ -14,79 +14,16 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
-import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from ovnerf.config.run import read_yaml  # noqa: E402
-from ovnerf.inspection.jobs import PlannedJobs  # noqa: E402
-from ovnerf.inspection.plan import make_plan, shipped  # noqa: E402
+from ovnerf.inspection.plan import shipped  # noqa: E402
+from ovnerf.inspection.projection import Planned, dry_run, planned, read_jobs  # noqa: E402
 from ovnerf.runtime import costs  # noqa: E402
 from ovnerf.runtime.errors import UserError  # noqa: E402
-from ovnerf.runtime.job import Job  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A job of the dry run, with the wildcards that tell it from its like."""
-
-    wildcards: dict[str, str]
-    job: Job
-
-    @property
-    def rule(self) -> str:
-        """Name of its rule."""
-        return self.job.rule
-
-    @property
-    def name(self) -> str:
-        """Name of its benchmark file without the ending (see workflow/rules/common.smk)."""
-        parts = dict(self.wildcards)
-        if "seed" in parts:
-            parts["seed"] = f"seed{parts['seed']}"
-        order = ("dataset", "scene", "encoder", "shared", "variant", "seed", "part")
-        return ".".join(parts[key] for key in order if key in parts) or "all"
-
-    @property
-    def seconds(self) -> float:
-        """Modelled seconds with its start."""
-        return costs.modelled_seconds(self.job)
-
-    @property
-    def cost(self) -> costs.Cost:
-        """How its rule is reckoned."""
-        return costs.COSTS[self.rule]
-
-
-def read_jobs(path: Path) -> PlannedJobs:
-    """The jobs of the config at `path`, by rule and wildcards."""
-    return PlannedJobs(make_plan(read_yaml(path), str(path)))
-
-
-def dry_run(path: Path) -> str:
-    """What Snakemake would do if nothing were there yet."""
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1"]
-    command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"{path}: it cannot be planned:\n{done.stdout}{done.stderr}".rstrip())
-    return done.stdout + done.stderr
-
-
-def planned(output: str, jobs: PlannedJobs) -> Iterator[Planned]:
-    """Every job of a dry run but `all`."""
-    for rule, body in re.findall(r"(?m)^(?:local)?rule (\w+):\n((?:    .*\n)*)", output):
-        found = re.search(r"(?m)^    wildcards: (.*)$", body)
-        pairs = (pair.split("=", 1) for pair in (found[1].split(", ") if found else ()))
-        if rule != "all":
-            wildcards = dict(pairs)
-            yield Planned(wildcards, jobs.job(rule, wildcards))
 
 
 def group(job: Planned) -> tuple[str, str]:

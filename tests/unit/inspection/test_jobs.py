@@ -222,7 +222,7 @@ def test_weights_that_are_not_there_are_taken_for_their_own_size(here: Path) -> 
         "propose_regions": sam,
         "train_semantics": sam,
         "cache_features": planning.WEIGHTS,
-        "cache_dino": planning.WEIGHTS,
+        "cache_dino": planning.WEIGHT_BYTES["vit_base_patch8_224.dino"],
     }
     Path("weights").mkdir()
     Path("weights/dino_vitb8.safetensors").write_bytes(bytes(1234))
