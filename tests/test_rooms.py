@@ -53,8 +53,9 @@ PLANS = {f"inspection.{name}" for name in ("jobs", "projection", "machine", "for
 
 STAGES_OF_THE_FIELD = {
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
-    *("fuse_points", "query", "export", "write_page", "view"),
+    *("fuse_points", "query", "draw_query", "export", "write_page", "view"),
 }
+ASKING = {"query", "draw_query", "export", "write_page", "view"}
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
 EDITS = {
     # file edited: the stages whose results are made again
@@ -66,15 +67,16 @@ EDITS = {
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},
-    "config/points.py": {"fuse_points", "query", "export", "write_page", "view"},
-    "config/query.py": {"query", "export", "write_page", "view"},
+    "config/points.py": ASKING | {"fuse_points"},
+    "config/query.py": ASKING,
     "config/export.py": {"export"},
+    "config/query_figures.py": {"draw_query"},
     "config/page.py": {"write_page"},
     "config/viewing.py": {"view"},
     "viewing/desk.py": {"view"},
     "asking/scene_page.py": {"write_page", "view"},
-    "asking/voxels.py": {"fuse_points", "query", "export", "write_page", "view"},
-    "asking/relevancy.py": {"query", "export", "write_page", "view"},
+    "asking/voxels.py": ASKING | {"fuse_points"},
+    "asking/relevancy.py": ASKING,
     "asking/volume.py": {"export"},
     "config/capture.py": {"capture"},
     "capture/upright.py": {"capture"},

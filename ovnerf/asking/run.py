@@ -52,6 +52,11 @@ class RunFiles:
         return self.above(1, "features.zarr")
 
     @property
+    def regions(self) -> Path | None:
+        """The regions store of its scene, where it is there."""
+        return self.above(2, "regions.zarr")
+
+    @property
     def truth(self) -> Path | None:
         """The truth store of its scene, where it is there."""
         return self.above(2, "truth.zarr")

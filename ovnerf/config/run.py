@@ -25,6 +25,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.page import WritePage
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
+from ovnerf.config.query_figures import DrawQuery
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import Cse, TrainSemantics
 from ovnerf.config.views import Evaluate, RenderViews
@@ -98,6 +99,7 @@ class Config(Strict):
     evaluate: Evaluate = Evaluate()
     fuse_points: FusePoints = FusePoints()
     query: Query = Query()
+    draw_query: DrawQuery = DrawQuery()
     export: Export = Export()
     write_page: WritePage = WritePage()
 
@@ -116,14 +118,16 @@ class Config(Strict):
         for section, names in (
             ("fuse_points", self.fuse_points.variants),
             ("query", self.query.variants),
+            ("draw_query", self.draw_query.variants),
             ("export", self.export.variants),
             ("write_page", self.write_page.variants),
         ):
             for name in names:
                 if name not in self.variants:
                     raise ValueError(f"{section}.variants: {name} is not among `variants`")
-        if bool(self.query.phrases) != bool(self.query.variants):
-            raise ValueError("query: give both `phrases` and `variants`, or neither")
+        for section, asks in (("query", self.query), ("draw_query", self.draw_query)):
+            if bool(asks.phrases) != bool(asks.variants):
+                raise ValueError(f"{section}: give both `phrases` and `variants`, or neither")
         return self
 
     @model_validator(mode="after")

@@ -67,7 +67,7 @@ WEIGHT_BYTES = {
 """Weight files that are not there yet, by architecture or model. SAM's are their publisher's."""
 WEIGHTS = 600_000_000
 """Other networks: CLIP's ViT-B/16 with its text encoder."""
-ASKING = ("fuse_points", "query", "export", "write_page")
+ASKING = ("fuse_points", "query", "draw_query", "export", "write_page")
 """Stages that are run for the variants that their section names."""
 BRANCH = 1.4
 """File of a trained semantic branch over that of the radiance field that it holds."""

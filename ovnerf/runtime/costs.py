@@ -241,6 +241,12 @@ COSTS: dict[str, Cost] = {
         on_cpu=constant.CPU_TRAIN,
     ),
     "query": per_pixel(formulas.query, 100.0, 20),
+    "draw_query": Cost(
+        formulas.draw_query,
+        lambda job: 100.0 * job.settings.views * job.pixels / 1e6,
+        lambda job: 12 * len(job.settings.phrases) * job.settings.views * job.pixels,
+        constant.OF_THE_DEMO,
+    ),
     "export": Cost(
         formulas.export,
         lambda job: constant.RENDER * job.frames * job.pixels,

@@ -248,6 +248,20 @@ def query(job: Job) -> Parts:
     }
 
 
+def draw_query(job: Job) -> Parts:
+    """The field, its points, all views with their ray features, CLIP's scores of one of them.
+
+    Bytes: 3 field + 3 weights + 4700 P + 200 P views
+    """
+    return {
+        "grids": 3 * job.semantics,
+        "points": 400 * constant.VOXELS_PER_PIXEL * job.pixels,
+        "view": 1500 * job.pixels,
+        "text": 3 * job.weights,
+        "maps": 200 * job.settings.views * job.pixels,
+    }
+
+
 def export(job: Job) -> Parts:
     """The field, its points, one view with its ray features, the mesh's grid at its largest.
 

@@ -164,6 +164,8 @@ def test_what_is_asked_is_planned_for_the_named_variants(place: Place) -> None:
 def test_files_for_other_programs_are_planned_for_the_named_variants(place: Place) -> None:
     place.configure({"export": {"variants": ["ovnerf"], "products": ["mesh"]}})
     assert place.planned() == WHOLE + Counter(fuse_points=1, export=1)
+    place.configure({"draw_query": {"variants": ["ovnerf"], "phrases": ["wall"]}})
+    assert place.planned() == WHOLE + Counter(fuse_points=1, draw_query=1)
     place.configure({"write_page": {"variants": ["rsr"]}})
     assert place.planned() == WHOLE + Counter(fuse_points=1, write_page=1)
 

@@ -58,6 +58,43 @@ rule query:
         "{params.compute} 2>&1 | tee {log}"
 
 
+rule draw_query:
+    input:
+        semantics=f"{RUN}/semantics",
+        points=f"{RUN}/points.zarr",
+        features=f"{ENCODER}/features.zarr",
+        regions=f"{SCENE}/regions.zarr",
+        weights=encoder_files,
+    output:
+        report(
+            directory(f"{RUN}/maps"),
+            patterns=["{phrase}.png"],
+            caption="../report/maps.rst",
+            category="Figures",
+            subcategory="{dataset} {scene}",
+            labels={"encoder": "{encoder}", "variant": "{variant}", "phrase": "{phrase}"},
+        ),
+    log:
+        f"{LOGS}/draw_query/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_query/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("draw_query"),
+        runtime=minutes("draw_query"),
+    params:
+        run=run_folder,
+        settings=setting("draw_query"),
+        code=code_digest("draw_query"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf draw_query {params.run:q} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
 rule export:
     input:
         semantics=f"{RUN}/semantics",

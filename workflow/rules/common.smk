@@ -271,6 +271,7 @@ ASKED = [
     for made, variants in (
         ("points.zarr", CONFIG.fuse_points.variants),
         ("answers", CONFIG.query.variants),
+        ("maps", CONFIG.draw_query.variants),
         ("exported", CONFIG.export.variants),
         ("view.html", CONFIG.write_page.variants),
     )
