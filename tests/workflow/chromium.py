@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import debian
 from websockets.sync.client import ClientConnection, connect
 
 SWITCH = "OVNERF_TEST_BROWSER"
@@ -41,15 +42,7 @@ def install() -> str:
         return f"no Chromium here; {SWITCH}=1 lets this test install it by apt, as root"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return "no Chromium here, and apt-get as root to install it is not at hand"
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    wanted = ("install", "--yes", "--no-install-recommends", "chromium")
-    for arguments in (("update",), wanted):
-        done = subprocess.run(
-            ["apt-get", "-qq", *arguments], env=quiet, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            return f"apt-get {arguments[0]} failed: {done.stderr.strip()[-300:]}"
-    return ""
+    return debian.install("chromium")
 
 
 def wait_for(what: str, found: Callable[[], Any]) -> Any:

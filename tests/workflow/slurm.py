@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import debian
+
 # Jobs' inner commands see no SLURM_CONF, so another place would not do.
 SETTINGS = Path("/etc/slurm/slurm.conf")
 DEVICES = SETTINGS.with_name("gres.conf")
@@ -70,15 +72,7 @@ def install() -> str:
     """Install Slurm by apt where it is missing; what apt said when it could not, else empty."""
     if shutil.which("slurmctld") and shutil.which("slurmd"):
         return ""
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    wanted = ("install", "--yes", "--no-install-recommends", "slurm-wlm", "munge")
-    for arguments in (("update",), wanted):
-        done = subprocess.run(
-            ["apt-get", "-qq", *arguments], env=quiet, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            return f"apt-get {arguments[0]} failed: {done.stderr.strip()[-300:]}"
-    return ""
+    return debian.install("slurm-wlm", "munge")
 
 
 def free_port() -> int:
