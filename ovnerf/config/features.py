@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ovnerf.config.base import Fraction, Positive, Strict
 
@@ -47,9 +47,13 @@ class DenseClip(Strict):
     """open_clip name of a CLIP ViT, or a path to a model config JSON."""
     weights: str
     """Weight file, as for `openclip`."""
-    attention: Literal["value", "neighbour"] = "neighbour"
-    """The last block: each patch's own value (MaskCLIP), or attention between patches with similar
-    keys that prefers near ones (NACLIP)."""
+    attention: Literal["value", "neighbour", "proxy"] = "neighbour"
+    """The last block: each patch's own value (MaskCLIP); attention between patches with similar
+    keys that prefers near ones (NACLIP); or between places that are alike to DINO (ProxyCLIP)."""
+    proxy_model: str = "vit_small_patch8_224.dino"
+    """timm name of the DINO of `proxy`, or `toy`."""
+    proxy_weights: str = ""
+    """Its weight file; needed by `proxy`, read by nothing else."""
     sigma: float = Field(default=5.0, gt=0)
     """How far `neighbour` prefers near patches: standard deviation in patches."""
     side: Positive = 336
@@ -57,6 +61,12 @@ class DenseClip(Strict):
     the model's image size that overlap by half."""
     cell: Positive = 8
     """Features are stored as means of squares of so many pixels."""
+
+    @model_validator(mode="after")
+    def proxy_has_weights(self) -> DenseClip:
+        if (self.attention == "proxy") != bool(self.proxy_weights):
+            raise ValueError("give `proxy_weights` with `attention: proxy`, and only then")
+        return self
 
 
 class LSeg(Strict):

@@ -1,12 +1,14 @@
 """Dense CLIP: a vector per patch from one forward pass a frame, by another last attention.
 
 CLIP's ViT is trained on its class token alone. Its last block mixes patches from all over the
-image, so its patch tokens say little about their own place. Two published changes of the last
+image, so its patch tokens say little about their own place. Three published changes of the last
 block, which need no training, put each patch's vector in the space of CLIP's text:
 
 * `value` (MaskCLIP, ECCV 2022): no mixing at all, each patch keeps its own value vector;
 * `neighbour` (NACLIP, WACV 2025): patches with similar keys are mixed, near ones more than far
-  ones; the block's residual connection and its MLP are left out.
+  ones; the block's residual connection and its MLP are left out;
+* `proxy` (ProxyCLIP, ECCV 2024): patches that are alike to DINO are mixed, on DINO's finer grid;
+  residual connection and MLP are left out, too.
 
 Formulas and sources: docs/method.md#dense-clip. A frame is resized and covered by windows of the
 model's own image size that overlap by half, so position codes are used as they were trained and
@@ -20,13 +22,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, normalize, scaled_dot_product_attention
+from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
 
+from ovnerf.encoders import dino
 from ovnerf.encoders.crops import KERNELS, resize_windows
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.runtime.errors import UserError
 
-Attention = Literal["value", "neighbour"]
+Attention = Literal["value", "neighbour", "proxy"]
+SHIFT, SHARPNESS = 1.2, 3.0
+"""ProxyCLIP's beta and gamma."""
 
 
 def queries_keys_values(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,6 +75,28 @@ def neighbour_block(block: Any, tokens: Tensor, prior: Tensor) -> Tensor:
     return block.attn.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
+def proxy_block(block: Any, tokens: Tensor, grid: tuple[int, int], proxy: Tensor) -> Tensor:
+    """The last block with attention between places that are alike to another network (ProxyCLIP).
+
+    Args:
+        block: open_clip's `ResidualAttentionBlock`. tokens: (b, 1 + t, d), its input, class first.
+        grid: rows and columns of the t patches.
+        proxy: (b, rows, columns, k), the other network's tokens of the same windows.
+
+    Returns:
+        (b, rows * columns, d) on the proxy's grid, without residual connections and MLP.
+    """
+    value = queries_keys_values(block, tokens)[2][:, 1:].transpose(1, 2).unflatten(-1, grid)
+    value = interpolate(value, proxy.shape[1:3], mode="bilinear", align_corners=False)
+    unit = normalize(proxy.flatten(1, 2), dim=-1).to(value.dtype)
+    alike = unit @ unit.transpose(1, 2)
+    logits = SHARPNESS * (alike - SHIFT * alike.mean((1, 2), keepdim=True))
+    # Each place sees itself, also where all are so alike that the shift leaves nothing.
+    itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    seen = logits.masked_fill((logits < 0) & ~itself, -torch.inf)
+    return block.attn.out_proj(seen.softmax(-1) @ value.flatten(2).transpose(1, 2))
+
+
 def gaussian_prior(rows: int, columns: int, sigma: float) -> Tensor:
     """What NACLIP adds to the attention's logits: exp(-|p - q|^2 / (2 sigma^2)) for patches p, q.
 
@@ -97,7 +124,7 @@ def window_starts(length: int, window: int) -> list[int]:
 
 
 class DenseClipEncoder:
-    """An open_clip ViT with local weights whose last block is one of the two above."""
+    """An open_clip ViT with local weights whose last block is one of the three above."""
 
     def __init__(
         self,
@@ -106,6 +133,7 @@ class DenseClipEncoder:
         sigma: float = 5.0,
         side: int = 336,
         batch: int = 256,
+        proxy: dino.DinoEncoder | None = None,
     ) -> None:
         """Take a loaded model.
 
@@ -113,9 +141,11 @@ class DenseClipEncoder:
             sigma: standard deviation of the neighbourhood in patches (`neighbour` only).
             side: frames are resized so that their shorter side has about so many pixels.
             batch: windows that go through the network at once.
+            proxy: what says which places are alike (`proxy` only).
 
         Raises:
-            UserError: the model is not CLIP's plain ViT, or `side` is less than its image size.
+            UserError: the model is not CLIP's plain ViT, `side` is less than its image size, or
+                its patches are not made of whole ones of the proxy.
         """
         self.clip, self.visual = clip, clip.model.visual
         self.attention, self.side, self.batch = attention, side, batch
@@ -130,6 +160,8 @@ class DenseClipEncoder:
         rows, columns = self.grid
         self.prior = gaussian_prior(rows, columns, sigma).to(clip.device)
         self.encode_text = clip.encode_text
+        self.proxy = proxy
+        self.finer = finer_than(self.patch) if attention == "proxy" else 1
 
     def patches(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns of patches of a frame of this size, at least one window's."""
@@ -138,7 +170,10 @@ class DenseClipEncoder:
         return max(rows, self.grid[0]), max(columns, self.grid[1])
 
     def encode_windows(self, pixels: Tensor) -> Tensor:
-        """Unit vectors f32 (b, rows * columns, D) of normalised windows (b, 3, h, w)."""
+        """Unit vectors f32 (b, rows * columns, D) of normalised windows (b, 3, h, w).
+
+        Rows and columns are those of the window's patches, `finer` times as many for a proxy.
+        """
         found = self.visual.forward_intermediates(
             pixels,
             indices=[len(self.visual.transformer.resblocks) - 2],
@@ -150,10 +185,14 @@ class DenseClipEncoder:
         prefix, grid = found["image_intermediates_prefix"][0], found["image_intermediates"][0]
         tokens, block = torch.cat([prefix, grid], 1), self.visual.transformer.resblocks[-1]
         if self.attention == "value":
-            tokens = value_block(block, tokens)
+            tokens = value_block(block, tokens)[:, 1:]
+        elif self.attention == "neighbour":
+            tokens = neighbour_block(block, tokens, self.prior)[:, 1:]
         else:
-            tokens = neighbour_block(block, tokens, self.prior)
-        return normalize((self.visual.ln_post(tokens[:, 1:]) @ self.visual.proj).float(), dim=-1)
+            assert self.proxy is not None
+            alike = self.proxy.tokens(pixels * self.clip.std + self.clip.mean)
+            tokens = proxy_block(block, tokens, self.grid, alike)
+        return normalize((self.visual.ln_post(tokens) @ self.visual.proj).float(), dim=-1)
 
     @torch.inference_mode()
     def features(self, image: np.ndarray) -> Tensor:
@@ -186,12 +225,15 @@ class DenseClipEncoder:
         device = self.clip.device.type
         with torch.autocast(device, torch.float16, enabled=device == "cuda"):
             found = torch.cat([self.encode_windows(part) for part in windows.split(self.batch)])
-        found = found.unflatten(1, self.grid)
-        total = found.new_zeros(rows, columns, found.shape[-1])
-        count = found.new_zeros(rows, columns, 1)
+        finer = self.finer
+        found = found.unflatten(1, (tall * finer, wide * finer))
+        total = found.new_zeros(rows * finer, columns * finer, found.shape[-1])
+        count = found.new_zeros(rows * finer, columns * finer, 1)
         for (y, x), window in zip(corners, found, strict=True):
-            total[y : y + tall, x : x + wide] += window
-            count[y : y + tall, x : x + wide] += 1
+            down = slice(y * finer, (y + tall) * finer)
+            across = slice(x * finer, (x + wide) * finer)
+            total[down, across] += window
+            count[down, across] += 1
         return (total / count).permute(2, 0, 1)
 
     def resized(self, image: np.ndarray, height: int, width: int) -> Tensor:
@@ -201,6 +243,17 @@ class DenseClipEncoder:
         kernel = KERNELS[self.clip.interpolation]
         pixels = resize_windows(source, whole, (height, width), False, kernel)[0]
         return pixels.div_(255).sub_(self.clip.mean).div_(self.clip.std)
+
+
+def finer_than(patch: int) -> int:
+    """How many patches of DINO lie along a side of one of CLIP's; UserError for no whole number."""
+    if patch % dino.PATCH:
+        raise UserError(
+            f"encoder.attention: proxy: found a model with patches of {patch} pixels, expected a "
+            f"multiple of DINO's {dino.PATCH}",
+            "ViT-B-16 has such, ViT-L-14 has not; `neighbour` takes both",
+        )
+    return patch // dino.PATCH
 
 
 def check_architecture(visual: Any) -> None:

@@ -267,10 +267,12 @@ def openclip_embed(
 
 
 def encoder_files(encoder: OpenClip | DenseClip | LSeg) -> dict[str, Path]:
-    """The files that define an encoder: its weights, and its model config where it names one."""
+    """The files that define an encoder: weights, and model config and proxy where it names them."""
     files = {"weights": find_file(encoder.weights, "encoder.weights")}
     if not isinstance(encoder, LSeg) and encoder.model.endswith(".json"):
         files["model"] = find_file(encoder.model, "encoder.model")
+    if isinstance(encoder, DenseClip) and encoder.proxy_weights:
+        files["proxy"] = find_file(encoder.proxy_weights, "encoder.proxy_weights")
     return files
 
 
@@ -296,10 +298,12 @@ def dense_encoder(settings: DenseClip | LSeg, files: dict[str, Path], batch: int
 
         return LSegEncoder.load(files["weights"])
     from ovnerf.encoders.dense_clip import DenseClipEncoder
+    from ovnerf.encoders.dino import DinoEncoder
     from ovnerf.encoders.openclip import OpenClipEncoder
 
     clip = OpenClipEncoder(files.get("model", settings.model), files["weights"])
-    return DenseClipEncoder(clip, settings.attention, settings.sigma, settings.side, batch)
+    proxy = DinoEncoder.load(settings.proxy_model, files["proxy"]) if "proxy" in files else None
+    return DenseClipEncoder(clip, settings.attention, settings.sigma, settings.side, batch, proxy)
 
 
 def dense_source(

@@ -255,9 +255,10 @@ def captured_files(config: Config, scene: Scene) -> SceneFiles:
 
 
 def section_files(section: OpenClip | DenseClip | LSeg | Any) -> list[str]:
-    """Files that a section names: its weights, and `model` where it is an open_clip config."""
+    """Files that a section names: weights, `model` where it is an open_clip config, a proxy's."""
     model = getattr(section, "model", "")
     named = [getattr(section, "weights", ""), model if model.endswith(".json") else ""]
+    named.append(getattr(section, "proxy_weights", ""))
     return [shipped(os.path.normpath(name)) for name in named if name]
 
 
@@ -271,7 +272,8 @@ def named_files(config: Config, encoders: Mapping[str, CacheFeatures]) -> Iterat
     sections["cache_dino"] = config.cache_dino
     for where, section in sections.items():
         for number, name in enumerate(section_files(section)):
-            yield f"{where}: {'model' if number else 'weights'}", name
+            kind = "model" if name.endswith(".json") else "proxy_weights" if number else "weights"
+            yield f"{where}: {kind}", name
 
 
 def refuse_unknown_files(

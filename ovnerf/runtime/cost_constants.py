@@ -75,6 +75,8 @@ CLIP_FLOP = 35e9
 """ViT-B/16 on one window of 224 x 224 (17.5 G multiply-adds)."""
 CLIP_BYTES, DINO_BYTES, SAM_B_BYTES = 600e6, 343e6, 375e6
 """Weight files of the networks that these numbers are for (ViT-B); others count by their size."""
+PROXY_FLOP = 44e9
+"""DINO ViT-S/8 on the same window: 784 tokens, 2 x 21 M parameters and attention in 12 layers."""
 CLIP_SIDE = 224
 """Image size of CLIP's ViT-B/16 in pixels."""
 DENSE_CHANNELS = 64

@@ -39,7 +39,8 @@ def feature_seconds(job: Job) -> float:
     window = constant.CLIP_FLOP * size_share(job, constant.CLIP_BYTES)
     each = {"openclip": job.windows * window, "lseg": constant.LSEG_FLOP}.get(encoder.kind, 0.0)
     if encoder.kind == "dense_clip":
-        each = formulas.dense_windows(job, encoder.side) * window
+        proxy = constant.PROXY_FLOP if encoder.attention == "proxy" else 0.0
+        each = formulas.dense_windows(job, encoder.side) * (window + proxy)
     return 0.0 if job.gathers else job.frames * each / constant.FLOPS / job.settings.parts
 
 

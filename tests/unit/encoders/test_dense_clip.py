@@ -14,6 +14,7 @@ from ovnerf.encoders.dense_clip import (
     check_architecture,
     gaussian_prior,
     neighbour_block,
+    proxy_block,
     value_block,
     window_starts,
 )
@@ -90,6 +91,70 @@ def test_value_block_is_attention_where_each_token_sees_itself_only():
     tokens = torch.randn(2, 7, 12, dtype=torch.float64)
     apart = torch.full((7, 7), -torch.inf, dtype=torch.float64).fill_diagonal_(0)
     torch.testing.assert_close(value_block(block, tokens), block(tokens, attn_mask=apart))
+
+
+def plain_proxy(block, tokens, proxy):
+    """ProxyCLIP's last block token by token, where both networks have the same grid."""
+    width = tokens.shape[-1]
+    weight, bias = block.attn.in_proj_weight[2 * width :], block.attn.in_proj_bias[2 * width :]
+    value = block.ln_1(tokens)[:, 1:] @ weight.T + bias
+    joined = torch.zeros_like(value)
+    for batch, places in enumerate(proxy.flatten(1, 2)):
+        cosine = [[float(a @ b / a.norm() / b.norm()) for b in places] for a in places]
+        mean = sum(map(sum, cosine)) / len(places) ** 2
+        for i, row in enumerate(cosine):
+            logits = [3.0 * (each - 1.2 * mean) for each in row]
+            shares = [math.exp(x) if x >= 0 or j == i else 0.0 for j, x in enumerate(logits)]
+            for j, share in enumerate(shares):
+                joined[batch, i] += share / sum(shares) * value[batch, j]
+    return joined @ block.attn.out_proj.weight.T + block.attn.out_proj.bias
+
+
+def test_proxy_block_against_loops():
+    block = random_block()
+    tokens = torch.randn(2, 7, 12, dtype=torch.float64)
+    proxy = torch.randn(2, 2, 3, 5, dtype=torch.float64) + 0.4
+    found = proxy_block(block, tokens, (2, 3), proxy)
+    torch.testing.assert_close(found, plain_proxy(block, tokens, proxy), rtol=0, atol=1e-8)
+
+
+def test_proxy_block_mixes_within_an_object_and_on_the_proxy_s_grid():
+    """Two objects, left and right, whose DINO tokens are orthogonal; values 0 and 1 by patch."""
+    block = ResidualAttentionBlock(2, 1).requires_grad_(False)
+    block.ln_1, block.attn.out_proj = torch.nn.Identity(), torch.nn.Identity()
+    block.attn.in_proj_weight.zero_()
+    block.attn.in_proj_weight[4:] = torch.eye(2)
+    block.attn.in_proj_bias.zero_()
+    tokens = torch.tensor([[[9.0, 9.0], [0.0, 0.0], [1.0, 1.0]]])  # class, left, right
+    left, right = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0])
+    proxy = torch.stack([left, left, right, right])[None, None]  # twice as fine: 1 x 4
+    found = proxy_block(block, tokens, (1, 2), proxy)[0, :, 0]
+    # Bilinear values 0, 1/4, 3/4, 1; each object's mean.
+    torch.testing.assert_close(found, torch.tensor([0.125, 0.125, 0.875, 0.875]))
+    flat = proxy_block(block, tokens, (1, 2), torch.ones(1, 1, 4, 2))[0, :, 0]
+    torch.testing.assert_close(flat, torch.tensor([0.0, 0.25, 0.75, 1.0]))
+
+
+class FinerProxy:
+    """Stands for DINO: the mean colour of each 8 x 8 patch."""
+
+    def tokens(self, images):
+        assert images.min() >= 0 and images.max() <= 1
+        return torch.nn.functional.avg_pool2d(images, 8).permute(0, 2, 3, 1)
+
+
+def test_features_of_a_proxy_lie_on_its_grid():
+    encoder = DenseClipEncoder(TinyClip(patch_size=16), "proxy", side=32, proxy=FinerProxy())
+    grey = np.clip(photo(32, 48), 20, 235)  # bicubic resizing overshoots
+    assert encoder.features(grey).shape == (12, 4, 6)
+    with pytest.raises(UserError, match="patches of 4 pixels"):
+        DenseClipEncoder(TinyClip(patch_size=4), "proxy", side=32, proxy=FinerProxy())
+
+
+def test_a_proxy_needs_its_weights():
+    for more in ({"attention": "proxy"}, {"proxy_weights": "dino.safetensors"}):
+        with pytest.raises(ValueError, match="give `proxy_weights`"):
+            DenseClip(kind="dense_clip", model="ViT-B-16", weights="none", **more)
 
 
 def test_neighbour_block_by_hand():
