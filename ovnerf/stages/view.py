@@ -37,6 +37,8 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
     progress.log(f"view: open http://{HOST}:{port} in a browser; Ctrl-C ends")
     try:
         while not progress.stop_wanted():
+            if browser.failure is not None:
+                raise browser.failure
             time.sleep(0.2)
     except KeyboardInterrupt:
         pass

@@ -69,6 +69,7 @@ class Browser:
         middle: f64 (3,), world; the middle of the points, where the browser's scene has its origin.
         paths: key frames of each window.
         asked, found: the latest phrase that was asked, and the answer to it.
+        failure: what ended the work, where something did.
     """
 
     session: Session
@@ -78,6 +79,7 @@ class Browser:
     paths: dict[int, list[Viewpoint]] = field(default_factory=dict)
     asked: Phrase | None = None
     found: Answer | None = None
+    failure: Exception | None = None
     controls: Controls = field(init=False)
     worker: Thread = field(init=False)
 
@@ -193,13 +195,22 @@ class Browser:
 
     def work(self) -> None:
         """Make pictures until the desk is closed; the newest wish of a window wins."""
-        while (taken := self.desk.take()) is not None:
-            window, wish = taken
+        try:
+            while (taken := self.desk.take()) is not None:
+                self.grant(*taken)
+        except Exception as error:  # Whoever serves raises it: a thread's own would go unseen.
+            self.failure = error
+
+    def grant(self, window: int, wish: Wish) -> None:
+        """Show a window what it wished, ever finer."""
+        try:
             for shown in self.session.pictures(wish, partial(self.desk.outdated, window)):
                 client = self.server.get_clients().get(window)
                 if client is None:  # It was closed meanwhile.
-                    break
+                    return
                 client.scene.set_background_image(shown.rgb, "jpeg", depth=shown.depth)
+        except UserError as error:  # A phrase that the other run's encoder does not know.
+            self.controls.answer.content = escaped(error.message)
 
     def ask(self, event: Any) -> None:
         """Answer the phrase in the text box: boxes in the scene, a line in the panel."""

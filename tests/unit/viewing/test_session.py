@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +19,9 @@ from ovnerf.config.viewing import Viewing
 from ovnerf.field.field import RadianceField
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages.view import short_names
-from ovnerf.viewing.browser import HOST, escaped, open_browser
+from ovnerf.viewing.browser import HOST, Browser, escaped, open_browser
 from ovnerf.viewing.cameras import Viewpoint
+from ovnerf.viewing.desk import Desk
 from ovnerf.viewing.session import FAR, Session, Wish, together, z_depth
 
 VIEWPOINT = Viewpoint(DESCRIPTION.pose[0], 1.0, 4 / 3)
@@ -151,3 +153,32 @@ def test_without_viser_it_says_what_to_install(
     with pytest.raises(UserError, match="viser") as caught:
         open_browser(session, 0)
     assert "envs/install.py" in str(caught.value.hint)
+
+
+def stand_in(session: Session, clients: dict[int, SimpleNamespace]) -> Browser:
+    """A browser whose server is no server, without a panel and without its thread."""
+    browser = object.__new__(Browser)
+    browser.session, browser.desk, browser.failure = session, Desk(), None
+    browser.server = SimpleNamespace(get_clients=lambda: clients)
+    browser.controls = SimpleNamespace(answer=SimpleNamespace(content=""))  # type: ignore[assignment]
+    return browser
+
+
+def test_the_work_goes_on_after_a_closed_window_and_an_unknown_word(session: Session) -> None:
+    shown: list[tuple[int, ...]] = []
+    scene = SimpleNamespace(set_background_image=lambda rgb, kind, depth: shown.append(rgb.shape))
+    clients: dict[int, SimpleNamespace] = {2: SimpleNamespace(scene=scene)}
+    browser = stand_in(session, clients)
+    browser.grant(1, Wish(VIEWPOINT, Look()))
+    assert not shown
+    browser.grant(2, Wish(VIEWPOINT, Look("relevancy", Phrase(("zebra",)))))
+    assert "zebra" in browser.controls.answer.content and not shown
+    browser.grant(2, Wish(VIEWPOINT, Look()))
+    assert shown[-1] == (12, 16, 3)
+
+
+def test_what_ends_the_work_is_kept_for_who_serves(session: Session) -> None:
+    browser = stand_in(session, {})
+    browser.desk.put(1, Wish(VIEWPOINT, Look(), run=7))
+    browser.work()
+    assert isinstance(browser.failure, IndexError)
