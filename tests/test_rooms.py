@@ -32,7 +32,7 @@ ROOMS = {
         *("config", "labels", "geometry", "compute", "storage"),
         *("regions", "encoders", "field"),
     },
-    "evaluation": {"labels", "storage"},
+    "evaluation": {"config", "labels", "storage"},
     "asking": {
         *("config", "labels", "geometry", "compute", "storage"),
         *("encoders", "field", "evaluation"),
@@ -77,6 +77,9 @@ EDITS = {
     "asking/scene_page.py": {"write_page", "view"},
     "asking/voxels.py": ASKING | {"fuse_points"},
     "asking/relevancy.py": ASKING,
+    "config/paper.py": {"paper_tables"},
+    "config/groups.py": set(),
+    "evaluation/paper_layout.py": {"paper_tables"},
     "asking/volume.py": {"export"},
     "config/capture.py": {"capture"},
     "capture/upright.py": {"capture"},
@@ -86,6 +89,7 @@ EDITS = {
     "inspection/sheet.py": {"inspect"},
     "evaluation/metrics.py": {
         *("evaluate", "score_labels", "score_agreement", "aggregate", "draw_figures"),
+        "paper_tables",
     },
     "field/sampling.py": STAGES_OF_THE_FIELD,
     "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},

@@ -21,8 +21,10 @@ from ovnerf.config.export import Export
 from ovnerf.config.features import CacheDino, CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
+from ovnerf.config.groups import RunGroup, with_unions
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.page import WritePage
+from ovnerf.config.paper import PaperTables
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.config.query_figures import DrawQuery
@@ -66,6 +68,9 @@ class Config(Strict):
     """Names of files in config/encoders."""
     variants: tuple[Name, ...] = Field(default=("baseline", "rsr", "cse", "ovnerf"), min_length=1)
     """Names of files in config/variants."""
+    runs: tuple[RunGroup, ...] = ()
+    """Groups of scenes, encoders and variants that go together, instead of every scene with every
+    one of `encoders` and `variants`, which are then left out."""
     seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """Seeds of train_semantics; everything before it is made once per scene (radiance fields as
     `reconstruct.seeds` says)."""
@@ -102,6 +107,7 @@ class Config(Strict):
     draw_query: DrawQuery = DrawQuery()
     export: Export = Export()
     write_page: WritePage = WritePage()
+    paper_tables: PaperTables = PaperTables()
 
     @model_validator(mode="after")
     def lists_without_repeats(self) -> Config:
@@ -302,7 +308,16 @@ def override(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_config(data: Any, where: str = "config") -> Config:
-    """The whole configuration from what Snakemake merged; UserError for every bad key."""
+    """The whole configuration from what Snakemake merged; UserError for every bad key.
+
+    With groups under `runs`, `encoders` and `variants` are those that any group names.
+    """
+    if isinstance(data, dict) and isinstance(data.get("runs"), list):
+        groups = [
+            parse(RunGroup, group, f"{where}: runs.{number}")
+            for number, group in enumerate(data["runs"])
+        ]
+        data = with_unions(data, groups, where) if groups else data
     return parse(Config, data, where)
 
 

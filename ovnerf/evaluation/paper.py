@@ -44,8 +44,12 @@ METRICS = {"mIoU": "mIoU", "mAcc": "accuracy"}
 """The paper's mAcc is pixel accuracy averaged over images (docs/method.md#per-image)."""
 
 
-def published() -> pd.DataFrame:
-    """Columns table, dataset, scene, encoder, variant, metric, paper; our names, percent."""
+DEVIATIONS: dict[str, str] = {}
+"""Variant -> how our form of a compared system differs from the published one."""
+
+
+def printed() -> pd.DataFrame:
+    """`published` with two more columns, `setting` and `method`, as the paper prints them."""
     rows = pd.read_csv(PUBLISHED)
     setting = rows["setting"].str.split(";", expand=True).reindex(columns=[0, 1])
     return pd.DataFrame(
@@ -57,5 +61,12 @@ def published() -> pd.DataFrame:
             "variant": setting[1].map(ABLATIONS).fillna(rows["method"].map(METHODS)),
             "metric": rows["metric"].map(METRICS),
             "paper": rows["value"],
+            "setting": setting[0],
+            "method": rows["method"] + setting[1].map("; {}".format, na_action="ignore").fillna(""),
         }
     )
+
+
+def published() -> pd.DataFrame:
+    """Columns table, dataset, scene, encoder, variant, metric, paper; our names, percent."""
+    return printed().drop(columns=["setting", "method"])

@@ -120,19 +120,35 @@ def beside_paper(long: pd.DataFrame) -> pd.DataFrame:
     `multi_label` for 3DOVS scenes (Table V). Beside a published average over scenes stands the
     average of ours when every scene that it covers is there; with some of them its cells are empty.
     """
-    rows = aggregates(long)
-    printed = rows["dataset"].str.lower().map(PRINTED).fillna("per_image")
-    rows = rows[(rows["protocol"] == printed) & (rows["source"] == "field")]
-    rows = rows.assign(dataset=rows["dataset"].str.lower())
-    paper = published()
-    scores = pd.concat([rows, scene_averages(rows, paper)])
-    ours = over_seeds(scores, [*PUBLISHED_RUN, "scene"])
-    ours = ours.rename(columns={"mean": "ours_mean", "std": "ours_std"})
-    joined = paper.merge(ours, on=[*PUBLISHED_RUN, "scene"], how="left")
+    joined = with_ours(published(), scores_as_printed(long))
     scenes_there = joined.groupby(["table", *PUBLISHED_RUN])["ours_mean"].transform("count")
     kept = joined["ours_mean"].notna() | ((joined["scene"] == AVERAGE) & (scenes_there > 0))
     joined = joined[kept].astype({"seeds": "Int64"})
     return joined.assign(difference=joined["ours_mean"] - joined["paper"])
+
+
+def scores_as_printed(long: pd.DataFrame) -> pd.DataFrame:
+    """Scores of fields on whole splits by the protocol that the paper prints; datasets lower case.
+
+    The protocol is `multi_label` for 3DOVS scenes, else `per_image`.
+    """
+    rows = aggregates(long)
+    protocol = rows["dataset"].str.lower().map(PRINTED).fillna("per_image")
+    rows = rows[(rows["protocol"] == protocol) & (rows["source"] == "field")]
+    return rows.assign(dataset=rows["dataset"].str.lower())
+
+
+def with_ours(paper: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Published numbers with columns ours_mean, ours_std and seeds, empty where we have no run.
+
+    Args:
+        paper: the published numbers, with our names.
+        rows: as `scores_as_printed` gives them.
+    """
+    scores = pd.concat([rows, scene_averages(rows, paper)])
+    ours = over_seeds(scores, [*PUBLISHED_RUN, "scene"])
+    ours = ours.rename(columns={"mean": "ours_mean", "std": "ours_std"})
+    return paper.merge(ours, on=[*PUBLISHED_RUN, "scene"], how="left")
 
 
 def scene_averages(rows: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:

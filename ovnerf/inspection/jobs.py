@@ -69,6 +69,8 @@ WEIGHTS = 600_000_000
 """Other networks: CLIP's ViT-B/16 with its text encoder."""
 ASKING = ("fuse_points", "query", "draw_query", "export", "write_page")
 """Stages that are run for the variants that their section names."""
+OF_ALL_SCORES = ("aggregate", "paper_tables")
+"""Stages that read every score of the run."""
 BRANCH = 1.4
 """File of a trained semantic branch over that of the radiance field that it holds."""
 
@@ -331,7 +333,7 @@ class PlannedJobs:
         """See `job`."""
         key, settings = key_of(wildcards), self.settings(rule, wildcards)
         if key not in self.plan.scenes:
-            return Job(rule, settings, rows=self.rows() if rule == "aggregate" else 0)
+            return Job(rule, settings, rows=self.rows() if rule in OF_ALL_SCORES else 0)
         config, size = self.plan.config, self.sizes[key]
         regions = config.propose_regions if rule == "train_semantics" else None
         source = regions or settings
@@ -381,8 +383,6 @@ class PlannedJobs:
 
     def rows(self) -> int:
         """Rows of scores of all runs: every class, and a few sums, of every held-out frame."""
-        of_scenes = sum(
-            self.held_out(key) * (size.classes + 10) for key, size in self.sizes.items()
-        )
-        plan = self.plan
-        return of_scenes * len(plan.encoders) * len(plan.variants) * len(plan.config.seeds)
+        of_run = {key: self.held_out(key) * (size.classes + 10) for key, size in self.sizes.items()}
+        of_seed = sum(of_run[dataset, scene] for dataset, scene, *_ in self.plan.runs)
+        return of_seed * len(self.plan.config.seeds)

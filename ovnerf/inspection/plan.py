@@ -34,6 +34,8 @@ from ovnerf.storage.weight_sources import SAFE_PATH, Weight, read_table
 
 Key = tuple[str, str]
 """Dataset and scene."""
+Run = tuple[str, str, str, str]
+"""Dataset, scene, encoder and variant."""
 MANIFEST = "manifest.json"
 
 
@@ -70,6 +72,7 @@ class Plan:
         files: the files of each scene.
         encoders: settings of `cache_features` by encoder.
         variants: settings of `train_semantics` and `render_views` by variant.
+        runs: what is trained for each seed, scene by scene, in the order of sheet and config.
         weights: rows of the table of weights, by file.
         warnings: what a person should know although it stops nothing.
     """
@@ -79,8 +82,18 @@ class Plan:
     files: Mapping[Key, SceneFiles]
     encoders: Mapping[str, CacheFeatures]
     variants: Mapping[str, tuple[TrainSemantics, RenderViews]]
+    runs: tuple[Run, ...]
     weights: Mapping[str, Weight]
     warnings: tuple[str, ...]
+
+    @property
+    def encoded(self) -> tuple[tuple[str, str, str], ...]:
+        """(dataset, scene, encoder) of the runs, each once."""
+        return tuple(dict.fromkeys(run[:3] for run in self.runs))
+
+    def variants_of(self, dataset: str, scene: str, encoder: str) -> tuple[str, ...]:
+        """Variants that are trained on these features, in the order of the config."""
+        return tuple(run[3] for run in self.runs if run[:3] == (dataset, scene, encoder))
 
 
 def shipped(name: str) -> str:
@@ -118,9 +131,11 @@ def validated(data: Any, where: str) -> Plan:
         name: variant_settings(config, shipped(f"config/variants/{name}.yaml"))
         for name in config.variants
     }
-    refuse_equal_logs(scenes, encoders, variants)
+    runs = planned_runs(config, scenes, where)
+    refuse_equal_logs(runs)
     files = {key: scene_files(config, row) for key, row in scenes.items()}
-    for name, key in product(encoders, scenes):
+    encoded = dict.fromkeys((name, (dataset, scene)) for dataset, scene, name, _ in runs)
+    for name, key in encoded:
         kind = encoders[name].encoder.kind  # type: ignore[union-attr]
         refuse_misuse(name, kind, key, files[key].labelled)
         refuse_unmarked_truth(config.propose_regions.architecture, name, key, files[key].labelled)
@@ -128,13 +143,42 @@ def validated(data: Any, where: str) -> Plan:
     named = dict(named_files(config, encoders))
     refuse_unknown_files(named, weights, config.weights_table)
     refuse_absent_folder(config.weights_dir)
-    folders = [folder_of_maps(one, key) for one in precomputed(encoders) for key in scenes]
+    folders = [
+        folder_of_maps(encoder, key)
+        for name, key in encoded
+        if isinstance(encoder := encoders[name].encoder, Precomputed)
+    ]
     maps = {folder: files_of_maps(folder) for folder in folders}
     for found in files.values():
         refuse_braces([found.folder, *found.images, *found.labels, *found.sources])
     refuse_braces([*named.values(), *chain(*maps.values()), *maps])
     absent = tuple(warnings(scenes, files, maps, named, weights, config.weights_dir))
-    return Plan(config, scenes, files, encoders, variants, weights, absent)
+    return Plan(config, scenes, files, encoders, variants, runs, weights, absent)
+
+
+def planned_runs(config: Config, scenes: Iterable[Key], where: str) -> tuple[Run, ...]:
+    """Every run of the config once, in the order of the sheet, then of encoders and variants.
+
+    Raises:
+        UserError: a group names a dataset or scene that the sheet does not have.
+    """
+    keys = list(scenes)
+    known = {
+        "datasets": {dataset for dataset, _ in keys},
+        "scenes": {"/".join(key) for key in keys},
+    }
+    for number, group in enumerate(config.runs):
+        for kind, names in known.items():
+            unknown = [name for name in getattr(group, kind) if name not in names]
+            if unknown:
+                raise UserError(
+                    f"{where}: runs.{number}.{kind}: {unknown[0]} is not in {config.scenes}",
+                    f"it has {', '.join(sorted(names)[:8])}",
+                )
+    every = product(keys, config.encoders, config.variants)
+    runs = [(*key, encoder, variant) for key, encoder, variant in every]
+    groups = config.runs
+    return tuple(run for run in runs if not groups or any(one.covers(*run) for one in groups))
 
 
 def results_folder(name: str, where: str) -> str:
@@ -170,11 +214,8 @@ def refuse_braces(paths: Iterable[str]) -> None:
             )
 
 
-def refuse_equal_logs(
-    scenes: Iterable[Key], encoders: Iterable[str], variants: Iterable[str]
-) -> None:
+def refuse_equal_logs(runs: Iterable[Run]) -> None:
     """UserError where two jobs would write one log, whose name joins names by dots."""
-    runs = [(*scene, *rest) for scene, *rest in product(scenes, encoders, variants)]
     for depth in (2, 3, 4):
         seen: dict[str, str] = {}
         for run in runs:
@@ -296,12 +337,6 @@ def refuse_absent_folder(weights_dir: str) -> None:
         raise UserError(
             f"weights_dir: found no folder {weights_dir}", "name one that is there, or leave it out"
         )
-
-
-def precomputed(encoders: Mapping[str, CacheFeatures]) -> list[Precomputed]:
-    """The encoders whose maps were made elsewhere."""
-    found = [section.encoder for section in encoders.values()]
-    return [encoder for encoder in found if isinstance(encoder, Precomputed)]
 
 
 def folder_of_maps(encoder: Precomputed, scene: Key) -> str:

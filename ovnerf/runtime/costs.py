@@ -259,6 +259,7 @@ COSTS: dict[str, Cost] = {
     "write_page": per_pixel(formulas.write_page, bytes_per_pixel=4),
     "draw_figures": per_pixel(formulas.panels, 5.0, 3),
     "aggregate": per_pixel(formulas.score_rows),
+    "paper_tables": per_pixel(formulas.score_rows),
     "summarise_runs": per_pixel(formulas.nothing),
 }
 """Every rule of the workflow, in its order."""

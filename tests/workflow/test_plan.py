@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from tiny_run import Place, planned_jobs
 
 from ovnerf.cli import stage_parser
@@ -307,6 +308,17 @@ def test_the_benchmark_is_planned_without_data_and_weights(place: Place) -> None
         | {"train_shared": runs // 2, "fetch_weights": 5, "aggregate": 1, "summarise_runs": 1}
     )
     assert done.stdout.count("no such scene folder") == scenes
+
+
+def test_groups_plan_their_own_runs_and_the_papers_tables(place: Place) -> None:
+    config = yaml.safe_load((place.folder / "config.yaml").read_text())
+    (encoder,) = config.pop("encoders")
+    config.pop("variants")
+    group = {"datasets": ["tiny"], "encoders": [encoder], "variants": ["rsr", "t12k", "n500"]}
+    config |= {"runs": [group], "paper_tables": {"tables": ["I", "VII"]}}
+    (place.folder / "config.yaml").write_text(yaml.safe_dump(config))
+    fewer = dict.fromkeys(("train_semantics", "render_views", "evaluate"), 1)
+    assert place.planned() == WHOLE - Counter(fewer) + Counter(paper_tables=1)
 
 
 def test_a_scenes_windows_may_be_spread_over_jobs(place: Place) -> None:

@@ -3,7 +3,6 @@
 import re
 import shutil
 import sys
-from itertools import product
 from pathlib import Path
 from shlex import quote
 
@@ -173,9 +172,16 @@ def answers_where_asked(wildcards):
     return [f"{RUN}/answers"] if wildcards.variant in CONFIG.query.variants else []
 
 
+def variants_here(wildcards):
+    """Variants that are trained on these features, in the order of the config."""
+    return PLAN.variants_of(wildcards.dataset, wildcards.scene, wildcards.encoder)
+
+
 def of_variants(name, seeds):
     """`input` function: a file of every variant's run, in the order of the config."""
-    return lambda wildcards: expand(f"{RUN}/{name}", variant=VARIANTS, seed=seeds, **wildcards)
+    return lambda wildcards: expand(
+        f"{RUN}/{name}", variant=variants_here(wildcards), seed=seeds, **wildcards
+    )
 
 
 def label_scores_where_known(wildcards):
@@ -218,7 +224,7 @@ def fused_of(training):
 
 def fused_where_wanted(wildcards):
     """`input` function: the fused labels, where a variant trains on them."""
-    wanted = any(train.labels == "fused" for train, _ in VARIANTS.values())
+    wanted = any(VARIANTS[name][0].labels == "fused" for name in variants_here(wildcards))
     return [f"{ENCODER}/fused.zarr"] if wanted else []
 
 
@@ -265,7 +271,7 @@ elif not IS_CLONE:
 
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
-RUNS = [(*key, *rest) for key, rest in product(SCENES, product(ENCODERS, VARIANTS, CONFIG.seeds))]
+RUNS = [(*run, seed) for run in PLAN.runs for seed in CONFIG.seeds]
 ASKED = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/{made}"
     for made, variants in (
@@ -284,17 +290,21 @@ METRICS = [
 ]
 LABEL_SCORES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/label_scores.csv"
-    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+    for dataset, scene, encoder in PLAN.encoded
     if FILES[dataset, scene].labelled
 ]
 AGREEMENT = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/agreement.csv"
-    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+    for dataset, scene, encoder in PLAN.encoded
 ]
 FIGURES = [
-    f"{RESULTS}/{dataset}/{scene}/{encoder}/figures"
-    for (dataset, scene), encoder in product(SCENES, ENCODERS)
+    f"{RESULTS}/{dataset}/{scene}/{encoder}/figures" for dataset, scene, encoder in PLAN.encoded
 ]
 WIDE_TABLES = ["components", "per_class", "image_quality", "paper"]
 TABLES = expand(f"{RESULTS}/tables/{{table}}.csv", table=["metrics", *WIDE_TABLES])
 RUN_RECORDS = f"{RESULTS}/tables/runs.csv"
+PAPER_TABLES = [
+    f"{RESULTS}/tables/paper_{table}.{kind}"
+    for table in CONFIG.paper_tables.tables
+    for kind in ("csv", "md")
+]

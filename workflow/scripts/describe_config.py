@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from ovnerf.config.features import DenseClip, LSeg, OpenClip, Precomputed, Simulated  # noqa: E402
+from ovnerf.config.groups import RunGroup  # noqa: E402
 from ovnerf.config.run import Config, Scene  # noqa: E402
 
 SCHEMA = REPOSITORY / "workflow" / "schemas" / "config.schema.json"
@@ -52,6 +53,8 @@ def kind_name(annotation: Any) -> str:
         return " or ".join(f"`{part}`" for part in parts)
     if origin in (Union, UnionType):
         return " or ".join(kind_name(part) for part in parts)
+    if origin is dict:
+        return f"map of {kind_name(parts[0])} to {kind_name(parts[1])}"
     if origin is tuple:
         count = "list of" if Ellipsis in parts else f"list of {len(parts)}:"
         return f"{count} {kind_name(parts[0])}"
@@ -65,7 +68,11 @@ def table(model: type[BaseModel]) -> list[str]:
         if is_model(field.annotation):
             rows.append(f"| `{name}` | section | | see `{name}` below |")
             continue
-        default = "required" if field.is_required() else f"`{json.dumps(field.get_default())}`"
+        default = (
+            "required"
+            if field.is_required()
+            else f"`{json.dumps(field.get_default(call_default_factory=True))}`"
+        )
         meaning = " ".join((field.description or "").split())
         cells = (f"`{name}`", kind_name(field.annotation), default, meaning)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -92,6 +99,7 @@ def reference() -> str:
     """The generated half of config/README.md."""
     lines = ["## Reference", ""]
     lines += sections(Config, "Config file")
+    lines += sections(RunGroup, "Group under `runs`")
     lines += sections(Scene, "Scene sheet, one row per scene")
     lines += sections(OpenClip, "Encoder file, `kind: openclip`")
     lines += sections(Simulated, "Encoder file, `kind: simulated`")

@@ -46,7 +46,7 @@ def jobs_of(name: str) -> dict[str, Job]:
         "variant": variant,
     }
     jobs = PlannedJobs(plan)
-    of_no_scene = ("fetch_weights", "aggregate", "summarise_runs")
+    of_no_scene = ("fetch_weights", "aggregate", "paper_tables", "summarise_runs")
     found = {rule: jobs.job(rule, {} if rule in of_no_scene else wildcards) for rule in costs.COSTS}
     if plan.scenes[dataset, scene].toy_seed is None:
         del found["make_room"]

@@ -1,0 +1,23 @@
+"""Settings of the tables in the paper's layout."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ovnerf.config.base import Strict
+
+Table = Literal["I", "II", "III", "IV", "V", "VI", "VII", "VIII"]
+
+
+class PaperTables(Strict):
+    """Tables I to VIII of the paper, ours beside the printed (docs/method.md#paper-tables)."""
+
+    tables: tuple[Table, ...] = ()
+    """Tables that are written as `tables/paper_<number>.csv` and `.md`; none when empty."""
+    scenes: dict[str, str] = Field(default_factory=dict)
+    """Stand-ins: a scene of the paper (`replica/room0`) -> a scene of the sheet whose scores take
+    its place. With any stand-in no published number is shown, and captions say so."""
+    encoders: dict[str, str] = Field(default_factory=dict)
+    """Stand-ins: an encoder of the paper (`clip`) -> one of ours."""

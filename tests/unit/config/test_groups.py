@@ -1,0 +1,116 @@
+"""Groups of runs: which scenes, encoders and variants go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovnerf.config.run import read_config, read_yaml, variant_settings
+from ovnerf.inspection.jobs import shared_id
+from ovnerf.inspection.plan import Plan, make_plan
+from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+
+SHEET = "dataset\tscene\tpath\none\ta\tx\none\tb\tx\ntwo\ta\tx\n"
+LISTED = {"encoders": ["clip"], "variants": ["rsr"]}
+
+
+def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *groups: dict) -> Plan:
+    monkeypatch.chdir(tmp_path)
+    Path("sheet.tsv").write_text(SHEET)
+    return make_plan({"scenes": "sheet.tsv", "runs": list(groups)})
+
+
+def test_runs_are_the_union_of_the_groups_in_the_sheets_order(tmp_path, monkeypatch) -> None:
+    plan = plan_of(
+        tmp_path,
+        monkeypatch,
+        {"scenes": ["two/a"], "encoders": ["clip"], "variants": ["rsr", "ovnerf"]},
+        {"datasets": ["one"], "encoders": ["openclip"], "variants": ["ovnerf"]},
+        {"encoders": ["clip"], "variants": ["ovnerf"]},
+    )
+    assert plan.runs == (
+        ("one", "a", "clip", "ovnerf"),
+        ("one", "a", "openclip", "ovnerf"),
+        ("one", "b", "clip", "ovnerf"),
+        ("one", "b", "openclip", "ovnerf"),
+        ("two", "a", "clip", "rsr"),
+        ("two", "a", "clip", "ovnerf"),
+    )
+    assert plan.config.encoders == ("clip", "openclip")
+    assert plan.config.variants == ("rsr", "ovnerf")
+    assert plan.variants_of("two", "a", "clip") == ("rsr", "ovnerf")
+    assert plan.variants_of("two", "a", "openclip") == ()
+    assert len(plan.encoded) == 5
+
+
+def test_without_groups_every_variant_meets_every_encoder_of_every_scene(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sheet.tsv").write_text(SHEET)
+    plan = make_plan(
+        {"scenes": "sheet.tsv", "encoders": ["clip", "openclip"], "variants": ["rsr", "cse"]}
+    )
+    assert len(plan.runs) == 3 * 2 * 2
+    assert plan.runs[:3] == (
+        ("one", "a", "clip", "rsr"),
+        ("one", "a", "clip", "cse"),
+        ("one", "a", "openclip", "rsr"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"runs": [LISTED], "encoders": ["clip"]}, "found both `runs` and `encoders`"),
+        ({"runs": [{**LISTED, "encoders": []}]}, "my.yaml: runs.0: encoders: Tuple should have"),
+        ({"runs": [{**LISTED, "scene": "a"}]}, "my.yaml: runs.0: scene: unknown key"),
+        ({"runs": [LISTED], "export": {"variants": ["cse"]}}, "cse is not among `variants`"),
+        ({"runs": "all"}, "my.yaml: runs: Input should be a valid tuple"),
+    ],
+)
+def test_a_bad_group_is_one_message(change: dict, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_config({"scenes": "sheet.tsv", **change}, "my.yaml")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"datasets": ["three"]}, "runs.0.datasets: three is not in sheet.tsv"),
+        ({"scenes": ["one/c"]}, "runs.0.scenes: one/c is not in sheet.tsv"),
+    ],
+)
+def test_a_group_of_unknown_scenes_is_refused(tmp_path, monkeypatch, where, said) -> None:
+    with pytest.raises(UserError, match=said):
+        plan_of(tmp_path, monkeypatch, {**LISTED, **where})
+
+
+def test_the_ablations_begin_and_refresh_at_the_printed_iterations() -> None:
+    config = read_config({"scenes": "sheet.tsv"})
+    steps = {}
+    for path in (REPOSITORY_ROOT / "config/variants").glob("*.yaml"):
+        train, _ = variant_settings(config, path)
+        start, every = (
+            round(part * train.iterations) for part in (train.cse.start, train.cse.every)
+        )
+        steps[path.stem] = start, every
+    assert steps["ovnerf"] == steps["cse_unranked"] == steps["no_novel"] == (10_000, 1000)
+    assert steps["t8k"] == (8000, 1000) and steps["t12k"] == (12_000, 1000)
+    named = ("n500", "n2500", "n5000")
+    assert [steps[name] for name in named] == [(10_000, 500), (10_000, 2500), (10_000, 5000)]
+
+
+def test_the_papers_tables_are_planned_and_ablations_share_their_trunks(monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY_ROOT)
+    plan = make_plan(read_yaml("config/paper.yaml"))
+    assert len(plan.encoded) == 54
+    names = {name: shared_id(train) for name, (train, _) in plan.variants.items()}
+    same = ("ovnerf", "rsr", "cse_unranked", "n500", "n2500", "n5000")
+    assert len({names[name] for name in same}) == 1
+    assert len({names[name] for name in ("ovnerf", "t8k", "t12k")}) == 3
+    trunks = {(*run[:3], names[run[3]]) for run in plan.runs}
+    assert (len(plan.runs), len(trunks)) == (90, 66)
