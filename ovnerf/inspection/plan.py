@@ -37,6 +37,7 @@ Key = tuple[str, str]
 Run = tuple[str, str, str, str]
 """Dataset, scene, encoder and variant."""
 MANIFEST = "manifest.json"
+GROUPS = "groups under `runs` say which encoders and variants go together"
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def validated(data: Any, where: str) -> Plan:
         kind = encoders[name].encoder.kind  # type: ignore[union-attr]
         refuse_misuse(name, kind, key, files[key].labelled)
         refuse_unmarked_truth(config.propose_regions.architecture, name, key, files[key].labelled)
+    for encoder, variant in dict.fromkeys(run[2:] for run in runs):
+        refuse_meaningless(encoder, encoders[encoder].encoder, variant)
     weights = read_table(Path(shipped(config.weights_table)))
     named = dict(named_files(config, encoders))
     refuse_unknown_files(named, weights, config.weights_table)
@@ -254,6 +257,16 @@ def refuse_unmarked_truth(regions: str, encoder: str, scene: Key, labelled: bool
             f"encoder {encoder}: found propose_regions.architecture {regions}",
             "encoder names that end with `_true_regions` go with `architecture: truth` and no "
             "other: tables show them",
+        )
+
+
+def refuse_meaningless(name: str, encoder: Any, variant: str) -> None:
+    """UserError where a compared system cannot be trained on an encoder's features."""
+    if variant == "fcclip" and not isinstance(encoder, Precomputed):
+        raise UserError(
+            f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label maps "
+            "made elsewhere (kind `precomputed`)",
+            f"{variant} distils label maps; {GROUPS}",
         )
 
 

@@ -133,14 +133,20 @@ class SemanticTraining:
         """Whether appearance, basis and colour head train (stages B and C)."""
         return self.iteration >= self.joint_start
 
+    @property
+    def selects_scales(self) -> bool:
+        """Whether a loss reads s(r), so that the scale-selection volume trains."""
+        return self.settings.feature_weight > 0
+
     def new_optimiser(self) -> None:
         """Replace the optimiser by a fresh Adam over what trains now (docs/method.md#stages)."""
         field, settings = self.field, self.settings
-        groups = [
-            (field.clip.parameters(), settings.learning_rate_head),
-            (field.scale_selection.parameters(), settings.learning_rate_grid),
-            (field.scale_selection_basis.parameters(), settings.learning_rate_head),
-        ]
+        groups = [(field.clip.parameters(), settings.learning_rate_head)]
+        if self.selects_scales:
+            groups += [
+                (field.scale_selection.parameters(), settings.learning_rate_grid),
+                (field.scale_selection_basis.parameters(), settings.learning_rate_head),
+            ]
         if self.joint:
             radiance = field.radiance
             groups += [
@@ -217,7 +223,10 @@ class SemanticTraining:
         return *rays, self.novel_label[view, row, column].long()
 
     def losses(self) -> dict[str, Tensor]:
-        """Weighted losses of this iteration, scalars (docs/method.md#losses)."""
+        """Weighted losses of this iteration, scalars (docs/method.md#losses).
+
+        A term of weight 0 is left out, with all that it alone would need.
+        """
         data, settings, device = self.data, self.settings, self.data.photos.pose.device
         drawn, drawn_crops = self.pixels.at(self.iteration), self.crops.at(self.iteration)
         slot, row, column = (to_device(part, device) for part in drawn)
@@ -243,14 +252,16 @@ class SemanticTraining:
             )
 
         matrix = self.field.clip.matrix()
-        label = self.label[slot, row, column].long()
-        target = to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device)
-        scales = self.field.scale_weights(front, front_weight)
-        losses = {
-            "label": settings.label_weight
-            * label_loss(self.logits(matrix, ray), label, self.weight),
-            "feature": settings.feature_weight * feature_loss(ray @ matrix.T, scales, target),
-        }
+        losses = {}
+        if settings.label_weight:
+            label = self.label[slot, row, column].long()
+            term = label_loss(self.logits(matrix, ray), label, self.weight)
+            losses["label"] = settings.label_weight * term
+        if settings.feature_weight:
+            target = to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device)
+            scales = self.field.scale_weights(front, front_weight)
+            term = feature_loss(ray @ matrix.T, scales, target)
+            losses["feature"] = settings.feature_weight * term
         if settings.dino.crops:
             token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
             losses |= self.correlation_losses(matrix, crop_ray, token)

@@ -27,7 +27,7 @@ from ovnerf.encoders.lseg import (
     read_checkpoint,
 )
 from ovnerf.encoders.precomputed import read_manifest
-from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes
+from ovnerf.encoders.pyramid import PyramidFeatures, relevancy_labels, window_boxes
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_features, cache_features_part, rank_regions
@@ -156,6 +156,22 @@ def test_first_labels_are_the_maps_and_rsr_ranks_them(tmp_path, tiny_scene, blan
     # Seven of the corner's eleven labels are wall.
     assert (ranked[:, :2, :6] == 0).all()
     assert closing == {"frames": 12, "void_percent": round(100 * (1 - 12 / (48 * 64)), 2)}
+
+
+def test_stripes_that_straddle_cells_are_first_labels_as_they_are(tmp_path, tiny_scene):
+    """Stripes of 8 pixels, 4 off the cells: every cell holds two classes in equal parts."""
+    folder = write_labels(tmp_path / "maps")
+    stripe = np.where((np.arange(WIDTH) + 4) // 8 % 2, 1, 2).astype(np.uint8)
+    theirs = np.tile(stripe, (HEIGHT, 1))
+    for name in NAMES:
+        Image.fromarray(theirs).save(folder / f"{name}.png")
+    group = open_store(run(tmp_path, tiny_scene, folder, cell=8), "features")
+    stored = read(group, "label", 0)
+    borders = np.flatnonzero(np.diff(stored[0].astype(int))) + 1
+    assert borders.tolist() == list(range(4, WIDTH, 8))
+    text = torch.from_numpy(read(group, "text_ensemble"))
+    scores = scores_of(PyramidFeatures(group), 0, text)
+    assert (relevancy_labels(scores) != stored).mean() > 0.3
 
 
 def test_a_smaller_map_gives_each_pixel_the_label_under_its_centre(tmp_path, tiny_scene):

@@ -1,0 +1,66 @@
+"""The compared systems: what each trains on, and that each resumes to the same field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_runs import SEMANTICS, inputs, same, stores  # noqa: F401
+
+from ovnerf.config.run import override, parse, read_yaml
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.training import assemble
+
+VARIANTS = REPOSITORY_ROOT / "config/variants"
+
+
+def settings_of(variant: str) -> TrainSemantics:
+    """The tiny training with a shipped variant file over it."""
+    changes = read_yaml(VARIANTS / f"{variant}.yaml")["train_semantics"]
+    return parse(TrainSemantics, override(SEMANTICS.model_dump(), changes), variant)
+
+
+LOSSES = {
+    "fcclip": ["label", "colour"],
+}
+
+
+@pytest.mark.parametrize("variant", LOSSES)
+def test_a_system_resumes_to_the_same_field_and_has_its_losses(
+    stores: Path,  # noqa: F811
+    tmp_path: Path,
+    variant: str,
+) -> None:
+    settings = settings_of(variant)
+    opened = assemble.open_inputs(**inputs(stores))
+    first, second = (assemble.assemble_training(opened, settings, 0) for _ in range(2))
+    initial = {key: value.clone() for key, value in first.field.state_dict().items()}
+    while first.iteration < settings.iterations:
+        if first.iteration == 5:
+            first.save(tmp_path / "cut.safetensors", "digest")
+        first.step()
+    assert second.restore(tmp_path / "cut.safetensors", "digest")
+    while second.iteration < settings.iterations:
+        second.step()
+    assert same(first.field.state_dict(), second.field.state_dict())
+    assert list(first.rows[-1]) == ["iteration", "total", *LOSSES[variant]]
+    moved = {
+        key for key, value in first.field.state_dict().items() if not value.equal(initial[key])
+    }
+    assert any(key.startswith("clip.") for key in moved)
+    assert not any("density" in key or "occupancy" in key for key in moved)
+    assert any("scale_selection" in key for key in moved) == first.selects_scales
+
+
+def test_a_term_of_weight_nothing_is_as_if_it_were_not_there(stores: Path) -> None:  # noqa: F811
+    """fcclip reads no CLIP feature: with all of them gone the same field comes out."""
+    settings = settings_of("fcclip")
+    opened = assemble.open_inputs(**inputs(stores))
+    first, second = (assemble.assemble_training(opened, settings, 0) for _ in range(2))
+    second.data.pyramid.embedding.fill_(torch.nan)
+    for _ in range(3):
+        first.step()
+        second.step()
+    assert same(first.field.state_dict(), second.field.state_dict())
