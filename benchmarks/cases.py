@@ -37,7 +37,8 @@ from ovnerf.training.batches import generator
 from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.data import Photos
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
-from ovnerf.training.semantics import SemanticData, SemanticTraining
+from ovnerf.training.semantic_data import SemanticData
+from ovnerf.training.semantics import SemanticTraining
 
 SHORT = 443
 """Samples of a training ray as shipped (docs/method.md#short-rays)."""

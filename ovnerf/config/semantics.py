@@ -104,6 +104,8 @@ class TrainSemantics(Strict):
     at all, 1 so that all classes of the labels weigh the same."""
     feature_weight: float = 1.0
     """Weight of the loss to the CLIP features."""
+    rda_weight: float = 0.0
+    """Weight of 3DOVS's relevancy-distribution alignment (docs/method.md#systems)."""
     label_weight: float = 1.0
     """Weight of the cross-entropy to the labels."""
     colour_weight: float = 1.0

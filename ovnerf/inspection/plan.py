@@ -264,8 +264,8 @@ def refuse_meaningless(name: str, encoder: Any, variant: str) -> None:
     """UserError where a compared system cannot be trained on an encoder's features."""
     if variant == "fcclip" and not isinstance(encoder, Precomputed):
         raise UserError(
-            f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label maps "
-            "made elsewhere (kind `precomputed`)",
+            f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label "
+            "maps made elsewhere (kind `precomputed`)",
             f"{variant} distils label maps; {GROUPS}",
         )
 

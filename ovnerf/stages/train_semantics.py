@@ -90,6 +90,7 @@ def run(
         "seed": seed,
         "views": len(training.data.labelled),
         "novel_views": len(training.pseudo_labels.novel) if training.pseudo_labels else 0,
+        **{name: round(float(value), 3) for name, value in training.feature_terms.watched.items()},
         **training.warnings(),
     }
 

@@ -16,7 +16,7 @@ from ovnerf.config.features import CacheDino
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.dino import DinoEncoder
-from ovnerf.encoders.pyramid import PyramidFeatures
+from ovnerf.encoders.pyramid import PyramidFeatures, class_scores
 from ovnerf.encoders.text import text_bank
 from ovnerf.field.field import SemanticField, radiance_from_header
 from ovnerf.labels.void import VOID
@@ -33,7 +33,8 @@ from ovnerf.training.data import Photos, load_photos
 from ovnerf.training.fitted_start import start_fitted
 from ovnerf.training.novel_views import novel_poses
 from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
-from ovnerf.training.semantics import SemanticData, SemanticTraining, labelled_photos
+from ovnerf.training.semantic_data import SemanticData, labelled_photos
+from ovnerf.training.semantics import SemanticTraining
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,38 @@ def assemble_training(
     ).to(device)
     shipped_length = settings.ray_length == "as_shipped"
     blank_prompt = inputs.rank_settings.blank_prompt
+    text = text_bank(inputs.features, settings.text_bank, blank_prompt, device)
     data = SemanticData(
         photos=photos,
         labelled=labelled.to(device),
         label=torch.from_numpy(label_map.astype(np.int32)).to(device),
         pyramid=pyramid,
         tokens=dino_tokens(inputs.dino, train, photos, settings.dino.mode, feature_device),
-        text=text_bank(inputs.features, settings.text_bank, blank_prompt, device),
+        text=text,
         max_samples=int(inputs.radiance_header["initial_samples"]) if shipped_length else None,
+        extremes=cosine_extremes(pyramid, text) if settings.rda_weight else None,
     )
     training = SemanticTraining(field, data, settings, seed)
     if settings.head_start == "fitted":
         start_fitted(training)
     return training
+
+
+def cosine_extremes(pyramid: PyramidFeatures, text: Tensor) -> Tensor:
+    """Least and greatest cosine over each photo's pixels, by scale and class.
+
+    Args:
+        text: unit vectors f32 (C, D).
+
+    Returns:
+        f32 (slots, K, C, 2) on the device of `text`.
+    """
+    extremes = []
+    for embedding, box in zip(pyramid.embedding, pyramid.box, strict=True):
+        size = pyramid.height, pyramid.width
+        scores = class_scores(embedding, box, pyramid.scale, text, *size).flatten(2)
+        extremes.append(torch.stack(scores.aminmax(dim=-1), -1))
+    return torch.stack(extremes)
 
 
 def first_labels(inputs: SemanticInputs, name: str, frames: list[int]) -> np.ndarray:

@@ -8,7 +8,6 @@ of size samples x D exists (docs/method.md#affine-head).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from torch.optim import Adam
 
 from ovnerf.compute.transfer import to_device
 from ovnerf.config.semantics import TrainSemantics
-from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import feature_norm, text_scores
@@ -36,50 +34,15 @@ from ovnerf.storage.tensors import (
     strip,
 )
 from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator
-from ovnerf.training.crops import CELL, Tokens, cell_directions, crop_rays
-from ovnerf.training.data import Photos
+from ovnerf.training.crops import CELL, cell_directions, crop_rays
+from ovnerf.training.feature_terms import FeatureTerms, LabelledRays
 from ovnerf.training.loop import LossWatch
-from ovnerf.training.losses import class_weights, correlation_loss, feature_loss, label_loss
+from ovnerf.training.losses import class_weights, correlation_loss, label_loss
 from ovnerf.training.pseudo_labels import PseudoLabels
+from ovnerf.training.semantic_data import SemanticData
 
 LOGGED_STEPS = 100
 """Rows of the log of a whole run."""
-
-
-@dataclass(frozen=True)
-class SemanticData:
-    """What the losses read.
-
-    Two indices are used: `photo` counts the training frames in the order of their sequence, `slot`
-    counts those of them that carry labels and CLIP features (a share of `view_fraction`).
-
-    Attributes:
-        photos: all training frames.
-        labelled: i64 (slots,), the photo of each slot, ascending.
-        label: i32 (slots, H, W), the class of each pixel, `VOID` where unknown.
-        pyramid: CLIP features by slot.
-        tokens: DINO tokens by photo.
-        text: unit text vectors f32 (C, D) of the training losses; a blank prompt's comes last.
-        max_samples: training rays end after this many samples (`ray_length: as_shipped`,
-            docs/method.md#short-rays); None where they cross the box.
-    """
-
-    photos: Photos
-    labelled: Tensor
-    label: Tensor
-    pyramid: PyramidFeatures
-    tokens: Tokens
-    text: Tensor
-    max_samples: int | None = None
-
-
-def labelled_photos(count: int, share: float, seed: int) -> Tensor:
-    """Which of `count` photos carry labels and features: a random share of them, i64, ascending.
-
-    At least one. The published code calls the share `clip_input`.
-    """
-    order = torch.randperm(count, generator=generator(seed, "labelled", 0))
-    return order[: max(1, int(share * count))].sort().values
 
 
 class SemanticTraining:
@@ -102,6 +65,7 @@ class SemanticTraining:
         """Start at iteration 0; without `pseudo_labels` the first labels stay to the end."""
         self.field, self.data, self.settings, self.seed = field, data, settings, seed
         self.pseudo_labels = pseudo_labels
+        self.feature_terms = FeatureTerms(data, settings)
         self.label = data.label
         self.novel_label = torch.zeros(0, 0, 0, dtype=torch.int32)
         height, width = data.photos.size
@@ -133,16 +97,11 @@ class SemanticTraining:
         """Whether appearance, basis and colour head train (stages B and C)."""
         return self.iteration >= self.joint_start
 
-    @property
-    def selects_scales(self) -> bool:
-        """Whether a loss reads s(r), so that the scale-selection volume trains."""
-        return self.settings.feature_weight > 0
-
     def new_optimiser(self) -> None:
         """Replace the optimiser by a fresh Adam over what trains now (docs/method.md#stages)."""
         field, settings = self.field, self.settings
         groups = [(field.clip.parameters(), settings.learning_rate_head)]
-        if self.selects_scales:
+        if self.feature_terms.selects_scales:
             groups += [
                 (field.scale_selection.parameters(), settings.learning_rate_grid),
                 (field.scale_selection_basis.parameters(), settings.learning_rate_head),
@@ -187,7 +146,9 @@ class SemanticTraining:
         self.iteration += 1
         self.watch.add(total)
         if self.iteration % max(1, self.settings.iterations // LOGGED_STEPS) == 0:
-            values = self.watch.look(self.iteration, {"total": total, **losses})
+            values = self.watch.look(
+                self.iteration, {"total": total, **losses, **self.feature_terms.watched}
+            )
             self.rows.append({"iteration": self.iteration, **values})
 
     def refreshes_now(self) -> bool:
@@ -257,11 +218,8 @@ class SemanticTraining:
             label = self.label[slot, row, column].long()
             term = label_loss(self.logits(matrix, ray), label, self.weight)
             losses["label"] = settings.label_weight * term
-        if settings.feature_weight:
-            target = to_device(data.pyramid.lookup(drawn[0], drawn[2], drawn[1]), device)
-            scales = self.field.scale_weights(front, front_weight)
-            term = feature_loss(ray @ matrix.T, scales, target)
-            losses["feature"] = settings.feature_weight * term
+        rays = LabelledRays(drawn, front, front_weight, ray)
+        losses |= self.feature_terms.losses(self.field, matrix, rays)
         if settings.dino.crops:
             token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
             losses |= self.correlation_losses(matrix, crop_ray, token)

@@ -113,7 +113,7 @@ def test_the_papers_tables_are_planned_and_ablations_share_their_trunks(monkeypa
     assert len({names[name] for name in same}) == 1
     assert len({names[name] for name in ("ovnerf", "t8k", "t12k")}) == 3
     trunks = {(*run[:3], names[run[3]]) for run in plan.runs}
-    assert (len(plan.runs), len(trunks)) == (102, 78)
+    assert (len(plan.runs), len(trunks)) == (132, 108)
 
 
 def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, monkeypatch) -> None:

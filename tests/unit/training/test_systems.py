@@ -24,6 +24,7 @@ def settings_of(variant: str) -> TrainSemantics:
 
 LOSSES = {
     "fcclip": ["label", "colour"],
+    "3dovs": ["feature", "rda", "dino_positive", "dino_negative", "colour"],
 }
 
 
@@ -45,13 +46,14 @@ def test_a_system_resumes_to_the_same_field_and_has_its_losses(
     while second.iteration < settings.iterations:
         second.step()
     assert same(first.field.state_dict(), second.field.state_dict())
-    assert list(first.rows[-1]) == ["iteration", "total", *LOSSES[variant]]
+    watched = ["dominant_share"] if variant == "3dovs" else []
+    assert list(first.rows[-1]) == ["iteration", "total", *LOSSES[variant], *watched]
     moved = {
         key for key, value in first.field.state_dict().items() if not value.equal(initial[key])
     }
     assert any(key.startswith("clip.") for key in moved)
     assert not any("density" in key or "occupancy" in key for key in moved)
-    assert any("scale_selection" in key for key in moved) == first.selects_scales
+    assert any("scale_selection" in key for key in moved) == first.feature_terms.selects_scales
 
 
 def test_a_term_of_weight_nothing_is_as_if_it_were_not_there(stores: Path) -> None:  # noqa: F811
@@ -64,3 +66,16 @@ def test_a_term_of_weight_nothing_is_as_if_it_were_not_there(stores: Path) -> No
         first.step()
         second.step()
     assert same(first.field.state_dict(), second.field.state_dict())
+
+
+def test_extremes_are_those_of_every_pixel(stores: Path) -> None:  # noqa: F811
+    run = assemble.assemble_training(
+        assemble.open_inputs(**inputs(stores)), settings_of("3dovs"), 0
+    )
+    height, width = run.data.photos.size
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    slot = torch.full((height * width,), 1)
+    feature = run.data.pyramid.lookup(slot, column.flatten(), row.flatten())
+    cosine = torch.einsum("rkd,cd->rkc", feature, run.data.text)
+    expected = torch.stack([cosine.amin(0), cosine.amax(0)], -1)
+    torch.testing.assert_close(run.data.extremes[1], expected, atol=1e-5, rtol=0)

@@ -1,0 +1,41 @@
+"""Losses of the compared systems (docs/method.md#systems)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def min_max(cosine: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where a value lies between two others, in [0, 1]; 0 where the two are equal.
+
+    Args:
+        cosine, low, high: of one shape.
+    """
+    span = high - low
+    return torch.where(span > 0, (cosine - low) / span.clamp_min(1e-12), 0)
+
+
+def jensen_shannon(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Divergence of each row's two distributions, given as natural logarithms (r, C): (r,)."""
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    apart = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
+    return 0.5 * apart.sum(-1)
+
+
+def rda_loss(logits: Tensor, scales: Tensor, relevancy: Tensor) -> Tensor:
+    """Relevancy-distribution alignment of 3DOVS: mean divergence of field and selected relevancy.
+
+    Args:
+        logits: t_c . F of the field, not normalised, (r, C).
+        scales: s(r), (r, K). relevancy: in [0, 1] by scale and class (`min_max`), (r, K, C).
+    """
+    selected = torch.einsum("rk,rkc->rc", scales, relevancy)
+    return jensen_shannon(logits.log_softmax(-1), selected.log_softmax(-1)).mean()
+
+
+def dominant_share(logits: Tensor) -> Tensor:
+    """Share of the rays (r, C) whose greatest class is the commonest one; near 1 is a collapse."""
+    return logits.argmax(-1).bincount(minlength=logits.shape[-1]).max() / max(1, len(logits))

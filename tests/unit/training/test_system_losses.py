@@ -1,0 +1,64 @@
+"""Losses of the compared systems, from values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ovnerf.training.system_losses import (
+    dominant_share,
+    jensen_shannon,
+    min_max,
+    rda_loss,
+)
+
+
+def test_jensen_shannon_by_hand() -> None:
+    log_p = torch.tensor([[0.5, 0.5]]).log()
+    log_q = torch.tensor([[0.9, 0.1]]).log()
+    assert jensen_shannon(log_p, log_q).tolist() == pytest.approx([0.101749], abs=1e-6)
+    assert jensen_shannon(log_q, log_p).tolist() == pytest.approx([0.101749], abs=1e-6)
+
+
+def test_rda_by_hand() -> None:
+    cosine = torch.tensor([[[0.2, 0.4], [0.4, 0.1]]])
+    low = torch.tensor([[[0.1, 0.2], [0.0, 0.1]]])
+    high = torch.tensor([[[0.3, 0.4], [0.4, 0.3]]])
+    relevancy = min_max(cosine, low, high)
+    torch.testing.assert_close(relevancy, torch.tensor([[[0.5, 1], [1, 0]]]))
+    scales = torch.tensor([[0.75, 0.25]])
+    selected = torch.einsum("rk,rkc->rc", scales, relevancy)
+    torch.testing.assert_close(selected, torch.tensor([[0.625, 0.75]]))
+    expected = torch.tensor([[0.468791, 0.531209]])
+    torch.testing.assert_close(selected.softmax(-1), expected, atol=1e-6, rtol=0)
+    logits = torch.tensor([[0, math.log(3)]], requires_grad=True)
+    loss = rda_loss(logits, scales, relevancy)
+    assert loss.item() == pytest.approx(0.0263030, abs=1e-7)
+    loss.backward()
+    assert logits.grad[0].tolist() == pytest.approx([-0.0488084, 0.0488084], abs=1e-6)
+
+
+def test_rda_reaches_the_scales() -> None:
+    scales = torch.tensor([[0.75, 0.25]], requires_grad=True)
+    relevancy = torch.tensor([[[0.5, 1], [1, 0]]])
+    rda_loss(torch.tensor([[0, 2.0]]), scales, relevancy).backward()
+    assert scales.grad.abs().min() > 0.01
+
+
+def test_rda_lies_between_nothing_and_ln_2() -> None:
+    relevancy = torch.tensor([[[0.2, 0.7, 0.1]]])
+    assert rda_loss(relevancy[:, 0] + 5, torch.ones(1, 1), relevancy).item() == pytest.approx(0)
+    far = torch.tensor([[-200.0, 0.0]]), torch.tensor([[0.0, -200.0]])
+    assert jensen_shannon(*far).item() == pytest.approx(math.log(2), rel=1e-6)
+
+
+def test_equal_extremes_give_no_relevancy() -> None:
+    half = torch.full((1, 1, 2), 0.5)
+    assert min_max(half, half, half).tolist() == [[[0, 0]]]
+
+
+def test_the_dominant_share_by_hand() -> None:
+    logits = torch.tensor([[1.0, 0, 0], [0, 1, 0], [3, 2, 1], [0.5, 0.4, 0]])
+    assert dominant_share(logits).item() == 0.75
