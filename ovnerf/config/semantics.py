@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ovnerf.config.base import Fraction, Positive, Strict
 
@@ -104,6 +104,15 @@ class TrainSemantics(Strict):
     at all, 1 so that all classes of the labels weigh the same."""
     feature_weight: float = 1.0
     """Weight of the loss to the CLIP features."""
+    feature_target: Literal["selected", "cells"] = "selected"
+    """What that loss compares with (docs/method.md#systems). `selected`: the mixture of scales that
+    s(r) selects, by cosine. `cells`: features interpolated between the four cells around a pixel,
+    by squared distance (DFF; for encoders with one feature per pixel)."""
+    feature_volume: Literal["appearance", "own"] = "appearance"
+    """The semantic head reads the appearance features, or those of a volume of its own. With its
+    own, colour trains no further (`joint_start: 1`) and CSE is off."""
+    own_ranks: tuple[int, int, int] = (48, 12, 12)
+    """Components per axis pair of the volume of its own."""
     rda_weight: float = 0.0
     """Weight of 3DOVS's relevancy-distribution alignment (docs/method.md#systems)."""
     label_weight: float = 1.0
@@ -113,9 +122,9 @@ class TrainSemantics(Strict):
     novel_weight: float = 1.0
     """Weight of the cross-entropy on novel views."""
     learning_rate_grid: float = 0.02
-    """Adam, scale-selection volume."""
+    """Adam, scale-selection volume, and that of the head's own features."""
     learning_rate_head: float = 1e-4
-    """Adam, semantic head."""
+    """Adam, semantic head, and the basis of its own volume."""
     learning_rate_joint_grid: float = 5e-3
     """Adam, appearance planes and lines from `joint_start`."""
     learning_rate_joint_head: float = 5e-5
@@ -124,3 +133,12 @@ class TrainSemantics(Strict):
     """Learning rates fall to this factor over the run."""
     dino: Dino = Dino()
     cse: Cse = Cse()
+
+    @model_validator(mode="after")
+    def own_volume_trains_alone(self) -> TrainSemantics:
+        if self.feature_volume == "own" and (self.joint_start < 1 or self.cse.enabled):
+            raise ValueError(
+                "`feature_volume: own` needs `joint_start: 1` and `cse: {enabled: false}`, found "
+                f"{self.joint_start:g} and {str(self.cse.enabled).lower()}"
+            )
+        return self

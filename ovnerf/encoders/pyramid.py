@@ -283,3 +283,39 @@ class PyramidFeatures:
             f32 (r, K, D); zero where the mean is zero.
         """
         return normalize(self.means(slot, column, row), dim=-1)
+
+    def interpolated(self, slot: Tensor, column: Tensor, row: Tensor) -> Tensor:
+        """Features of pixels, interpolated between the four cells around each.
+
+        Cells have unit length, sums of them not. Beyond the outer cells' centres the nearest count.
+
+        Args:
+            slot, column, row: as in `means`. The store holds touching cells, one scale.
+
+        Returns:
+            f32 (r, D) on `device`.
+        """
+        (grid,) = self.grids
+        slot, column, row = (to_device(part, self.device) for part in (slot, column, row))
+        features = torch.zeros((len(slot), self.channels), device=self.device)
+        x0, x1, x = cells_around(column, grid.side, grid.columns)
+        y0, y1, y = cells_around(row, grid.side, grid.rows)
+        for index_y, part_y in ((y0, 1 - y), (y1, y)):
+            for index_x, part_x in ((x0, 1 - x), (x1, x)):
+                cell = self.embedding[slot, index_y * grid.columns + index_x]
+                features += (part_y * part_x)[:, None] * normalize(cell, dim=-1)
+        return features
+
+
+def cells_around(position: Tensor, side: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells whose centres lie around each pixel's along one axis.
+
+    Args:
+        position: i64 (r,), pixels. side: of a cell. count: number of cells.
+
+    Returns:
+        Indices of both, and the share of the second in [0, 1].
+    """
+    place = ((position + 0.5) / side - 0.5).clamp(0, count - 1)
+    first = place.floor().long()
+    return first, (first + 1).clamp_max(count - 1), place - first

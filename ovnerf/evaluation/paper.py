@@ -24,8 +24,8 @@ METHODS = {
     "w/o CSE": "rsr",
     "w CSE (no RSR on pseudo maps)": "cse_unranked",
 }
-"""The paper's method -> our variant name. Names without a file in config/variants (`lerf`, `dff`)
-wait for a run whose variant has that name."""
+"""The paper's method -> our variant name. `lerf` has no file in config/variants yet: it
+waits for a run whose variant has that name."""
 
 ABLATIONS = {
     "T=8000": "t8k",
@@ -47,6 +47,9 @@ DEVIATIONS: dict[str, str] = {
     "3dovs": "text vectors as of all other variants (the original: bare names); DINO tokens of "
     "whole photos; rays of full length; photos are not made smaller before the windows. It may "
     "collapse to few classes: `dominant_share` in `train.csv` is the commonest class's share.",
+    "dff": "rendered through the frozen density, not from joint training; LSeg in one pass at the "
+    "photo's size, kept as means of cells; an affine head on a TensoRF volume; Adam by this "
+    "project's schedule.",
     "fcclip": "label maps of the user's FC-CLIP run, without soft probabilities; cross-entropy and "
     "colour are the only losses, since the paper does not say which accompanied it.",
 }

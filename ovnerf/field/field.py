@@ -314,6 +314,26 @@ def radiance_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> 
     return field
 
 
+class FeatureVolume(nn.Module):
+    """Features for the semantic head alone, as wide as the appearance features.
+
+    Args:
+        resolution: corners per axis. ranks: components per axis pair. width: of a feature.
+        generator: draws the grid.
+    """
+
+    def __init__(
+        self,
+        resolution: Sequence[int],
+        ranks: Sequence[int],
+        width: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.grid = VectorMatrixGrid(resolution, ranks, generator)
+        self.basis = nn.Linear(sum(ranks), width, bias=False)
+
+
 class SemanticField(nn.Module):
     """A radiance field with CLIP head and scale-selection grid (docs/method.md#semantic-branch).
 
@@ -322,7 +342,8 @@ class SemanticField(nn.Module):
         scale_selection_ranks: ranks of the scale-selection grid.
         scales: number of pyramid scales K.
         width: CLIP dimension D. head_width: hidden width of the head.
-        generator: draws the selection grid.
+        generator: draws the selection grid, and the head's own.
+        own_ranks: ranks of the head's own feature volume; None where it reads the appearance.
     """
 
     def __init__(
@@ -333,10 +354,11 @@ class SemanticField(nn.Module):
         width: int,
         head_width: int,
         generator: torch.Generator,
+        own_ranks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.radiance = radiance
-        self.sizes = {
+        self.sizes: dict[str, Any] = {
             "scale_selection_ranks": tuple(scale_selection_ranks),
             "scales": scales,
             "width": width,
@@ -347,18 +369,26 @@ class SemanticField(nn.Module):
             radiance.density.resolution, scale_selection_ranks, generator
         )
         self.scale_selection_basis = nn.Linear(sum(scale_selection_ranks), scales)
+        self.own: FeatureVolume | None = None
+        if own_ranks is not None:
+            self.sizes["own_ranks"] = tuple(own_ranks)
+            width = radiance.shape.appearance_width
+            self.own = FeatureVolume(radiance.density.resolution, own_ranks, width, generator)
 
     def ray_features(
         self, samples: Samples, weight: Float32[Tensor, " s"]
     ) -> Float32[Tensor, "r width"]:
         """u = [X; a] per ray, f32 (r, 28) (docs/method.md#affine-head).
 
-        The basis has no bias, so it too commutes with compositing: it is applied once per ray.
+        X is composited from the head's own volume where it has one, else from the appearance. The
+        basis has no bias, so it too commutes with compositing: it is applied once per ray.
         """
         packed = samples.offset, samples.ray
-        products = self.radiance.appearance.composited(samples.point, weight, *packed)
+        radiance, own = self.radiance, self.own
+        grid, basis = (own.grid, own.basis) if own else (radiance.appearance, radiance.basis)
+        products = grid.composited(samples.point, weight, *packed)
         opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
-        return torch.cat([self.radiance.basis(products), opacity], -1)
+        return torch.cat([basis(products), opacity], -1)
 
     def scale_weights(
         self, samples: Samples, weight: Float32[Tensor, " s"]

@@ -32,6 +32,7 @@ from ovnerf.runtime.cost_constants import PATCH, UNEVEN
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.job import Job
 from ovnerf.runtime.memory import array_shape, file_size, weight_file
+from ovnerf.runtime.memory_formulas import own_share
 from ovnerf.scenes.layouts import find_class_list
 from ovnerf.storage.provenance import digest
 from ovnerf.storage.text import read_lines
@@ -351,11 +352,15 @@ class PlannedJobs:
             classes=size.classes,
             weights=weight_bytes(weight_file(source), getattr(source, "architecture", kind)),
             radiance=radiance,
-            semantics=BRANCH * radiance,
+            semantics=(BRANCH + self.own_share(wildcards.get("variant", ""))) * radiance,
             gathers=rule == "cache_features" and config.cache_features.parts > 1,
             tokens=self.tokens(size),
             **self.features(key, wildcards.get("encoder", "")),
         )
+
+    def own_share(self, variant: str) -> float:
+        """Size of a variant's own feature volume over that of the radiance field."""
+        return own_share(self.plan.variants[variant][0]) if variant else 0.0
 
     def tokens(self, size: SceneSize) -> float:
         """Numbers of a scene's DINO store."""

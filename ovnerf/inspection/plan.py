@@ -141,7 +141,7 @@ def validated(data: Any, where: str) -> Plan:
         refuse_misuse(name, kind, key, files[key].labelled)
         refuse_unmarked_truth(config.propose_regions.architecture, name, key, files[key].labelled)
     for encoder, variant in dict.fromkeys(run[2:] for run in runs):
-        refuse_meaningless(encoder, encoders[encoder].encoder, variant)
+        refuse_meaningless(encoder, encoders[encoder].encoder, variant, variants[variant][0])
     weights = read_table(Path(shipped(config.weights_table)))
     named = dict(named_files(config, encoders))
     refuse_unknown_files(named, weights, config.weights_table)
@@ -260,8 +260,14 @@ def refuse_unmarked_truth(regions: str, encoder: str, scene: Key, labelled: bool
         )
 
 
-def refuse_meaningless(name: str, encoder: Any, variant: str) -> None:
+def refuse_meaningless(name: str, encoder: Any, variant: str, train: TrainSemantics) -> None:
     """UserError where a compared system cannot be trained on an encoder's features."""
+    if train.feature_target == "cells" and not isinstance(encoder, (DenseClip, LSeg, Precomputed)):
+        raise UserError(
+            f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected an "
+            "encoder with a feature per pixel (`dense_clip`, `lseg` or `precomputed`)",
+            f"{variant} has `feature_target: cells`; {GROUPS}",
+        )
     if variant == "fcclip" and not isinstance(encoder, Precomputed):
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label "

@@ -8,11 +8,15 @@ of P pixels, V voxels of the last grid, g = V^(1/3), R rays per batch, and sizes
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.runtime import cost_constants as constant
 from ovnerf.runtime.cost_constants import MB, PATCH
 from ovnerf.runtime.job import Job, Parts
+
+RANKS = 88
+"""Numbers that a cell of the radiance field's planes holds, at the default ranks."""
 
 
 def nothing(job: Job) -> Parts:
@@ -176,13 +180,19 @@ def all_views(job: Job) -> Parts:
     return {"views": views, "frame": job.pixels * (12 * job.classes + 1000)}
 
 
+def own_share(settings: Any) -> float:
+    """Planes of the semantic head's own volume over those of the radiance field."""
+    return sum(settings.own_ranks) / RANKS if settings.feature_volume == "own" else 0.0
+
+
 def train_shared(job: Job) -> Parts:
     """Photos, labels, CLIP vectors as f32, DINO tokens, the field with Adam, one batch.
 
+    The field grows by a volume of the head's own, where it has one.
     Bytes: 14 n P + 4 CLIP numbers + 3 DINO numbers + 5 field + a quarter of the rays'
     """
     settings = job.settings
-    voxels = (job.radiance / 4 / 88 / constant.UNEVEN) ** 1.5  # its planes hold 88 numbers a cell
+    voxels = (job.radiance / 4 / RANKS / constant.UNEVEN) ** 1.5
     crop = (settings.dino.crop_side * min(job.height, job.width) / PATCH) ** 2
     rays = 2 * settings.batch_rays + settings.dino.crops * crop
     return {
@@ -190,7 +200,7 @@ def train_shared(job: Job) -> Parts:
         "labels": 8 * job.frames * job.pixels,
         "features": 4 * job.embeddings,
         "dino": 3 * job.tokens,
-        "grids": constant.GRID_COPIES * job.radiance,
+        "grids": constant.GRID_COPIES * job.radiance * (1 + own_share(settings)),
         "rays": constant.OCCUPIED * march_bytes(rays, voxels, 0.5),
     }
 

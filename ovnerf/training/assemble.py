@@ -127,7 +127,13 @@ def assemble_training(
         pyramid.channels,
         settings.head_width,
         generator,
+        settings.own_ranks if settings.feature_volume == "own" else None,
     ).to(device)
+    if settings.feature_target == "cells" and not touching(pyramid):
+        raise UserError(
+            f"{path_of(inputs.features)}: found overlapping windows, expected cells",
+            "`train_semantics.feature_target: cells` needs an encoder with a feature per pixel",
+        )
     shipped_length = settings.ray_length == "as_shipped"
     blank_prompt = inputs.rank_settings.blank_prompt
     text = text_bank(inputs.features, settings.text_bank, blank_prompt, device)
@@ -145,6 +151,12 @@ def assemble_training(
     if settings.head_start == "fitted":
         start_fitted(training)
     return training
+
+
+def touching(pyramid: PyramidFeatures) -> bool:
+    """Whether features are of one scale of touching cells, as dense encoders' are."""
+    grid = pyramid.grids[0]
+    return len(pyramid.grids) == 1 and grid.side == grid.stride and grid.jitter == 0
 
 
 def cosine_extremes(pyramid: PyramidFeatures, text: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ovnerf.field.heads import text_scores
 from ovnerf.field.sampling import Samples
 from ovnerf.training.losses import feature_loss
 from ovnerf.training.semantic_data import SemanticData
-from ovnerf.training.system_losses import dominant_share, min_max, rda_loss
+from ovnerf.training.system_losses import dominant_share, min_max, rda_loss, squared_loss
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class FeatureTerms:
     @property
     def selects_scales(self) -> bool:
         """Whether a loss reads s(r), so that the scale-selection volume trains."""
-        return self.settings.feature_weight > 0 or self.settings.rda_weight > 0
+        settings = self.settings
+        selects = settings.feature_weight > 0 and settings.feature_target == "selected"
+        return selects or settings.rda_weight > 0
 
     def losses(self, field: SemanticField, matrix: Tensor, rays: LabelledRays) -> dict[str, Tensor]:
         """Weighted losses, scalars by name; none where no weight asks for any.
@@ -55,13 +57,23 @@ class FeatureTerms:
         Args:
             matrix: the semantic head's, f32 (D, 28).
         """
-        if not self.selects_scales:
-            return {}
+        losses = self.selected_losses(field, matrix, rays) if self.selects_scales else {}
+        if self.settings.feature_weight and self.settings.feature_target == "cells":
+            slot, row, column = rays.drawn
+            target = to_device(self.data.pyramid.interpolated(slot, column, row), matrix.device)
+            term = squared_loss(rays.feature @ matrix.T, target)
+            losses["feature"] = self.settings.feature_weight * term
+        return losses
+
+    def selected_losses(
+        self, field: SemanticField, matrix: Tensor, rays: LabelledRays
+    ) -> dict[str, Tensor]:
+        """Weighted losses to the features of all scales, of which s(r) selects a mixture."""
         settings, losses, device = self.settings, {}, rays.feature.device
         slot, row, column = rays.drawn
         target = to_device(self.data.pyramid.lookup(slot, column, row), device)
         scales = field.scale_weights(rays.samples, rays.weight)
-        if settings.feature_weight:
+        if settings.feature_weight and settings.feature_target == "selected":
             term = feature_loss(rays.feature @ matrix.T, scales, target)
             losses["feature"] = settings.feature_weight * term
         if settings.rda_weight:

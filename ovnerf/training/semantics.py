@@ -97,6 +97,11 @@ class SemanticTraining:
         """Whether appearance, basis and colour head train (stages B and C)."""
         return self.iteration >= self.joint_start
 
+    @property
+    def trains_features(self) -> bool:
+        """Whether what ray features are composited from trains."""
+        return self.joint or self.field.own is not None
+
     def new_optimiser(self) -> None:
         """Replace the optimiser by a fresh Adam over what trains now (docs/method.md#stages)."""
         field, settings = self.field, self.settings
@@ -105,6 +110,11 @@ class SemanticTraining:
             groups += [
                 (field.scale_selection.parameters(), settings.learning_rate_grid),
                 (field.scale_selection_basis.parameters(), settings.learning_rate_head),
+            ]
+        if field.own is not None:
+            groups += [
+                (field.own.grid.parameters(), settings.learning_rate_grid),
+                (field.own.basis.parameters(), settings.learning_rate_head),
             ]
         if self.joint:
             radiance = field.radiance
@@ -207,7 +217,7 @@ class SemanticTraining:
         self.empty_rays = float((np.diff(front.bounds) == 0).mean())
         front_weight, back_weight = weight.split([len(front), len(back)])
         feature, ray = self.feature_rays(front, front_weight)
-        with torch.set_grad_enabled(self.joint):
+        with torch.set_grad_enabled(self.trains_features):
             crop_ray, novel_ray = self.field.ray_features(back, back_weight).split(
                 [len(crop_origin), len(novel_origin)]
             )
@@ -270,10 +280,10 @@ class SemanticTraining:
         """Appearance features f32 (s, 27) of samples, and ray features u f32 (r, 28).
 
         Only the colour loss needs the former. In stage A, which has none, they come out empty, and
-        u is made in a cheaper way, without gradients.
+        u is made in a cheaper way; without gradients unless the head has features of its own.
         """
         if not self.joint:
-            with torch.no_grad():
+            with torch.set_grad_enabled(self.trains_features):
                 return weight.new_zeros(0, 0), self.field.ray_features(samples, weight)
         feature = self.field.radiance.appearance_features(samples)
         ones = feature.new_ones(len(feature), 1)

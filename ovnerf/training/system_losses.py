@@ -36,6 +36,11 @@ def rda_loss(logits: Tensor, scales: Tensor, relevancy: Tensor) -> Tensor:
     return jensen_shannon(logits.log_softmax(-1), selected.log_softmax(-1)).mean()
 
 
+def squared_loss(feature: Tensor, target: Tensor) -> Tensor:
+    """Mean over rays of the squared distance of two features (r, D) (DFF)."""
+    return (feature - target).square().sum(-1).mean()
+
+
 def dominant_share(logits: Tensor) -> Tensor:
     """Share of the rays (r, C) whose greatest class is the commonest one; near 1 is a collapse."""
     return logits.argmax(-1).bincount(minlength=logits.shape[-1]).max() / max(1, len(logits))

@@ -113,12 +113,24 @@ def test_the_papers_tables_are_planned_and_ablations_share_their_trunks(monkeypa
     assert len({names[name] for name in same}) == 1
     assert len({names[name] for name in ("ovnerf", "t8k", "t12k")}) == 3
     trunks = {(*run[:3], names[run[3]]) for run in plan.runs}
-    assert (len(plan.runs), len(trunks)) == (132, 108)
+    assert (len(plan.runs), len(trunks)) == (144, 120)
 
 
 def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, monkeypatch) -> None:
     group = {"encoders": ["clip"], "variants": ["rsr", "fcclip"]}
     with pytest.raises(UserError, match="encoder clip with variant fcclip: found kind openclip"):
         plan_of(tmp_path, monkeypatch, group)
+    group["variants"] = ["dff"]
+    with pytest.raises(UserError, match="clip with variant dff: found kind openclip, expected an"):
+        plan_of(tmp_path, monkeypatch, group)
     plan = plan_of(tmp_path, monkeypatch, {"encoders": ["fcclip"], "variants": ["fcclip"]})
     assert len(plan.runs) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"joint_start": 0.5, "cse": {"enabled": False}}, {"joint_start": 1}]
+)
+def test_a_volume_of_its_own_trains_alone(change: dict) -> None:
+    changed = {"feature_volume": "own", **change}
+    with pytest.raises(UserError, match="own` needs `joint_start: 1`"):
+        read_config({"scenes": "sheet.tsv", "train_semantics": changed})

@@ -198,3 +198,23 @@ def test_class_scores_do_not_depend_on_window_order(seed):
     text = torch.eye(4)
     first = class_scores(embedding, box, scale, text, 24, 32)
     assert torch.equal(first, class_scores(embedding[order], box[order], scale, text, 24, 32))
+
+
+def test_cells_are_interpolated_by_hand(tmp_path):
+    """Cells of 4 pixels, (1, 0) left and (0, 1) right: column 3 lies at (3.5 - 2) / 4 = 0.375."""
+    write_store(
+        tmp_path / "features.zarr",
+        "features",
+        {
+            "embedding": np.array([[[2, 0], [0, 1]]], dtype="f2"),
+            "box": np.array([[[0, 0, 4, 4], [4, 0, 8, 4]]], dtype="i2"),
+            "scale": np.zeros(2, dtype="u1"),
+        },
+        {"frames": [0], "shape": [4, 8], "scales": [1], "stride": 1.0, "jitter": 0.0},
+        "cells",
+    )
+    features = PyramidFeatures(open_store(tmp_path / "features.zarr", "features"))
+    column, zero = torch.tensor([0, 3, 5, 7]), torch.zeros(4, dtype=torch.long)
+    found = features.interpolated(zero, column, zero)
+    share = torch.tensor([0, 0.375, 0.875, 1])
+    torch.testing.assert_close(found, torch.stack([1 - share, share], -1))

@@ -12,6 +12,7 @@ from ovnerf.training.system_losses import (
     jensen_shannon,
     min_max,
     rda_loss,
+    squared_loss,
 )
 
 
@@ -62,3 +63,13 @@ def test_equal_extremes_give_no_relevancy() -> None:
 def test_the_dominant_share_by_hand() -> None:
     logits = torch.tensor([[1.0, 0, 0], [0, 1, 0], [3, 2, 1], [0.5, 0.4, 0]])
     assert dominant_share(logits).item() == 0.75
+
+
+def test_the_squared_loss_by_hand_and_by_the_gram_matrix() -> None:
+    feature, target = torch.tensor([[1.0, 2]]), torch.tensor([[0.6, 0.8]])
+    assert squared_loss(feature, target).item() == pytest.approx(1.6)
+    assert 0.01 * squared_loss(feature, target).item() == pytest.approx(0.016)
+    draw = torch.Generator().manual_seed(0)
+    u, matrix = torch.randn(1, 4, generator=draw), torch.randn(2, 4, generator=draw)
+    by_gram = (u @ (matrix.T @ matrix) @ u.T - 2 * (u @ matrix.T @ target.T) + 1).item()
+    assert squared_loss(u @ matrix.T, target).item() == pytest.approx(by_gram, rel=1e-5)
