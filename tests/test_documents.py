@@ -203,7 +203,7 @@ def wrong_setting(setting: str, value: str) -> str:
     keys = setting.split(".")
     if keys[0] in INNER:
         keys.insert(0, "train_semantics")
-    if keys[0] not in Config.model_fields or keys[-1] == "zarr":
+    if keys[0] not in Config.model_fields or keys[-1] in {"zarr", "csv"}:
         return ""  # a file, or a name in the code
     try:
         default_of(Config(scenes="sheet.tsv"), keys)

@@ -14,8 +14,12 @@ Table = Literal["I", "II", "III", "IV", "V", "VI", "VII", "VIII"]
 class PaperTables(Strict):
     """Tables I to VIII of the paper, ours beside the printed (docs/method.md#paper-tables)."""
 
-    tables: tuple[Table, ...] = ()
-    """Tables that are written as `tables/paper_<number>.csv` and `.md`; none when empty."""
+    write: bool = False
+    """Whether `all` writes them."""
+    tables: tuple[Table, ...] = Field(
+        default=("I", "II", "III", "IV", "V", "VI", "VII", "VIII"), min_length=1
+    )
+    """Tables that are written as `tables/paper_<number>.csv` and `.md`."""
     scenes: dict[str, str] = Field(default_factory=dict)
     """Stand-ins: a scene of the paper (`replica/room0`) -> a scene of the sheet whose scores take
     its place. With any stand-in no published number is shown, and captions say so."""

@@ -312,6 +312,8 @@ class PlannedJobs:
             return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
         if stage in ASKING:  # whose `variants` change nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
+        if stage == "paper_tables":  # which `write` changes nothing of
+            return plan.config.paper_tables.model_copy(update={"write": False})
         if stage in ("make_room", "capture", "sample_frames"):
             section = getattr(plan.config, stage)
         elif stage == "train_shared":

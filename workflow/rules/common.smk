@@ -308,3 +308,4 @@ PAPER_TABLES = [
     for table in CONFIG.paper_tables.tables
     for kind in ("csv", "md")
 ]
+WANTED_PAPER_TABLES = PAPER_TABLES if CONFIG.paper_tables.write else []

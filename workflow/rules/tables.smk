@@ -78,7 +78,7 @@ rule aggregate:
 rule summarise_runs:
     input:
         TABLES,
-        PAPER_TABLES,
+        WANTED_PAPER_TABLES,
         FIGURES,
         ASKED,
     output:
@@ -110,36 +110,33 @@ rule summarise_runs:
         "{params.compute} 2>&1 | tee {log}"
 
 
-# Only with `paper_tables.tables`: a rule without outputs would be an error.
-if PAPER_TABLES:
-
-    rule paper_tables:
-        input:
-            metrics=f"{RESULTS}/tables/metrics.csv",
-        output:
-            report(
-                PAPER_TABLES,
-                caption="../report/paper_tables.rst",
-                category="Tables",
-                subcategory="Of the paper",
-            ),
-        log:
-            f"{LOGS}/paper_tables/all.log",
-        benchmark:
-            f"{BENCHMARKS}/paper_tables/all.tsv"
-        conda:
-            "../../envs/ovnerf.yaml"
-        threads: THREADS
-        resources:
-            mem_mb=memory("paper_tables"),
-            runtime=minutes("paper_tables"),
-        params:
-            folder=subpath(output[0], parent=True),
-            settings=setting("paper_tables"),
-            code=code_digest("paper_tables"),
-            compute=COMPUTE,
-        shell:
-            "python -m ovnerf paper_tables "
-            "--metrics {input.metrics} --out {params.folder} "
-            "--settings {params.settings:q} "
-            "{params.compute} 2>&1 | tee {log}"
+rule paper_tables:
+    input:
+        metrics=f"{RESULTS}/tables/metrics.csv",
+    output:
+        report(
+            PAPER_TABLES,
+            caption="../report/paper_tables.rst",
+            category="Tables",
+            subcategory="Of the paper",
+        ),
+    log:
+        f"{LOGS}/paper_tables/all.log",
+    benchmark:
+        f"{BENCHMARKS}/paper_tables/all.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("paper_tables"),
+        runtime=minutes("paper_tables"),
+    params:
+        folder=subpath(output[0], parent=True),
+        settings=setting("paper_tables"),
+        code=code_digest("paper_tables"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf paper_tables "
+        "--metrics {input.metrics} --out {params.folder} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"

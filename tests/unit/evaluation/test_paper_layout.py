@@ -12,7 +12,7 @@ from ovnerf.evaluation.paper import DEVIATIONS, printed
 from ovnerf.evaluation.rows import COLUMNS, row, write_rows
 from ovnerf.stages import paper_tables
 
-EVERY = PaperTables(tables=("I", "II", "III", "IV", "V", "VI", "VII", "VIII"))
+EVERY = PaperTables()
 
 
 def score(scene: str, value: float, **cells: object) -> dict:
@@ -30,6 +30,10 @@ def written(tmp_path: Path, settings: PaperTables, *rows: dict) -> Path:
     return tmp_path / "tables"
 
 
+def page_of(folder: Path, name: str) -> Path:
+    return folder / f"paper_{name}.md"
+
+
 def line_of(page: Path, method: str, setting: str = "CLIP") -> list[str]:
     lines = page.read_text().splitlines()
     start = f"| {setting} | {method} |"
@@ -44,17 +48,17 @@ def test_a_cell_is_ours_the_published_number_and_the_difference(tmp_path: Path) 
     assert (cell["metric"], cell["ours_mean"], cell["seeds"]) == ("mIoU", 22, 2)
     assert cell["ours_std"] == pytest.approx(8**0.5, abs=1e-5)
     assert cell["difference"] == pytest.approx(22 - 28.029)
-    cells = line_of(folder / "paper_I.md", "OV-NeRF")
+    cells = line_of(page_of(folder, "I"), "OV-NeRF")
     assert cells[3] == "22.0 ± 2.8 / 28.0 / -6.0"
     assert cells[4] == "- / 67.3 / -" or cells[4].startswith("- / ")
-    assert line_of(folder / "paper_VI.md", "RSR+CSE")[3] == "22.0 ± 2.8 / 28.0 / -6.0"
+    assert line_of(page_of(folder, "VI"), "RSR+CSE")[3] == "22.0 ± 2.8 / 28.0 / -6.0"
 
 
 def test_every_published_number_is_in_a_table_once(tmp_path: Path) -> None:
     folder = written(tmp_path, EVERY, score("room0", 20.0))
     counts = {name: len(pd.read_csv(folder / f"paper_{name}.csv")) for name in EVERY.tables}
     assert counts == printed()["table"].value_counts().to_dict()
-    header = (folder / "paper_II.md").read_text().splitlines()
+    header = (page_of(folder, "II")).read_text().splitlines()
     columns = next(line for line in header if line.startswith("| Encoder"))
     assert columns.count("mIoU") == columns.count("mAcc") == 9
 
@@ -62,16 +66,16 @@ def test_every_published_number_is_in_a_table_once(tmp_path: Path) -> None:
 def test_an_average_is_ours_only_when_all_scenes_are_there(tmp_path: Path) -> None:
     scenes = [f"room{i}" for i in range(3)] + [f"office{i}" for i in range(5)]
     some = written(tmp_path / "some", EVERY, *(score(name, 30.0) for name in scenes[:7]))
-    assert line_of(some / "paper_I.md", "OV-NeRF")[-2].startswith("- / 27.1 / -")
+    assert line_of(page_of(some, "I"), "OV-NeRF")[-2].startswith("- / 27.1 / -")
     whole = written(tmp_path / "all", EVERY, *(score(name, 30.0) for name in scenes))
-    assert line_of(whole / "paper_I.md", "OV-NeRF")[-2] == "30.0 / 27.1 / +2.9"
+    assert line_of(page_of(whole, "I"), "OV-NeRF")[-2] == "30.0 / 27.1 / +2.9"
 
 
 def test_ablations_have_lines_of_their_own(tmp_path: Path) -> None:
     folder = written(tmp_path, EVERY, score("room0", 20.0, variant="t8k"))
-    assert line_of(folder / "paper_VII.md", "OV-NeRF; T=8000")[2:4][0] == "`clip/t8k`"
-    assert line_of(folder / "paper_VII.md", "OV-NeRF; T=8000")[3].startswith("20.0 / ")
-    assert line_of(folder / "paper_VII.md", "OV-NeRF; T=10000")[3].startswith("- / ")
+    assert line_of(page_of(folder, "VII"), "OV-NeRF; T=8000")[2:4][0] == "`clip/t8k`"
+    assert line_of(page_of(folder, "VII"), "OV-NeRF; T=8000")[3].startswith("20.0 / ")
+    assert line_of(page_of(folder, "VII"), "OV-NeRF; T=10000")[3].startswith("- / ")
 
 
 def test_stand_ins_are_never_beside_a_published_number(tmp_path: Path) -> None:
@@ -87,7 +91,7 @@ def test_stand_ins_are_never_beside_a_published_number(tmp_path: Path) -> None:
     assert set(table["encoder"]) == {"toy"} and set(table["dataset"]) == {"mini"}
     ours = table.query("variant == 'ovnerf' and metric == 'mIoU'").set_index("scene")["ours_mean"]
     assert ours.to_dict() == {"room0": 40, "room1": 41, "Average": 40.5}
-    page = (folder / "paper_I.md").read_text()
+    page = (page_of(folder, "I")).read_text()
     assert "**Stand-ins.**" in page and "`toy` for clip" in page and "28.0" not in page
     assert len(pd.read_csv(folder / "paper_V.csv")) == 0
 
@@ -95,8 +99,8 @@ def test_stand_ins_are_never_beside_a_published_number(tmp_path: Path) -> None:
 def test_deviations_are_noted_below_the_table(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(DEVIATIONS, "lerf", "another geometry.")
     folder = written(tmp_path, EVERY, score("room0", 20.0, variant="lerf"))
-    assert line_of(folder / "paper_I.md", "LERF [a]")[3].startswith("20.0 / ")
-    assert "[a] `lerf`: another geometry." in (folder / "paper_I.md").read_text()
+    assert line_of(page_of(folder, "I"), "LERF [a]")[3].startswith("20.0 / ")
+    assert "[a] `lerf`: another geometry." in (page_of(folder, "I")).read_text()
     assert set(pd.read_csv(folder / "paper_I.csv").query("variant == 'lerf'")["note"]) == {
         "another geometry."
     }
