@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from test_dense import write_labels
+from features_fixtures import CLASSES, NAMES, tiny_labels
 from test_runs import SEMANTICS, inputs, same, stores  # noqa: F401
 
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.run import override, parse, read_yaml
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.field.field import semantics_from_header
+from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_features
 from ovnerf.storage.provenance import REPOSITORY_ROOT
@@ -31,7 +34,12 @@ def settings_of(variant: str) -> TrainSemantics:
 def cells(stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A features store of 4-pixel cells beside the simulated windows: the labels as maps."""
     folder = tmp_path_factory.mktemp("cells")
-    write_labels(folder / "maps")
+    (folder / "maps").mkdir()
+    for name, label in zip(NAMES, tiny_labels(), strict=True):
+        np.save(folder / "maps" / f"{name}.npy", np.where(label == VOID, 3, label).astype("i4"))
+    files = {name: f"{name}.npy" for name in NAMES}
+    content = {"kind": "labels", "classes": CLASSES, "void": 3, "files": files}
+    (folder / "maps" / "manifest.json").write_text(json.dumps(content))
     out = folder / "features.zarr"
     encoder = {"kind": "precomputed", "folder": str(folder / "maps"), "cell": 4}
     settings = CacheFeatures.model_validate({"encoder": encoder})
