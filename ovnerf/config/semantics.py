@@ -104,10 +104,16 @@ class TrainSemantics(Strict):
     at all, 1 so that all classes of the labels weigh the same."""
     feature_weight: float = 1.0
     """Weight of the loss to the CLIP features."""
-    feature_target: Literal["selected", "cells"] = "selected"
+    feature_target: Literal["selected", "cells", "random_scale"] = "selected"
     """What that loss compares with (docs/method.md#systems). `selected`: the mixture of scales that
     s(r) selects, by cosine. `cells`: features interpolated between the four cells around a pixel,
-    by squared distance (DFF; for encoders with one feature per pixel)."""
+    by squared distance (DFF; for encoders with one feature per pixel). `random_scale`: features
+    between two scales of the pyramid, drawn for each ray, by Huber loss (LERF)."""
+    scale_knots: tuple[float, ...] = ()
+    """Scales, in scene units and ascending order, between which the semantic head is interpolated;
+    empty for a head without scale. Needed by `random_scale`, and by nothing else."""
+    dino_feature_weight: float = 0.0
+    """Weight of the squared distance to cached DINO tokens (LERF); needs `feature_volume: own`."""
     feature_volume: Literal["appearance", "own"] = "appearance"
     """The semantic head reads the appearance features, or those of a volume of its own. With its
     own, colour trains no further (`joint_start: 1`) and CSE is off."""
@@ -140,5 +146,25 @@ class TrainSemantics(Strict):
             raise ValueError(
                 "`feature_volume: own` needs `joint_start: 1` and `cse: {enabled: false}`, found "
                 f"{self.joint_start:g} and {str(self.cse.enabled).lower()}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def random_scales_have_knots(self) -> TrainSemantics:
+        knots = self.scale_knots
+        if (self.feature_target == "random_scale") != bool(knots):
+            raise ValueError("`feature_target: random_scale` and `scale_knots` go together")
+        if knots and (len(knots) < 2 or list(knots) != sorted(set(knots))):
+            raise ValueError(f"scale_knots: expected two or more, ascending, found {list(knots)}")
+        if knots and (self.label_weight or self.rda_weight or self.dino.crops):
+            raise ValueError(
+                "`scale_knots`: the other losses know of no scale; set `label_weight: 0`, "
+                "`rda_weight: 0` and `dino: {crops: 0}`"
+            )
+        if self.dino_feature_weight and (
+            self.feature_volume != "own" or self.dino.mode != "cached"
+        ):
+            raise ValueError(
+                "`dino_feature_weight` needs `feature_volume: own` and `dino: {mode: cached}`"
             )
         return self

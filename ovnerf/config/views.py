@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ovnerf.config.base import Strict
+from pydantic import Field
+
+from ovnerf.config.base import Positive, Strict
 
 
 class RenderViews(Strict):
@@ -14,6 +16,13 @@ class RenderViews(Strict):
     """Text vectors that pixels are compared with."""
     blank_prompt: bool = False
     """As shipped: a blank prompt competes; a pixel it wins is predicted void."""
+    prediction: Literal["cosine", "relevancy"] = "cosine"
+    """A pixel's class by cosine, or by relevancy at each class's best scale in the view (LERF; for
+    heads with `scale_knots`), when labels by the mean cosine over scales are kept beside."""
+    max_scale: float = Field(default=1.5, gt=0)
+    """Largest scale that is tried, in scene units."""
+    query_scales: Positive = 30
+    """Scales that are tried, evenly from 0."""
 
 
 class Evaluate(Strict):

@@ -13,6 +13,8 @@ from torch.nn.functional import normalize
 from ovnerf.labels.vocabulary import Bank, prompts
 from ovnerf.storage.stores import Store, read
 
+CANONICAL = ("object", "things", "stuff", "texture")
+"""LERF's phrases, which every class is compared with (docs/method.md#systems)."""
 BLANK = " "
 """The as-shipped prompt of the void class: it tokenises to begin and end marks only."""
 
@@ -27,6 +29,8 @@ class TextBanks:
     """(C, D), the class name alone."""
     blank: np.ndarray
     """(D,), the void class of the as-shipped option."""
+    canonical: np.ndarray | None = None
+    """(P, D), LERF's canonical phrases; where none can be encoded the void class stands in."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of a `features` store."""
@@ -34,11 +38,12 @@ class TextBanks:
             "text_ensemble": self.ensemble,
             "text_bare": self.bare,
             "text_blank": self.blank,
+            "text_canonical": self.blank[None] if self.canonical is None else self.canonical,
         }
 
 
 def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) -> TextBanks:
-    """Both text banks of a class list.
+    """Both text banks of a class list, and the canonical phrases.
 
     Args:
         classes: C class names, without void.
@@ -50,7 +55,8 @@ def text_banks(classes: Sequence[str], encode: Callable[[list[str]], Tensor]) ->
         return np.stack([row.float().cpu().numpy() for row in rows])
 
     blank = unit_mean(encode([BLANK])).float().cpu().numpy()
-    return TextBanks(ensemble=bank("ensemble"), bare=bank("bare"), blank=blank)
+    phrases = [unit_mean(encode([phrase])).float().cpu().numpy() for phrase in CANONICAL]
+    return TextBanks(bank("ensemble"), bank("bare"), blank, np.stack(phrases))
 
 
 def unit_mean(embedding: Tensor) -> Tensor:

@@ -14,7 +14,12 @@ from ovnerf.runtime.errors import UserError
 KEY = [column for column in COLUMNS if column != "value"]
 RUN = ["dataset", "scene", "encoder", "source", "variant", "split"]
 LABEL_MAPS = ("clip", "rsr", "fused", "rsr_truth")
-SOURCES = ("radiance", *(name + part for name in LABEL_MAPS for part in ("", COVERED)), "field")
+SOURCES = (
+    "radiance",
+    *(name + part for name in LABEL_MAPS for part in ("", COVERED)),
+    "field",
+    "field_cosine",
+)
 SOURCE_ORDER = {name: rank for rank, name in enumerate(SOURCES)}
 VARIANT_ORDER = {"baseline": 0, "rsr": 1, "cse": 2, "ovnerf": 3}
 """From nothing to both components; other variants follow by name."""

@@ -18,7 +18,8 @@ from torch.nn import functional
 from ovnerf.compute.transfer import to_host
 from ovnerf.field import native
 from ovnerf.field.compositing import composite, rendering_weights, transmittance
-from ovnerf.field.heads import ClipHead, ColourHead
+from ovnerf.field.feature_volume import FeatureVolume
+from ovnerf.field.heads import ClipHead, ColourHead, ScaleHead
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.sampling import (
     Rays,
@@ -314,26 +315,6 @@ def radiance_from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> 
     return field
 
 
-class FeatureVolume(nn.Module):
-    """Features for the semantic head alone, as wide as the appearance features.
-
-    Args:
-        resolution: corners per axis. ranks: components per axis pair. width: of a feature.
-        generator: draws the grid.
-    """
-
-    def __init__(
-        self,
-        resolution: Sequence[int],
-        ranks: Sequence[int],
-        width: int,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__()
-        self.grid = VectorMatrixGrid(resolution, ranks, generator)
-        self.basis = nn.Linear(sum(ranks), width, bias=False)
-
-
 class SemanticField(nn.Module):
     """A radiance field with CLIP head and scale-selection grid (docs/method.md#semantic-branch).
 
@@ -343,7 +324,8 @@ class SemanticField(nn.Module):
         scales: number of pyramid scales K.
         width: CLIP dimension D. head_width: hidden width of the head.
         generator: draws the selection grid, and the head's own.
-        own_ranks: ranks of the head's own feature volume; None where it reads the appearance.
+        own_ranks, token_width: of a `FeatureVolume`; None and 0 where the head reads appearance.
+        scale_knots: of a `ScaleHead`; empty for a head without scale.
     """
 
     def __init__(
@@ -355,6 +337,8 @@ class SemanticField(nn.Module):
         head_width: int,
         generator: torch.Generator,
         own_ranks: Sequence[int] | None = None,
+        scale_knots: Sequence[float] = (),
+        token_width: int = 0,
     ) -> None:
         super().__init__()
         self.radiance = radiance
@@ -364,31 +348,31 @@ class SemanticField(nn.Module):
             "width": width,
             "head_width": head_width,
         }
-        self.clip = ClipHead(radiance.shape.appearance_width, head_width, width)
-        self.scale_selection = VectorMatrixGrid(
-            radiance.density.resolution, scale_selection_ranks, generator
-        )
+        head = radiance.shape.appearance_width, head_width, width
+        self.clip = ScaleHead(*head, scale_knots) if scale_knots else ClipHead(*head)
+        resolution = radiance.density.resolution
+        self.scale_selection = VectorMatrixGrid(resolution, scale_selection_ranks, generator)
         self.scale_selection_basis = nn.Linear(sum(scale_selection_ranks), scales)
         self.own: FeatureVolume | None = None
         if own_ranks is not None:
-            self.sizes["own_ranks"] = tuple(own_ranks)
-            width = radiance.shape.appearance_width
-            self.own = FeatureVolume(radiance.density.resolution, own_ranks, width, generator)
+            self.sizes |= {"own_ranks": tuple(own_ranks), "token_width": token_width}
+            self.own = FeatureVolume(resolution, own_ranks, head[0], token_width, generator)
+        self.sizes |= {"scale_knots": tuple(scale_knots)} if scale_knots else {}
 
     def ray_features(
         self, samples: Samples, weight: Float32[Tensor, " s"]
     ) -> Float32[Tensor, "r width"]:
         """u = [X; a] per ray, f32 (r, 28) (docs/method.md#affine-head).
 
-        X is composited from the head's own volume where it has one, else from the appearance. The
-        basis has no bias, so it too commutes with compositing: it is applied once per ray.
+        X is of the head's own volume where it has one, else of the appearance. The basis has no
+        bias, so it too commutes with compositing: it is applied once per ray.
         """
+        if self.own is not None:
+            return self.own.ray_features(self.own.products(samples, weight))
         packed = samples.offset, samples.ray
-        radiance, own = self.radiance, self.own
-        grid, basis = (own.grid, own.basis) if own else (radiance.appearance, radiance.basis)
-        products = grid.composited(samples.point, weight, *packed)
+        products = self.radiance.appearance.composited(samples.point, weight, *packed)
         opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
-        return torch.cat([basis(products), opacity], -1)
+        return torch.cat([self.radiance.basis(products), opacity], -1)
 
     def scale_weights(
         self, samples: Samples, weight: Float32[Tensor, " s"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -106,6 +107,67 @@ class ClipHead(nn.Module):
         inner_bias = self.second.weight @ self.first.bias + self.second.bias
         bias = self.third.weight @ inner_bias + self.third.bias
         return torch.cat([self.third.weight @ inner, bias[:, None]], -1)
+
+
+class ScaleHead(nn.Module):
+    """A `ClipHead` whose last layer changes with a scale sigma (docs/method.md#systems).
+
+    There is a last layer for each of some knots, and F(sigma) = sum_k phi_k(sigma) U_k [X; a] with
+    hat functions phi_k. With one sigma per ray it commutes with compositing as `ClipHead` does.
+
+    Args:
+        features, width, out: as in `ClipHead`. knots: scales in ascending order, two or more.
+    """
+
+    knots: Tensor
+
+    def __init__(self, features: int, width: int, out: int, knots: Sequence[float]) -> None:
+        super().__init__()
+        self.first = nn.Linear(features, width)
+        self.second = nn.Linear(width, width)
+        self.third = nn.ModuleList(nn.Linear(width, out) for _ in knots)
+        self.register_buffer("knots", torch.tensor(knots))
+
+    def forward(self, feature: Float[Tensor, "... features"]) -> Float[Tensor, "... D"]:
+        """CLIP vectors of samples at no scale in particular: the mean over the knots."""
+        inner = self.second(self.first(feature))
+        return torch.stack([third(inner) for third in self.third]).mean(0)
+
+    def matrices(self) -> Float[Tensor, "knots D d"]:
+        """U_k of every knot."""
+        inner = self.second.weight @ self.first.weight
+        inner_bias = self.second.weight @ self.first.bias + self.second.bias
+        parts = []
+        for third in self.third:
+            bias = third.weight @ inner_bias + third.bias
+            parts.append(torch.cat([third.weight @ inner, bias[:, None]], -1))
+        return torch.stack(parts)
+
+    def matrix(self) -> Float[Tensor, "D d"]:
+        """The mean of U_k: the head for readers that know of no scale."""
+        return self.matrices().mean(0)
+
+    def matrix_at(self, sigma: Float[Tensor, " n"]) -> Float[Tensor, "n D d"]:
+        """U at some scales."""
+        return torch.einsum("nk,kdi->ndi", hats(sigma, self.knots), self.matrices())
+
+    def features(
+        self, ray: Float[Tensor, "r d"], sigma: Float[Tensor, " r"]
+    ) -> Float[Tensor, "r D"]:
+        """F of rays u = [X; a], each at a scale of its own; not normalised."""
+        share = hats(sigma, self.knots)
+        parts = zip(share.unbind(-1), self.matrices(), strict=True)
+        return torch.stack([(one[:, None] * ray) @ matrix.T for one, matrix in parts]).sum(0)
+
+
+def hats(value: Float[Tensor, " n"], knots: Float[Tensor, " k"]) -> Float[Tensor, "n k"]:
+    """Shares of the two knots around each value, in linear interpolation; the ends are held."""
+    held = value.clamp(knots[0], knots[-1])
+    below = (torch.searchsorted(knots, held, right=True) - 1).clamp(0, len(knots) - 2)
+    share = (held - knots[below]) / (knots[below + 1] - knots[below])
+    out = torch.zeros(len(value), len(knots), device=value.device)
+    out.scatter_(1, below[:, None], (1 - share)[:, None])
+    return out.scatter_(1, below[:, None] + 1, share[:, None])
 
 
 def text_scores(

@@ -268,6 +268,14 @@ def refuse_meaningless(name: str, encoder: Any, variant: str, train: TrainSemant
             "encoder with a feature per pixel (`dense_clip`, `lseg` or `precomputed`)",
             f"{variant} has `feature_target: cells`; {GROUPS}",
         )
+    if train.feature_target == "random_scale" and isinstance(
+        encoder, (DenseClip, LSeg, Precomputed)
+    ):
+        raise UserError(
+            f"encoder {name} with variant {variant}: found kind {encoder.kind}, which has one "
+            "scale, expected a pyramid (`openclip` or `simulated`)",
+            f"{variant} has `feature_target: random_scale`; {GROUPS}",
+        )
     if variant == "fcclip" and not isinstance(encoder, Precomputed):
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label "

@@ -3,10 +3,11 @@
 Ground truth of one mask per class (3DOVS) is scored by its own protocol, too. Views that are
 scored although they were trained on (`held_out: none`) get split `seen`.
 
-Source `field` is the trained field. Source `radiance` is the reconstruction before semantics,
-whose rows leave encoder, variant and seed empty because all of them share it; where a scene has
-several (`reconstruct.seeds`) they have the field's seed. A scene without ground truth gets
-agreement between views, PSNR and SSIM only.
+Source `field` is the trained field; `field_cosine` the same by another rule, where the views hold
+one (`render_views.prediction: relevancy`). Source `radiance` is the reconstruction before
+semantics, whose rows leave encoder, variant and seed empty because all of them share it; where a
+scene has several (`reconstruct.seeds`) they have the field's seed. A scene without ground truth
+gets agreement between views, PSNR and SSIM only.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from ovnerf.runtime.errors import UserError
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TEST, in_split
 from ovnerf.storage.stores import Store, open_store, open_truth, read
+
+PREDICTED = {"field": "label", "field_cosine": "label_cosine"}
+"""Source of the scores -> array of the `views` store."""
 
 
 def run(
@@ -63,14 +67,10 @@ def run(
     rows = []
     if truth is not None:
         labelled = open_truth(truth, photos)
-        for array, rows_of in (("label", label_rows), ("masks", multi_label_rows)):
-            if array in labelled:
-                rows += rows_of(
-                    field,
-                    names,
-                    (read(labelled, array, frame) for frame in index.frames),
-                    (read(rendered, "label", slot) for slot in range(len(index))),
-                    list(photos.attrs["classes"]),
+        for source, predicted in PREDICTED.items():
+            if predicted in rendered:
+                rows += rows_of_labels(
+                    {**field, "source": source}, photos, labelled, rendered, predicted
                 )
     radiance: dict[str, str | int] = {**scored, "source": "radiance"}
     if radiance_seed is not None:
@@ -93,6 +93,24 @@ def run(
         for row in rows
         if not row["frame"] and not row["class"]
     }
+
+
+def rows_of_labels(
+    identity: Mapping[str, Any], photos: Store, truth: Store, rendered: Store, predicted: str
+) -> list[Row]:
+    """The rows of a label array of a `views` store, by every protocol that the truth allows."""
+    index, rows = FrameIndex(rendered), []
+    names = [photos.attrs["names"][frame] for frame in index.frames]
+    for array, rows_of in (("label", label_rows), ("masks", multi_label_rows)):
+        if array in truth:
+            rows += rows_of(
+                identity,
+                names,
+                (read(truth, array, frame) for frame in index.frames),
+                (read(rendered, predicted, slot) for slot in range(len(index))),
+                list(photos.attrs["classes"]),
+            )
+    return rows
 
 
 def agreement_of_field(identity: Mapping[str, Any], photos: Store, rendered: Store) -> list[Row]:

@@ -128,11 +128,18 @@ def assemble_training(
         settings.head_width,
         generator,
         settings.own_ranks if settings.feature_volume == "own" else None,
+        settings.scale_knots,
+        inputs.dino["token"].shape[-1] if settings.dino_feature_weight else 0,
     ).to(device)
     if settings.feature_target == "cells" and not touching(pyramid):
         raise UserError(
             f"{path_of(inputs.features)}: found overlapping windows, expected cells",
             "`train_semantics.feature_target: cells` needs an encoder with a feature per pixel",
+        )
+    if settings.feature_target == "random_scale" and len(pyramid.grids) == 1:
+        raise UserError(
+            f"{path_of(inputs.features)}: found one scale, expected several",
+            "`train_semantics.feature_target: random_scale` needs an encoder with a pyramid",
         )
     shipped_length = settings.ray_length == "as_shipped"
     blank_prompt = inputs.rank_settings.blank_prompt

@@ -58,6 +58,16 @@ class CachedTokens:
         columns = (column // CELL)[:, None, None] + span
         return self.token[photo[:, None, None], rows, columns].flatten(1, 2).float()
 
+    def at(self, photo: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Unit tokens of pixels, f32 (r, d); i64 (r,) each, on any device.
+
+        Pixels at the edge that no whole token covers have the nearest one's.
+        """
+        photo, row, column = (to_device(part, self.token.device) for part in (photo, row, column))
+        rows, columns = self.token.shape[1:3]
+        place = (row // CELL).clamp_max(rows - 1), (column // CELL).clamp_max(columns - 1)
+        return functional.normalize(self.token[photo, *place].float(), dim=-1)
+
 
 @dataclass(frozen=True)
 class OnlineTokens:

@@ -9,12 +9,23 @@ from torch import Tensor
 
 from ovnerf.compute.transfer import to_device
 from ovnerf.config.semantics import TrainSemantics
+from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField
-from ovnerf.field.heads import text_scores
+from ovnerf.field.heads import ScaleHead, text_scores
 from ovnerf.field.sampling import Samples
+from ovnerf.training.batches import generator
+from ovnerf.training.crops import CachedTokens
+from ovnerf.training.data import Photos
 from ovnerf.training.losses import feature_loss
 from ovnerf.training.semantic_data import SemanticData
-from ovnerf.training.system_losses import dominant_share, min_max, rda_loss, squared_loss
+from ovnerf.training.system_losses import (
+    between_scales,
+    dominant_share,
+    huber_loss,
+    min_max,
+    rda_loss,
+    squared_loss,
+)
 
 
 @dataclass(frozen=True)
@@ -23,14 +34,26 @@ class LabelledRays:
 
     Attributes:
         drawn: slot, row and column of each pixel, i64 (r,) each, on the host.
+        origin, direction: f32 (r, 3), scene units, warped in a forward-facing scene.
         samples, weight: of the rays.
         feature: ray features u, f32 (r, 28).
+        products: of the head's own volume, f32 (r, ranks + 1); None without one.
     """
 
     drawn: tuple[Tensor, Tensor, Tensor]
+    origin: Tensor
+    direction: Tensor
     samples: Samples
     weight: Tensor
     feature: Tensor
+    products: Tensor | None
+
+    def mean_distance(self) -> Tensor:
+        """Weighted mean distance of each ray's samples, f32 (r,); 0 without samples."""
+        of_both = torch.stack([self.samples.distance, torch.ones_like(self.weight)], -1)
+        packed = self.samples.offset, self.samples.ray
+        total, opacity = composite(self.weight, of_both, *packed).unbind(-1)
+        return total / opacity.clamp_min(1e-6)
 
 
 class FeatureTerms:
@@ -40,8 +63,11 @@ class FeatureTerms:
         watched: scalars of the latest batch that are logged beside the losses.
     """
 
-    def __init__(self, data: SemanticData, settings: TrainSemantics) -> None:
-        self.data, self.settings = data, settings
+    def __init__(self, data: SemanticData, settings: TrainSemantics, seed: int) -> None:
+        self.data, self.settings, self.seed = data, settings, seed
+        self.ascending = sorted(
+            range(len(data.pyramid.grids)), key=lambda scale: data.pyramid.grids[scale].side
+        )
         self.watched: dict[str, Tensor] = {}
 
     @property
@@ -51,7 +77,9 @@ class FeatureTerms:
         selects = settings.feature_weight > 0 and settings.feature_target == "selected"
         return selects or settings.rda_weight > 0
 
-    def losses(self, field: SemanticField, matrix: Tensor, rays: LabelledRays) -> dict[str, Tensor]:
+    def losses(
+        self, field: SemanticField, matrix: Tensor, rays: LabelledRays, iteration: int
+    ) -> dict[str, Tensor]:
         """Weighted losses, scalars by name; none where no weight asks for any.
 
         Args:
@@ -63,7 +91,40 @@ class FeatureTerms:
             target = to_device(self.data.pyramid.interpolated(slot, column, row), matrix.device)
             term = squared_loss(rays.feature @ matrix.T, target)
             losses["feature"] = self.settings.feature_weight * term
+        if self.settings.feature_weight and self.settings.feature_target == "random_scale":
+            term = self.random_scale_loss(field, rays, iteration)
+            losses["feature"] = self.settings.feature_weight * term
+        if self.settings.dino_feature_weight:
+            term = self.token_loss(field, rays)
+            losses["dino_feature"] = self.settings.dino_feature_weight * term
         return losses
+
+    def random_scale_loss(self, field: SemanticField, rays: LabelledRays, iteration: int) -> Tensor:
+        """LERF's loss: each ray at a random scale (docs/method.md#systems)."""
+        assert isinstance(field.clip, ScaleHead)
+        device, photos = rays.feature.device, self.data.photos
+        slot, row, column = rays.drawn
+        draw = generator(self.seed, "scale", iteration)
+        intervals = len(self.ascending) - 1
+        lower = torch.randint(intervals, slot.shape, generator=draw)
+        share = torch.rand(slot.shape, generator=draw)
+        pyramid = self.data.pyramid.lookup(slot, column, row)[:, self.ascending]
+        lower, share = (to_device(part, device) for part in (lower, share))
+        target = between_scales(to_device(pyramid, device), lower, share)
+        photo = self.data.labelled[to_device(slot, device)]
+        distance = reach(photos, photo, rays.origin, rays.direction, rays.mean_distance())
+        pixels = photos.size[0] / float(photos.intrinsics[1, 1])
+        sigma = (lower + share) / intervals * pixels * distance
+        return huber_loss(field.clip.features(rays.feature, sigma), target)
+
+    def token_loss(self, field: SemanticField, rays: LabelledRays) -> Tensor:
+        """Mean squared distance of the second head's tokens to the cached ones of unit length."""
+        assert field.own is not None and rays.products is not None
+        assert isinstance(self.data.tokens, CachedTokens)
+        slot, row, column = rays.drawn
+        photo = self.data.labelled[to_device(slot, self.data.labelled.device)]
+        token = to_device(self.data.tokens.at(photo, row, column), rays.feature.device)
+        return squared_loss(field.own.tokens(rays.products), token)
 
     def selected_losses(
         self, field: SemanticField, matrix: Tensor, rays: LabelledRays
@@ -85,3 +146,13 @@ class FeatureTerms:
             losses["rda"] = settings.rda_weight * rda_loss(logits, scales, relevancy)
             self.watched["dominant_share"] = dominant_share(logits)
         return losses
+
+
+def reach(
+    photos: Photos, photo: Tensor, origin: Tensor, direction: Tensor, distance: Tensor
+) -> Tensor:
+    """Distances f32 (r,) from the cameras, with the warp of a forward-facing scene undone."""
+    if photos.ndc is None:
+        return distance
+    point = photos.ndc.inverse_points(origin + direction * distance[:, None])
+    return (point - photos.pose[photo, :3, 3]).norm(dim=-1)

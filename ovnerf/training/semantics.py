@@ -65,7 +65,7 @@ class SemanticTraining:
         """Start at iteration 0; without `pseudo_labels` the first labels stay to the end."""
         self.field, self.data, self.settings, self.seed = field, data, settings, seed
         self.pseudo_labels = pseudo_labels
-        self.feature_terms = FeatureTerms(data, settings)
+        self.feature_terms = FeatureTerms(data, settings, seed)
         self.label = data.label
         self.novel_label = torch.zeros(0, 0, 0, dtype=torch.int32)
         height, width = data.photos.size
@@ -97,11 +97,6 @@ class SemanticTraining:
         """Whether appearance, basis and colour head train (stages B and C)."""
         return self.iteration >= self.joint_start
 
-    @property
-    def trains_features(self) -> bool:
-        """Whether what ray features are composited from trains."""
-        return self.joint or self.field.own is not None
-
     def new_optimiser(self) -> None:
         """Replace the optimiser by a fresh Adam over what trains now (docs/method.md#stages)."""
         field, settings = self.field, self.settings
@@ -116,6 +111,8 @@ class SemanticTraining:
                 (field.own.grid.parameters(), settings.learning_rate_grid),
                 (field.own.basis.parameters(), settings.learning_rate_head),
             ]
+            if field.own.dino is not None:
+                groups.append((field.own.dino.parameters(), settings.learning_rate_head))
         if self.joint:
             radiance = field.radiance
             groups += [
@@ -216,8 +213,8 @@ class SemanticTraining:
         front, back = samples.split(len(origin))
         self.empty_rays = float((np.diff(front.bounds) == 0).mean())
         front_weight, back_weight = weight.split([len(front), len(back)])
-        feature, ray = self.feature_rays(front, front_weight)
-        with torch.set_grad_enabled(self.trains_features):
+        feature, ray, products = self.feature_rays(front, front_weight)
+        with torch.set_grad_enabled(self.joint):
             crop_ray, novel_ray = self.field.ray_features(back, back_weight).split(
                 [len(crop_origin), len(novel_origin)]
             )
@@ -228,8 +225,8 @@ class SemanticTraining:
             label = self.label[slot, row, column].long()
             term = label_loss(self.logits(matrix, ray), label, self.weight)
             losses["label"] = settings.label_weight * term
-        rays = LabelledRays(drawn, front, front_weight, ray)
-        losses |= self.feature_terms.losses(self.field, matrix, rays)
+        rays = LabelledRays(drawn, origin, direction, front, front_weight, ray, products)
+        losses |= self.feature_terms.losses(self.field, matrix, rays, self.iteration)
         if settings.dino.crops:
             token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
             losses |= self.correlation_losses(matrix, crop_ray, token)
@@ -276,19 +273,26 @@ class SemanticTraining:
             origin, direction, jitter, self.data.max_samples
         )
 
-    def feature_rays(self, samples: Samples, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Appearance features f32 (s, 27) of samples, and ray features u f32 (r, 28).
+    def feature_rays(
+        self, samples: Samples, weight: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Appearance features f32 (s, 27) of samples, ray features u f32 (r, 28), and products.
 
-        Only the colour loss needs the former. In stage A, which has none, they come out empty, and
-        u is made in a cheaper way; without gradients unless the head has features of its own.
+        Only the colour loss needs the first. In stage A, which has none, they come out empty, and u
+        is made in a cheaper way, without gradients. A head with a volume of its own stays there,
+        with gradients; its products (`FeatureVolume.products`) come last, None otherwise.
         """
+        empty = weight.new_zeros(0, 0)
+        if self.field.own is not None:
+            products = self.field.own.products(samples, weight)
+            return empty, self.field.own.ray_features(products), products
         if not self.joint:
-            with torch.set_grad_enabled(self.trains_features):
-                return weight.new_zeros(0, 0), self.field.ray_features(samples, weight)
+            with torch.no_grad():
+                return empty, self.field.ray_features(samples, weight), None
         feature = self.field.radiance.appearance_features(samples)
         ones = feature.new_ones(len(feature), 1)
         ray = composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
-        return feature, ray
+        return feature, ray, None
 
     def logits(self, matrix: Tensor, ray: Tensor) -> Tensor:
         """Cross-entropy logits f32 (r, C) of ray features (r, 28): dot products, or cosines / tau.

@@ -6,6 +6,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+DELTA = 1.25
+"""Where LERF's Huber loss becomes linear."""
 
 
 def min_max(cosine: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -39,6 +43,27 @@ def rda_loss(logits: Tensor, scales: Tensor, relevancy: Tensor) -> Tensor:
 def squared_loss(feature: Tensor, target: Tensor) -> Tensor:
     """Mean over rays of the squared distance of two features (r, D) (DFF)."""
     return (feature - target).square().sum(-1).mean()
+
+
+def huber_loss(feature: Tensor, target: Tensor) -> Tensor:
+    """Mean over rays of the summed Huber losses (delta 1.25) of normalised features (r, D) (LERF).
+
+    Args:
+        target: not normalised: a mixture of unit vectors.
+    """
+    unit = functional.normalize(feature, dim=-1)
+    return functional.huber_loss(unit, target, reduction="none", delta=DELTA).sum(-1).mean()
+
+
+def between_scales(pyramid: Tensor, lower: Tensor, share: Tensor) -> Tensor:
+    """Features between two neighbouring scales, not renormalised: (r, D).
+
+    Args:
+        pyramid: f_k by ascending window side, (r, K, D).
+        lower: i64 (r,), the smaller of the two. share: of the larger, in [0, 1].
+    """
+    ray = torch.arange(len(lower), device=lower.device)
+    return torch.lerp(pyramid[ray, lower], pyramid[ray, lower + 1], share[:, None])
 
 
 def dominant_share(logits: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def test_the_papers_tables_are_planned_and_ablations_share_their_trunks(monkeypa
     assert len({names[name] for name in same}) == 1
     assert len({names[name] for name in ("ovnerf", "t8k", "t12k")}) == 3
     trunks = {(*run[:3], names[run[3]]) for run in plan.runs}
-    assert (len(plan.runs), len(trunks)) == (144, 120)
+    assert (len(plan.runs), len(trunks)) == (174, 150)
 
 
 def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, monkeypatch) -> None:
@@ -123,6 +123,11 @@ def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, mon
     group["variants"] = ["dff"]
     with pytest.raises(UserError, match="clip with variant dff: found kind openclip, expected an"):
         plan_of(tmp_path, monkeypatch, group)
+    lerf = {"encoders": ["fcclip"], "variants": ["lerf"]}
+    with pytest.raises(
+        UserError, match="fcclip with variant lerf: found kind precomputed, which has one"
+    ):
+        plan_of(tmp_path, monkeypatch, lerf)
     plan = plan_of(tmp_path, monkeypatch, {"encoders": ["fcclip"], "variants": ["fcclip"]})
     assert len(plan.runs) == 3
 
@@ -133,4 +138,19 @@ def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, mon
 def test_a_volume_of_its_own_trains_alone(change: dict) -> None:
     changed = {"feature_volume": "own", **change}
     with pytest.raises(UserError, match="own` needs `joint_start: 1`"):
+        read_config({"scenes": "sheet.tsv", "train_semantics": changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"feature_target": "random_scale"}, "and `scale_knots` go together"),
+        ({"scale_knots": [0, 1]}, "and `scale_knots` go together"),
+        ({"feature_target": "random_scale", "scale_knots": [1, 0]}, "two or more, ascending"),
+        ({"feature_target": "random_scale", "scale_knots": [0, 1]}, "know of no scale"),
+        ({"dino_feature_weight": 1}, "needs `feature_volume: own`"),
+    ],
+)
+def test_settings_of_a_head_with_scales_belong_together(changed: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
         read_config({"scenes": "sheet.tsv", "train_semantics": changed})

@@ -7,8 +7,11 @@ import math
 import pytest
 import torch
 
+from ovnerf.training.crops import CachedTokens
 from ovnerf.training.system_losses import (
+    between_scales,
     dominant_share,
+    huber_loss,
     jensen_shannon,
     min_max,
     rda_loss,
@@ -73,3 +76,29 @@ def test_the_squared_loss_by_hand_and_by_the_gram_matrix() -> None:
     u, matrix = torch.randn(1, 4, generator=draw), torch.randn(2, 4, generator=draw)
     by_gram = (u @ (matrix.T @ matrix) @ u.T - 2 * (u @ matrix.T @ target.T) + 1).item()
     assert squared_loss(u @ matrix.T, target).item() == pytest.approx(by_gram, rel=1e-5)
+
+
+def test_the_huber_loss_by_hand() -> None:
+    feature, target = torch.tensor([[3.0, 4]]), torch.tensor([[0.6, 0]])
+    loss = huber_loss(feature, target).item()
+    assert loss == pytest.approx(0.32)
+    assert 0.1 * loss == pytest.approx(0.1 * (0.5 * (1 + 0.36) - 0.36))
+    far = huber_loss(torch.tensor([[2.0, 0]]), torch.tensor([[-0.6, 0.8]])).item()
+    assert far == pytest.approx(1.21875 + 0.32)
+
+
+def test_between_two_scales_by_hand() -> None:
+    pyramid = torch.tensor([[[1.0, 0], [0, 1], [0, -1]]])
+    found = between_scales(pyramid, torch.tensor([0]), torch.tensor([0.25]))
+    torch.testing.assert_close(found, torch.tensor([[0.75, 0.25]]))
+    assert found.norm().item() == pytest.approx(0.7906, abs=1e-4)
+    last = between_scales(pyramid, torch.tensor([1]), torch.tensor([0.5]))
+    assert last.tolist() == [[0, 0]]
+
+
+def test_tokens_of_pixels_are_unit_vectors_of_their_squares() -> None:
+    token = torch.tensor([[[[3.0, 4], [0, 2]]]])  # one photo, 8 x 16 pixels
+    zero = torch.zeros(3, dtype=torch.long)
+    found = CachedTokens(token).at(zero, torch.tensor([0, 7, 9]), torch.tensor([7, 8, 17]))
+    torch.testing.assert_close(found, torch.tensor([[0.6, 0.8], [0, 1], [0, 1]]))
+    assert squared_loss(torch.tensor([[1.0, 0]]), found[:1]).item() == pytest.approx(0.8)

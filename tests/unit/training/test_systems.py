@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 import torch
 from features_fixtures import CLASSES, NAMES, tiny_labels
-from test_runs import SEMANTICS, inputs, same, stores  # noqa: F401
+from test_runs import REGIONS, SEMANTICS, inputs, same, stores  # noqa: F401
 
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.run import override, parse, read_yaml
 from ovnerf.config.semantics import TrainSemantics
+from ovnerf.config.views import RenderViews
 from ovnerf.field.field import semantics_from_header
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_features
+from ovnerf.stages import cache_features, evaluate, render_views, train_semantics, train_shared
 from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.storage.stores import open_store, read
+from ovnerf.storage.tensors import load_tensors
 from ovnerf.training import assemble
+from ovnerf.training.batches import generator
 
 VARIANTS = REPOSITORY_ROOT / "config/variants"
 
@@ -50,6 +54,7 @@ def cells(stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
 LOSSES = {
     "fcclip": ["label", "colour"],
     "dff": ["feature"],
+    "lerf": ["feature", "dino_feature"],
     "3dovs": ["feature", "rda", "dino_positive", "dino_negative", "colour"],
 }
 
@@ -81,7 +86,7 @@ def test_a_system_resumes_to_the_same_field_and_has_its_losses(
     }
     assert any(key.startswith("clip.") for key in moved)
     assert not any("density" in key or "occupancy" in key for key in moved)
-    assert any(key.startswith("own.") for key in moved) == (variant == "dff")
+    assert any(key.startswith("own.") for key in moved) == (variant in ("dff", "lerf"))
     assert any("appearance" in key for key in moved) == ("colour" in LOSSES[variant])
     assert any("scale_selection" in key for key in moved) == first.feature_terms.selects_scales
 
@@ -130,3 +135,63 @@ def test_a_volume_of_its_own_is_what_the_head_reads_and_is_kept(
 def test_cells_are_refused_for_windows(stores: Path) -> None:  # noqa: F811
     with pytest.raises(UserError, match="found overlapping windows, expected cells"):
         assemble.assemble_training(assemble.open_inputs(**inputs(stores)), settings_of("dff"), 0)
+
+
+def test_a_rays_scale_by_hand(stores: Path) -> None:  # noqa: F811
+    """LERF's random scale: with H 480 and f_y 320, s = 0.125 at distance 2 is sigma 0.375."""
+    run = assemble.assemble_training(assemble.open_inputs(**inputs(stores)), settings_of("lerf"), 0)
+    terms, seen = run.feature_terms, []
+    scales = [terms.data.pyramid.grids[index].side for index in terms.ascending]
+    assert scales == sorted(scales) and len(scales) == 2
+    features = run.field.clip.features
+
+    def spied(ray: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append(sigma)
+        return features(ray, sigma)
+
+    run.field.clip.features = spied
+    losses = run.losses()
+    (sigma,) = seen
+    # 48 pixels high, f_y 32; s lies in [0, 1), and distances between the near plane and the box.
+    assert losses["feature"] > 0 and sigma.min() >= 0
+    drawn = generator(0, "scale", 0)
+    torch.randint(1, sigma.shape, generator=drawn)
+    share = torch.rand(sigma.shape, generator=drawn)
+    distance = sigma / (share * 48 / 32)
+    hit = sigma > 0
+    assert hit.any() and distance[hit].min() >= 0.05 and distance[hit].max() < 6
+
+
+def test_lerf_renders_two_label_maps_and_both_are_scored(
+    stores: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    settings = settings_of("lerf").model_copy(update={"iterations": 3})
+    paths = inputs(stores)
+    train_shared.run(**paths, out=tmp_path / "shared", settings=settings)
+    train_semantics.run(
+        **paths,
+        regions=stores / "regions.zarr",
+        shared=tmp_path / "shared",
+        out=tmp_path / "semantics",
+        settings=settings,
+        region_settings=REGIONS,
+    )
+    views = tmp_path / "views.zarr"
+    named = {"frames": stores / "frames.zarr", "features": paths["features"]}
+    fields = {"radiance": stores / "radiance", "semantics": tmp_path / "semantics"}
+    rule = RenderViews(prediction="relevancy", query_scales=3)
+    render_views.run(**named, **fields, out=views, settings=rule)
+    group = open_store(views, "views")
+    assert read(group, "label").shape == read(group, "label_cosine").shape
+    closing = evaluate.run(
+        frames=stores / "frames.zarr",
+        views=views,
+        truth=stores / "truth.zarr",
+        out=tmp_path / "metrics.csv",
+        **{"dataset": "d", "scene": "s", "encoder": "e", "variant": "lerf", "seed": 0},
+    )
+    assert {"field_pooled_mIoU", "field_cosine_pooled_mIoU"} < set(closing)
+    before, _ = load_tensors(stores / "radiance" / "field.safetensors")
+    after, _ = load_tensors(tmp_path / "semantics" / "field.safetensors")
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
