@@ -80,6 +80,7 @@ EDITS = {
     "config/paper.py": {"paper_tables"},
     "config/groups.py": set(),
     "evaluation/paper_layout.py": {"paper_tables"},
+    "evaluation/differences.py": {"paper_tables", "compare"},
     "asking/volume.py": {"export"},
     "config/capture.py": {"capture"},
     "capture/upright.py": {"capture"},
@@ -89,7 +90,7 @@ EDITS = {
     "inspection/sheet.py": {"inspect"},
     "evaluation/metrics.py": {
         *("evaluate", "score_labels", "score_agreement", "aggregate", "draw_figures"),
-        "paper_tables",
+        *("paper_tables", "compare"),
     },
     "field/sampling.py": STAGES_OF_THE_FIELD,
     "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},

@@ -140,8 +140,8 @@ def validated(data: Any, where: str) -> Plan:
         kind = encoders[name].encoder.kind  # type: ignore[union-attr]
         refuse_misuse(name, kind, key, files[key].labelled)
         refuse_unmarked_truth(config.propose_regions.architecture, name, key, files[key].labelled)
-    for encoder, variant in dict.fromkeys(run[2:] for run in runs):
-        refuse_meaningless(encoder, encoders[encoder].encoder, variant, variants[variant][0])
+    for name, variant in dict.fromkeys(run[2:] for run in runs):
+        refuse_meaningless(name, encoders[name].encoder, variant, variants[variant][0])
     weights = read_table(Path(shipped(config.weights_table)))
     named = dict(named_files(config, encoders))
     refuse_unknown_files(named, weights, config.weights_table)

@@ -304,8 +304,8 @@ WIDE_TABLES = ["components", "per_class", "image_quality", "paper"]
 TABLES = expand(f"{RESULTS}/tables/{{table}}.csv", table=["metrics", *WIDE_TABLES])
 RUN_RECORDS = f"{RESULTS}/tables/runs.csv"
 PAPER_TABLES = [
-    f"{RESULTS}/tables/paper_{table}.{kind}"
-    for table in CONFIG.paper_tables.tables
+    f"{RESULTS}/tables/{table}.{kind}"
+    for table in [*(f"paper_{number}" for number in CONFIG.paper_tables.tables), "order"]
     for kind in ("csv", "md")
 ]
 WANTED_PAPER_TABLES = PAPER_TABLES if CONFIG.paper_tables.write else []
