@@ -34,7 +34,7 @@ READING = (
     "Differences of mIoU in points, first minus second. `paper`: mean over its scenes and "
     "encoders. `ours`: mean over the pairs of this run that share scene, encoder and seed, with "
     f"the interval of Student's t ({CONFIDENCE:.0%}). Seeds of one scene are not independent, so "
-    "with few scenes the interval is too narrow. The paper's order *holds* where the whole interval "
+    "with few scenes the interval is too narrow. The paper's order *holds* where the interval "
     "lies on the paper's side of zero, *does not hold* where it lies on the other, and else this "
     "run *cannot tell*."
 )
