@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast bench gpu-check faults
+.PHONY: demo paper-small test test-fast bench gpu-check faults
 
 PINS := constraints.txt pyproject.toml
 # cpu: PyTorch without CUDA (when the environment is made).
@@ -16,6 +16,10 @@ demo: .venv/.installed
 	.venv/bin/python workflow/scripts/seconds_per_rule.py results/benchmarks
 	@echo
 	@.venv/bin/python workflow/scripts/demo_ending.py results
+
+# Every table of the paper on toy rooms (about an hour on two free cores); goes on where it was stopped.
+paper-small: .venv/.installed
+	.venv/bin/snakemake --cores all --configfile config/paper_small.yaml
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder

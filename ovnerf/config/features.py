@@ -36,6 +36,18 @@ class Simulated(Strict):
     over the windows of a view."""
     seed: int = 0
     """Seed of class vectors, noise and confusion."""
+    cell: Positive | None = None
+    """Features of touching squares of so many pixels, as a dense encoder gives, instead of the
+    pyramid's windows."""
+    label_map: bool = False
+    """With `cell`: the class of the greatest cosine in each cell is the first label of its pixels,
+    as of a segmentation network."""
+
+    @model_validator(mode="after")
+    def label_maps_have_cells(self) -> Simulated:
+        if self.label_map and self.cell is None:
+            raise ValueError("`label_map` needs `cell`")
+        return self
 
 
 class DenseClip(Strict):
@@ -98,6 +110,12 @@ class Precomputed(Strict):
         if "{" in rest or "}" in rest:
             raise ValueError("only `{dataset}` and `{scene}` may stand in braces")
         return folder
+
+
+def has_cells(encoder: OpenClip | Simulated | DenseClip | LSeg | Precomputed | None) -> bool:
+    """Whether an encoder gives a feature per cell, and not windows of several scales."""
+    simulated = isinstance(encoder, Simulated) and encoder.cell is not None
+    return simulated or isinstance(encoder, (DenseClip, LSeg, Precomputed))
 
 
 Encoder = Annotated[

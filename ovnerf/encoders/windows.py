@@ -63,8 +63,8 @@ class Source:
         inputs: digests of what they are made from, besides the frames.
         files: the files among them, by their names in `inputs`.
         together: windows that fit into one batch; frames with fewer windows share batches.
-        label: what was loaded -> u16 (H, W) first labels at image size, for encoders whose input
-            says them itself; stored beside the embeddings.
+        label: what was loaded, and its embeddings -> u16 (H, W) first labels at image size, for
+            encoders that say them themselves; stored beside the embeddings.
     """
 
     origin: str
@@ -76,7 +76,7 @@ class Source:
     inputs: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     together: int = ALONE
-    label: Callable[[Any], np.ndarray] | None = None
+    label: Callable[[Any, np.ndarray], np.ndarray] | None = None
 
     def groups(
         self, numbers: Sequence[int], size: int, boxes_of: Callable[[int], np.ndarray]
@@ -97,7 +97,7 @@ class Source:
     ) -> dict[str, np.ndarray]:
         """The store's arrays of one frame; UserError when embeddings (`name`) are not finite."""
         arrays = {"embedding": binary16(embedding, self.origin, name, NOT_FINITE), "box": box}
-        return arrays if self.label is None else {**arrays, "label": self.label(loaded)}
+        return arrays if self.label is None else {**arrays, "label": self.label(loaded, embedding)}
 
     def model_files(self) -> dict[str, str]:
         """sha256 of the encoder's weight file and model config, by these words; empty without."""
@@ -222,15 +222,7 @@ def open_source(scene: Store, settings: CacheFeatures, truth: Path | None) -> So
     view_frames = frame_indices(scene, "train")
     labels = open_truth(truth, scene)
     check_truth(read(labels, "label", view_frames), len(scene.attrs["classes"]), str(truth))
-    embed, banks = simulated_embed(scene, encoder)
-    return Source(
-        "cache_features.encoder",
-        lambda frame: read(labels, "label", frame),
-        embed,
-        banks,
-        view_frames,
-        inputs={"truth": labels.attrs["digest"]},
-    )
+    return simulated_source(scene, encoder, labels, view_frames)
 
 
 def photos(scene: Store) -> Load:
@@ -291,6 +283,33 @@ def simulated_embed(scene: Store, settings: Simulated) -> tuple[Embed, TextBanks
     return one_by_one(embed), banks
 
 
+def simulated_source(
+    scene: Store, settings: Simulated, labels: Store, view_frames: list[int]
+) -> Source:
+    """Embeddings made from ground truth: of windows, or of cells with their label maps."""
+    embed, banks = simulated_embed(scene, settings)
+    height, width = scene["rgb"].shape[1:3]
+    cells = cells_of(height, width, settings.cell) if settings.cell else None
+
+    def label(truth: np.ndarray, embedding: np.ndarray) -> np.ndarray:
+        assert cells is not None
+        (grid,) = cells.grids(height, width)
+        found = (embedding @ banks.bare.T).argmax(1).reshape(grid.rows, grid.columns)
+        whole = found.repeat(grid.side, 0).repeat(grid.side, 1)[:height, :width]
+        return whole.astype(np.uint16)
+
+    return Source(
+        "cache_features.encoder",
+        lambda frame: read(labels, "label", frame),
+        embed,
+        banks,
+        view_frames,
+        cells,
+        inputs={"truth": labels.attrs["digest"]},
+        label=label if settings.label_map else None,
+    )
+
+
 def dense_encoder(settings: DenseClip | LSeg, files: dict[str, Path], batch: int) -> Any:
     """An encoder with `features` and `encode_text`."""
     if isinstance(settings, LSeg):
@@ -344,7 +363,7 @@ def precomputed_source(scene: Store, settings: Precomputed, view_frames: list[in
         features = maps.features(found)
         return cell_means(features, height, width, grid).numpy()
 
-    def label(found: np.ndarray) -> np.ndarray:
+    def label(found: np.ndarray, embedding: np.ndarray) -> np.ndarray:
         return resize_labels(found, (height, width))
 
     for frame in view_frames:

@@ -18,10 +18,10 @@ from ovnerf.capture.sources import is_video
 from ovnerf.config.features import (
     CacheFeatures,
     DenseClip,
-    LSeg,
     OpenClip,
     Precomputed,
     Simulated,
+    has_cells,
 )
 from ovnerf.config.frames import ReadTruth
 from ovnerf.config.run import Config, scene_settings, shared_settings
@@ -221,8 +221,8 @@ def class_count(file: str, named: str) -> int:
 
 def windows_of(section: CacheFeatures, width: int, height: int) -> int:
     """Windows of the pyramid on one frame (docs/method.md#clip-pyramid); cells of dense ones."""
-    if isinstance(section.encoder, (DenseClip, LSeg, Precomputed)):
-        cell = section.encoder.cell
+    if has_cells(section.encoder):
+        cell = section.encoder.cell  # type: ignore[union-attr]
         return -(-width // cell) * -(-height // cell)
     count = 0
     for scale in section.scales:

@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from ovnerf.capture.sources import source_files
-from ovnerf.config.features import CacheFeatures, DenseClip, LSeg, OpenClip, Precomputed
+from ovnerf.config.features import (
+    CacheFeatures,
+    DenseClip,
+    LSeg,
+    OpenClip,
+    Precomputed,
+    Simulated,
+    has_cells,
+)
 from ovnerf.config.run import (
     Config,
     Scene,
@@ -262,21 +270,20 @@ def refuse_unmarked_truth(regions: str, encoder: str, scene: Key, labelled: bool
 
 def refuse_meaningless(name: str, encoder: Any, variant: str, train: TrainSemantics) -> None:
     """UserError where a compared system cannot be trained on an encoder's features."""
-    if train.feature_target == "cells" and not isinstance(encoder, (DenseClip, LSeg, Precomputed)):
+    if train.feature_target == "cells" and not has_cells(encoder):
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected an "
-            "encoder with a feature per pixel (`dense_clip`, `lseg` or `precomputed`)",
+            "encoder with a feature per pixel (`dense_clip`, `lseg`, `precomputed`)",
             f"{variant} has `feature_target: cells`; {GROUPS}",
         )
-    if train.feature_target == "random_scale" and isinstance(
-        encoder, (DenseClip, LSeg, Precomputed)
-    ):
+    if train.feature_target == "random_scale" and has_cells(encoder):
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, which has one "
             "scale, expected a pyramid (`openclip` or `simulated`)",
             f"{variant} has `feature_target: random_scale`; {GROUPS}",
         )
-    if variant == "fcclip" and not isinstance(encoder, Precomputed):
+    simulated = isinstance(encoder, Simulated) and encoder.label_map
+    if variant == "fcclip" and not (simulated or isinstance(encoder, Precomputed)):
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected label "
             "maps made elsewhere (kind `precomputed`)",

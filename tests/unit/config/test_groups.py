@@ -154,3 +154,19 @@ def test_a_volume_of_its_own_trains_alone(change: dict) -> None:
 def test_settings_of_a_head_with_scales_belong_together(changed: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_config({"scenes": "sheet.tsv", "train_semantics": changed})
+
+
+def test_the_rehearsal_has_every_table_and_the_papers_schedules(monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY_ROOT)
+    plan = make_plan(read_yaml("config/paper_small.yaml"))
+    without = [run for run in plan.runs if run[3] != "3dovs_nofda"]
+    names = {name: shared_id(train) for name, (train, _) in plan.variants.items()}
+    assert (len(plan.encoded), len(without), len(plan.runs)) == (13, 69, 76)
+    assert len({(*run[:3], names[run[3]]) for run in without}) == 45
+    steps = {
+        name: [round(part * train.iterations) for part in (train.cse.start, train.cse.every)]
+        for name, (train, _) in plan.variants.items()
+    }
+    assert [steps[name][0] for name in ("t8k", "ovnerf", "t12k")] == [400, 500, 600]
+    numbers = ("n500", "ovnerf", "n2500", "n5000")
+    assert [steps[name][1] for name in numbers] == [25, 50, 125, 250]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ovnerf.config.features import Simulated
+from ovnerf.config.features import CacheFeatures, Simulated
 from ovnerf.encoders.simulated import (
     check_truth,
     class_shares,
@@ -13,6 +13,8 @@ from ovnerf.encoders.simulated import (
 )
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
+from ovnerf.stages import cache_features
+from ovnerf.storage.stores import open_store, read
 
 
 def dials(**changes):
@@ -85,3 +87,23 @@ def test_one_class_cannot_be_confused():
 def test_scenes_without_labels_are_refused():
     with pytest.raises(UserError, match="no labelled pixel"):
         check_truth(np.full((1, 2, 2), VOID, dtype=np.uint16), 3, "truth.zarr")
+
+
+def test_label_maps_of_cells_are_the_truth_without_noise(tmp_path, tiny_scene):
+    frames, truth = tiny_scene
+    out = tmp_path / "features.zarr"
+    encoder = {"kind": "simulated", "width": 16, "cell": 4, "label_map": True}
+    section = CacheFeatures.model_validate({"encoder": encoder})
+    cache_features.run(frames=frames, out=out, settings=section, truth=truth)
+    group = open_store(out, "features")
+    assert group["embedding"].shape[1] == 12 * 16 and group.attrs["scales"] == [12]
+    found, label = read(group, "label"), read(open_store(truth, "truth"), "label")[1:10]
+    known = label != VOID
+    assert (found[:9][known] == label[known]).mean() > 0.9
+    inner = label[0, 28:, 12:40]  # rows of whole cells inside the table
+    assert (found[0, 28:, 12:40] == inner).mean() > 0.9
+
+
+def test_label_maps_need_cells():
+    with pytest.raises(ValueError, match="`label_map` needs `cell`"):
+        Simulated(kind="simulated", label_map=True)
