@@ -52,6 +52,7 @@ PLANS = {f"inspection.{name}" for name in ("jobs", "projection", "machine", "for
 """Say what jobs will cost; no stage imports them."""
 
 STAGES_OF_THE_FIELD = {
+    "lift",
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
     *("fuse_points", "query", "draw_query", "export", "write_page", "view"),
 }
@@ -79,6 +80,8 @@ EDITS = {
     "asking/relevancy.py": ASKING,
     "config/paper.py": {"paper_tables"},
     "config/groups.py": set(),
+    "config/lift.py": {"lift"},
+    "field/relevancy_rendering.py": {"render_views"},
     "evaluation/paper_layout.py": {"paper_tables"},
     "evaluation/differences.py": {"paper_tables", "compare"},
     "asking/volume.py": {"export"},
@@ -95,7 +98,7 @@ EDITS = {
     "field/sampling.py": STAGES_OF_THE_FIELD,
     "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
     "field/covisibility.py": {
-        *("render_depth", "train_shared", "train_semantics", "reconstruct", "render_views"),
+        *("lift", "render_depth", "train_shared", "train_semantics", "reconstruct", "render_views"),
         *STAGES_OF_PAIRS,
     },
     "evaluation/agreement.py": {"score_agreement", "evaluate"},

@@ -23,6 +23,7 @@ from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.config.groups import RunGroup, with_unions
 from ovnerf.config.labels import RankRegions
+from ovnerf.config.lift import Lift
 from ovnerf.config.page import WritePage
 from ovnerf.config.paper import PaperTables
 from ovnerf.config.points import FusePoints
@@ -49,7 +50,7 @@ RESERVED = {
     },
     "variant": {
         *("features.zarr", "feature-parts", "labels.zarr", "fused.zarr", "figures"),
-        *("label_scores.csv", "agreement.csv"),
+        *("label_scores.csv", "agreement.csv", "lift"),
     },
 }
 """Names that results beside a folder of this kind have."""
@@ -101,6 +102,7 @@ class Config(Strict):
     reconstruct: Reconstruct = Reconstruct()
     train_semantics: TrainSemantics = TrainSemantics()
     render_views: RenderViews = RenderViews()
+    lift: Lift = Lift()
     evaluate: Evaluate = Evaluate()
     fuse_points: FusePoints = FusePoints()
     query: Query = Query()

@@ -314,7 +314,9 @@ class PlannedJobs:
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage == "paper_tables":  # which `write` changes nothing of
             return plan.config.paper_tables.model_copy(update={"write": False})
-        if stage in ("make_room", "capture", "sample_frames"):
+        if stage == "paper_tables":  # which `write` changes nothing of
+            return plan.config.paper_tables.model_copy(update={"write": False})
+        if stage in ("make_room", "capture", "sample_frames", "lift"):
             section = getattr(plan.config, stage)
         elif stage == "train_shared":
             section = self.shared[wildcards["shared"]]
@@ -362,7 +364,8 @@ class PlannedJobs:
 
     def own_share(self, variant: str) -> float:
         """Size of a variant's own feature volume over that of the radiance field."""
-        return own_share(self.plan.variants[variant][0]) if variant else 0.0
+        trained = variant in self.plan.variants  # and not lifted
+        return own_share(self.plan.variants[variant][0]) if trained else 0.0
 
     def tokens(self, size: SceneSize) -> float:
         """Numbers of a scene's DINO store."""

@@ -232,6 +232,14 @@ COSTS: dict[str, Cost] = {
         card=True,
         on_cpu=constant.CPU_TRAIN,
     ),
+    "lift": Cost(
+        formulas.lift,
+        lambda job: constant.RENDER * job.frames * job.pixels,
+        lambda job: 4 * job.held_out * job.pixels,
+        constant.OF_THE_PAPER,
+        card=True,
+        on_cpu=constant.CPU_TRAIN,
+    ),
     "evaluate": per_pixel(formulas.one_frame, 2.5),
     "fuse_points": Cost(
         formulas.fuse_points,

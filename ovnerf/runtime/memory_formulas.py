@@ -227,6 +227,17 @@ def render_views(job: Job) -> Parts:
     return {"photos": photos_bytes(job), "grids": fields, "view": 1000 * job.pixels}
 
 
+def lift(job: Job) -> Parts:
+    """Photos, the field, sums of all voxels, one view's scores and weights.
+
+    Bytes: 6 n P + 3 fields + 4 voxels (2 classes + 1) + P (40 classes + 1000)
+    """
+    voxels = 4 * job.settings.voxels * (2 * job.classes + 1)
+    view = job.pixels * (40 * job.classes + 1000)
+    grids = 3 * job.radiance + voxels
+    return {"photos": photos_bytes(job), "grids": grids, "view": view}
+
+
 def fuse_points(job: Job) -> Parts:
     """The field, one view with its colours and ray features, sums of the voxels that are seen.
 

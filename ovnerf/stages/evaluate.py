@@ -3,11 +3,12 @@
 Ground truth of one mask per class (3DOVS) is scored by its own protocol, too. Views that are
 scored although they were trained on (`held_out: none`) get split `seen`.
 
-Source `field` is the trained field; `field_cosine` the same by another rule, where the views hold
-one (`render_views.prediction: relevancy`). Source `radiance` is the reconstruction before
-semantics, whose rows leave encoder, variant and seed empty because all of them share it; where a
-scene has several (`reconstruct.seeds`) they have the field's seed. A scene without ground truth
-gets agreement between views, PSNR and SSIM only.
+Source `field` is the trained field, or what was lifted without training (variant `lift`);
+`field_cosine` and `field_votes` the same by another rule, where the views hold one
+(`render_views.prediction: relevancy`; votes of `lift`). Source `radiance` is the reconstruction
+before semantics, whose rows leave encoder, variant and seed empty because all of them share it;
+where a scene has several (`reconstruct.seeds`) they have the field's seed. A scene without ground
+truth gets agreement between views, PSNR and SSIM only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TEST, in_split
 from ovnerf.storage.stores import Store, open_store, open_truth, read
 
-PREDICTED = {"field": "label", "field_cosine": "label_cosine"}
+PREDICTED = {"field": "label", "field_cosine": "label_cosine", "field_votes": "label_votes"}
 """Source of the scores -> array of the `views` store."""
 
 

@@ -50,6 +50,7 @@ RADIANCE = f"{SCENE}/radiance{{of_seed}}"
 ENCODER = f"{SCENE}/{{encoder}}"
 SHARED = f"{ENCODER}/shared-{{shared}}/seed{{seed}}"
 RUN = f"{ENCODER}/{{variant}}/seed{{seed}}"
+LIFTED = "lift"  # stands for a variant where nothing was trained
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 OF_SCENE = "{dataset}.{scene}"
@@ -237,7 +238,7 @@ wildcard_constraints:
     dataset=one_of({dataset for dataset, _ in SCENES}),
     scene=one_of({scene for _, scene in SCENES}),
     encoder=one_of(ENCODERS),
-    variant=one_of(VARIANTS),
+    variant=one_of([*VARIANTS, LIFTED]),
     shared=one_of(set(SHARED_IDS.values())),
     seed=r"\d+",
     of_seed=f"({one_of(FIELD_SUFFIXES)})",  # an empty pattern would be no constraint
@@ -272,6 +273,9 @@ elif not IS_CLONE:
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
 RUNS = [(*run, seed) for run in PLAN.runs for seed in CONFIG.seeds]
+LIFTS = [
+    (*place, LIFTED, seed) for place in PLAN.encoded for seed in CONFIG.seeds if CONFIG.lift.write
+]
 ASKED = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/{made}"
     for made, variants in (
@@ -286,7 +290,7 @@ ASKED = [
 ]
 METRICS = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/{variant}/seed{seed}/metrics.csv"
-    for dataset, scene, encoder, variant, seed in RUNS
+    for dataset, scene, encoder, variant, seed in [*RUNS, *LIFTS]
 ]
 LABEL_SCORES = [
     f"{RESULTS}/{dataset}/{scene}/{encoder}/label_scores.csv"

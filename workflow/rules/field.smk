@@ -161,3 +161,37 @@ rule render_views:
         "--semantics {input.semantics} --out {output} "
         "--settings {params.settings:q} "
         "{params.compute} 2>&1 | tee {log}"
+
+
+ruleorder: lift > render_views
+
+
+rule lift:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        features=f"{ENCODER}/features.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+        radiance=radiance_of_run,
+    output:
+        directory(f"{ENCODER}/{LIFTED}/seed{{seed}}/views.zarr"),
+    log:
+        f"{LOGS}/lift/{OF_ENCODER}.seed{{seed}}.log",
+    benchmark:
+        f"{BENCHMARKS}/lift/{OF_ENCODER}.seed{{seed}}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("lift"),
+        runtime=minutes("lift"),
+        gpu=GPU,
+    params:
+        settings=setting("lift"),
+        code=code_digest("lift"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf lift "
+        "--frames {input.frames} --features {input.features} --labels {input.labels} "
+        "--radiance {input.radiance} --seed {wildcards.seed} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"

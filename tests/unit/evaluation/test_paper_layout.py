@@ -104,3 +104,11 @@ def test_deviations_are_noted_below_the_table(tmp_path: Path, monkeypatch) -> No
     assert set(pd.read_csv(folder / "paper_I.csv").query("variant == 'lerf'")["note"]) == {
         "another geometry."
     }
+
+
+def test_what_needs_no_training_stands_below_the_systems_once_it_was_run(tmp_path: Path) -> None:
+    folder = written(tmp_path, EVERY, score("room0", 20.0), score("room0", 19.0, variant="lift"))
+    assert line_of(page_of(folder, "I"), "lifted, no training")[2:4] == ["`clip/lift`", "19.0"]
+    assert "no training" not in page_of(folder, "VI").read_text()
+    before = written(tmp_path / "before", EVERY, score("room0", 20.0))
+    assert "no training" not in page_of(before, "I").read_text()

@@ -8,17 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from features_fixtures import CLASSES, NAMES, tiny_labels
+from features_fixtures import CLASSES, HEIGHT, NAMES, WIDTH, tiny_labels
 from test_runs import REGIONS, SEMANTICS, inputs, same, stores  # noqa: F401
 
 from ovnerf.config.features import CacheFeatures
+from ovnerf.config.lift import Lift
 from ovnerf.config.run import override, parse, read_yaml
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
 from ovnerf.field.field import semantics_from_header
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_features, evaluate, render_views, train_semantics, train_shared
+from ovnerf.stages import (
+    cache_features,
+    evaluate,
+    lift,
+    render_views,
+    train_semantics,
+    train_shared,
+)
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 from ovnerf.storage.stores import open_store, read
 from ovnerf.storage.tensors import load_tensors
@@ -195,3 +203,23 @@ def test_lerf_renders_two_label_maps_and_both_are_scored(
     before, _ = load_tensors(stores / "radiance" / "field.safetensors")
     after, _ = load_tensors(tmp_path / "semantics" / "field.safetensors")
     assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_lifted_labels_need_no_training_and_are_the_same_again(
+    stores: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    paths = {name: stores / f"{name}.zarr" for name in ("frames", "features", "labels")}
+    settings = Lift(voxels=4000, view_fraction=1)
+    found = []
+    for name in ("a", "b"):
+        lift.run(**paths, radiance=stores / "radiance", out=tmp_path / name, settings=settings)
+        group = open_store(tmp_path / name, "views")
+        found.append([read(group, array) for array in ("label", "label_votes")])
+    assert all((one == other).all() for one, other in zip(*found, strict=True))
+    label, votes = found[0]
+    assert label.shape == (2, HEIGHT, WIDTH) and label.dtype == np.uint16
+    truth = tiny_labels()[[0, 10]]
+    known = (truth != VOID) & (votes != VOID)
+    # Two of three classes would be wrong by chance.
+    assert (votes[known] == truth[known]).mean() > 0.6
