@@ -189,6 +189,7 @@ def train_shared(job: Job) -> Parts:
     """Photos, labels, CLIP vectors as f32, DINO tokens, the field with Adam, one batch.
 
     The field grows by a volume of the head's own, where it has one.
+
     Bytes: 14 n P + 4 CLIP numbers + 3 DINO numbers + 5 field + a quarter of the rays'
     """
     settings = job.settings
