@@ -139,7 +139,7 @@ def assemble_training(
     if settings.feature_target == "random_scale" and len(pyramid.grids) == 1:
         raise UserError(
             f"{path_of(inputs.features)}: found one scale, expected several",
-            "`train_semantics.feature_target: random_scale` needs an encoder with a pyramid",
+            "`feature_target: random_scale` needs an encoder with a pyramid",
         )
     shipped_length = settings.ray_length == "as_shipped"
     blank_prompt = inputs.rank_settings.blank_prompt
