@@ -142,6 +142,10 @@ class TrainSemantics(Strict):
 
     @model_validator(mode="after")
     def own_volume_trains_alone(self) -> TrainSemantics:
+        if self.feature_volume == "own" and self.head_start == "fitted":
+            raise ValueError(
+                "`feature_volume: own` needs `head_start: random`: its features are not trained yet"
+            )
         if self.feature_volume == "own" and (self.joint_start < 1 or self.cse.enabled):
             raise ValueError(
                 "`feature_volume: own` needs `joint_start: 1` and `cse: {enabled: false}`, found "
@@ -156,6 +160,8 @@ class TrainSemantics(Strict):
             raise ValueError("`feature_target: random_scale` and `scale_knots` go together")
         if knots and (len(knots) < 2 or list(knots) != sorted(set(knots))):
             raise ValueError(f"scale_knots: expected two or more, ascending, found {list(knots)}")
+        if knots and self.head_start == "fitted":
+            raise ValueError("`scale_knots` needs `head_start: random`")
         if knots and (self.label_weight or self.rda_weight or self.dino.crops):
             raise ValueError(
                 "`scale_knots`: the other losses know of no scale; set `label_weight: 0`, "

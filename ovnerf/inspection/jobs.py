@@ -314,8 +314,6 @@ class PlannedJobs:
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
         if stage == "paper_tables":  # which `write` changes nothing of
             return plan.config.paper_tables.model_copy(update={"write": False})
-        if stage == "paper_tables":  # which `write` changes nothing of
-            return plan.config.paper_tables.model_copy(update={"write": False})
         if stage in ("make_room", "capture", "sample_frames", "lift"):
             section = getattr(plan.config, stage)
         elif stage == "train_shared":

@@ -149,6 +149,7 @@ def test_a_volume_of_its_own_trains_alone(change: dict) -> None:
         ({"feature_target": "random_scale", "scale_knots": [1, 0]}, "two or more, ascending"),
         ({"feature_target": "random_scale", "scale_knots": [0, 1]}, "know of no scale"),
         ({"dino_feature_weight": 1}, "needs `feature_volume: own`"),
+        ({"feature_volume": "own", "head_start": "fitted"}, "needs `head_start: random`"),
     ],
 )
 def test_settings_of_a_head_with_scales_belong_together(changed: dict, said: str) -> None:
