@@ -112,10 +112,11 @@ class Precomputed(Strict):
         return folder
 
 
-def has_cells(encoder: OpenClip | Simulated | DenseClip | LSeg | Precomputed | None) -> bool:
-    """Whether an encoder gives a feature per cell, and not windows of several scales."""
-    simulated = isinstance(encoder, Simulated) and encoder.cell is not None
-    return simulated or isinstance(encoder, (DenseClip, LSeg, Precomputed))
+def cell_of(encoder: OpenClip | Simulated | DenseClip | LSeg | Precomputed | None) -> int | None:
+    """Side of the cells that an encoder gives a feature for; None of one with windows."""
+    if isinstance(encoder, (Simulated, DenseClip, LSeg, Precomputed)):
+        return encoder.cell
+    return None
 
 
 Encoder = Annotated[

@@ -67,8 +67,8 @@ def order_of(long: pd.DataFrame) -> pd.DataFrame:
 
 def differences(scores: pd.DataFrame, first: str, second: str) -> pd.Series:
     """Scores of one variant less those of another, of the runs that share the rest."""
-    by_variant = (scores[scores["variant"] == name] for name in (second, first))
-    return pairs(*by_variant, PAIRED)["difference"]
+    less, more = (scores[scores["variant"] == name] for name in (second, first))
+    return pairs(less, more, PAIRED)["difference"]
 
 
 def verdict(found: pd.Series, expected: float) -> list[float | int | str]:

@@ -139,6 +139,7 @@ class ScaleHead(nn.Module):
         inner_bias = self.second.weight @ self.first.bias + self.second.bias
         parts = []
         for third in self.third:
+            assert isinstance(third, nn.Linear)
             bias = third.weight @ inner_bias + third.bias
             parts.append(torch.cat([third.weight @ inner, bias[:, None]], -1))
         return torch.stack(parts)

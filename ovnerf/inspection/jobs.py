@@ -21,7 +21,7 @@ from ovnerf.config.features import (
     OpenClip,
     Precomputed,
     Simulated,
-    has_cells,
+    cell_of,
 )
 from ovnerf.config.frames import ReadTruth
 from ovnerf.config.run import Config, scene_settings, shared_settings
@@ -221,8 +221,8 @@ def class_count(file: str, named: str) -> int:
 
 def windows_of(section: CacheFeatures, width: int, height: int) -> int:
     """Windows of the pyramid on one frame (docs/method.md#clip-pyramid); cells of dense ones."""
-    if has_cells(section.encoder):
-        cell = section.encoder.cell  # type: ignore[union-attr]
+    cell = cell_of(section.encoder)
+    if cell is not None:
         return -(-width // cell) * -(-height // cell)
     count = 0
     for scale in section.scales:

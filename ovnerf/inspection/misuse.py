@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovnerf.config.features import Precomputed, Simulated, has_cells
+from ovnerf.config.features import Precomputed, Simulated, cell_of
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.errors import UserError
 
@@ -44,13 +44,13 @@ def refuse_unmarked_truth(
 
 def refuse_meaningless(name: str, encoder: Any, variant: str, train: TrainSemantics) -> None:
     """UserError where a compared system cannot be trained on an encoder's features."""
-    if train.feature_target == "cells" and not has_cells(encoder):
+    if train.feature_target == "cells" and cell_of(encoder) is None:
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, expected an "
             "encoder with a feature per pixel (`dense_clip`, `lseg`, `precomputed`)",
             f"{variant} has `feature_target: cells`; {GROUPS}",
         )
-    if train.feature_target == "random_scale" and has_cells(encoder):
+    if train.feature_target == "random_scale" and cell_of(encoder) is not None:
         raise UserError(
             f"encoder {name} with variant {variant}: found kind {encoder.kind}, which has one "
             "scale, expected a pyramid (`openclip` or `simulated`)",

@@ -27,10 +27,12 @@ FACTORS = torch.logspace(0, 2, 21).tolist()
 
 def start_fitted(training: SemanticTraining) -> None:
     """Give the head of a training at iteration 0 the map that fits its features and labels best."""
+    head = training.field.clip
+    assert isinstance(head, ClipHead)  # the settings refuse a head with scales
     ray, target, label = fitted_rays(training)
     matrix = least_squares(ray, target)
     matrix *= best_factor(matrix, ray, label, training.data.text)
-    set_affine(training.field.clip, matrix)
+    set_affine(head, matrix)
 
 
 @torch.no_grad()
