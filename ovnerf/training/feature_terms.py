@@ -27,6 +27,9 @@ from ovnerf.training.system_losses import (
     squared_loss,
 )
 
+COLLAPSE = 0.6
+"""No class covers so much of an indoor scene; walls take about a third."""
+
 
 @dataclass(frozen=True)
 class LabelledRays:
@@ -76,6 +79,11 @@ class FeatureTerms:
         settings = self.settings
         selects = settings.feature_weight > 0 and settings.feature_target == "selected"
         return selects or settings.rda_weight > 0
+
+    def warning(self) -> str:
+        """What is odd about the latest batch; empty for nothing."""
+        share = float(self.watched.get("dominant_share", 0))
+        return f"one class takes {share:.0%} of the rays: a collapse" if share > COLLAPSE else ""
 
     def losses(
         self, field: SemanticField, matrix: Tensor, rays: LabelledRays, iteration: int
