@@ -79,6 +79,7 @@ EDITS = {
     "asking/voxels.py": ASKING | {"fuse_points"},
     "asking/relevancy.py": ASKING,
     "config/paper.py": {"paper_tables"},
+    "config/paper.py": {"paper_tables", "draw_paper"},
     "config/groups.py": set(),
     "config/lift.py": {"lift"},
     "field/relevancy_rendering.py": {"render_views"},

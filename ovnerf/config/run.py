@@ -47,6 +47,7 @@ RESERVED = {
         "dino.zarr",
         "radiance",
         "depth.zarr",
+        "paper",
     },
     "variant": {
         *("features.zarr", "feature-parts", "labels.zarr", "fused.zarr", "figures"),

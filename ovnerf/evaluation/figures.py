@@ -1,6 +1,6 @@
 """Figures for people: panels of a view, IoU bars, training curves (matplotlib without a display).
 
-Pure functions, arrays or tables in, a Figure out; stage `draw_figures` writes the files.
+Pure functions, arrays or tables in, a Figure out; `save` writes one.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -21,6 +22,7 @@ from matplotlib.patches import Patch
 VOID_COLOUR = (128, 128, 128)
 GOLDEN_RATIO = 0.6180339887498949
 PANELS_PER_ROW = 5
+DOTS_PER_INCH = 120
 MINIMUM_SHARE = 0.001
 """Legends leave out classes on a smaller share of a figure's label pixels."""
 
@@ -55,6 +57,11 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without the date and versions that would make equal figures differ."""
+    figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
 
 
 def plain(name: str) -> str:

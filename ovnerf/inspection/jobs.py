@@ -312,7 +312,7 @@ class PlannedJobs:
             return plan.config.reconstruct.model_copy(update={"seed": seed, "seeds": ()})
         if stage in ASKING:  # whose `variants` change nothing in a job
             return getattr(plan.config, stage).model_copy(update={"variants": ()})
-        if stage == "paper_tables":  # which `write` changes nothing of
+        if stage in ("paper_tables", "draw_paper"):  # which `write` changes nothing of
             return plan.config.paper_tables.model_copy(update={"write": False})
         if stage in ("make_room", "capture", "sample_frames", "lift"):
             section = getattr(plan.config, stage)

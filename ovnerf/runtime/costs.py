@@ -267,6 +267,7 @@ COSTS: dict[str, Cost] = {
     "write_page": per_pixel(formulas.write_page, bytes_per_pixel=4),
     "draw_figures": per_pixel(formulas.panels, 5.0, 3),
     "aggregate": per_pixel(formulas.score_rows),
+    "draw_paper": per_pixel(formulas.panels, 2.0, 1),
     "paper_tables": per_pixel(formulas.score_rows),
     "summarise_runs": per_pixel(formulas.nothing),
 }

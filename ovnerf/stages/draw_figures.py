@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from ovnerf.evaluation.figures import class_bars, in_file_name, panel_figure, training_curves
+from ovnerf.evaluation.figures import (
+    class_bars,
+    in_file_name,
+    panel_figure,
+    save,
+    training_curves,
+)
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.stores import Store, open_store, open_truth, read
-
-DOTS_PER_INCH = 120
 
 
 def run(
@@ -110,8 +113,3 @@ def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
     method = rows["variant"].where(rows["source"] == "field", rows["source"])
     rows = in_order(rows.assign(method=method))
     return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without the date and versions that would make equal figures differ."""
-    figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})

@@ -319,7 +319,9 @@ def test_groups_plan_their_own_runs_and_the_papers_tables(place: Place) -> None:
     config |= {"lift": {"write": True}}
     (place.folder / "config.yaml").write_text(yaml.safe_dump(config))
     fewer = dict.fromkeys(("train_semantics", "render_views", "evaluate"), 1)
-    assert place.planned() == WHOLE - Counter(fewer) + Counter(paper_tables=1, lift=1, evaluate=1)
+    assert place.planned() == WHOLE - Counter(fewer) + Counter(
+        paper_tables=1, draw_paper=1, lift=1, evaluate=1
+    )
 
 
 def test_a_scenes_windows_may_be_spread_over_jobs(place: Place) -> None:

@@ -185,6 +185,21 @@ def of_variants(name, seeds):
     )
 
 
+def runs_here(wildcards):
+    """(encoder, variant) of the runs of a scene, in the order of the config."""
+    here = (wildcards.dataset, wildcards.scene)
+    return [run[2:] for run in PLAN.runs if run[:2] == here]
+
+
+def views_here(wildcards):
+    """`input` function: held-out views of every run of a scene, first seed."""
+    folder = f"{RESULTS}/{wildcards.dataset}/{wildcards.scene}"
+    return [
+        f"{folder}/{encoder}/{variant}/seed{CONFIG.seeds[0]}/views.zarr"
+        for encoder, variant in runs_here(wildcards)
+    ]
+
+
 def label_scores_where_known(wildcards):
     """`input` function: scores of the label maps, nothing for a scene without labels."""
     return [f"{ENCODER}/label_scores.csv"] if has_truth(wildcards) else []
@@ -311,5 +326,10 @@ PAPER_TABLES = [
     f"{RESULTS}/tables/{table}.{kind}"
     for table in [*(f"paper_{number}" for number in CONFIG.paper_tables.tables), "order"]
     for kind in ("csv", "md")
+]
+PAPER_FIGURES = [
+    f"{RESULTS}/{dataset}/{scene}/paper"
+    for dataset, scene in dict.fromkeys(run[:2] for run in PLAN.runs)
+    if CONFIG.paper_tables.write
 ]
 WANTED_PAPER_TABLES = PAPER_TABLES if CONFIG.paper_tables.write else []

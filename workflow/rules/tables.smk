@@ -43,6 +43,44 @@ rule draw_figures:
         "{params.compute} 2>&1 | tee {log}"
 
 
+rule draw_paper:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        truth=truth_where_known,
+        views=views_here,
+    output:
+        report(
+            directory(f"{SCENE}/paper"),
+            patterns=["{figure}.png"],
+            caption="../report/draw_paper.rst",
+            category="Figures of the paper",
+            subcategory="{dataset} {scene}",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{LOGS}/draw_paper/{OF_SCENE}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_paper/{OF_SCENE}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("draw_paper"),
+        runtime=minutes("draw_paper"),
+    params:
+        names=lambda wildcards: ",".join("/".join(run) for run in runs_here(wildcards)),
+        truth=option("truth"),
+        settings=setting("draw_paper"),
+        code=code_digest("draw_paper"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf draw_paper "
+        "--frames {input.frames} {params.truth} --views {input.views} "
+        "--names {params.names} --out {output} "
+        "--settings {params.settings:q} "
+        "{params.compute} 2>&1 | tee {log}"
+
+
 rule aggregate:
     input:
         metrics=METRICS + LABEL_SCORES + AGREEMENT,
@@ -79,6 +117,7 @@ rule summarise_runs:
     input:
         TABLES,
         WANTED_PAPER_TABLES,
+        PAPER_FIGURES,
         FIGURES,
         ASKED,
     output:
