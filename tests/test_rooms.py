@@ -78,7 +78,6 @@ EDITS = {
     "asking/scene_page.py": {"write_page", "view"},
     "asking/voxels.py": ASKING | {"fuse_points"},
     "asking/relevancy.py": ASKING,
-    "config/paper.py": {"paper_tables"},
     "config/paper.py": {"paper_tables", "draw_paper"},
     "config/groups.py": set(),
     "config/lift.py": {"lift"},
