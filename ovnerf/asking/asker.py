@@ -19,6 +19,7 @@ from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.points import Points
 from ovnerf.asking.relevancy import cosines, relevancy, softmax
 from ovnerf.asking.text import Encode, has_text_encoder, text_encoder
+from ovnerf.asking.text_cache import kept_vector
 from ovnerf.asking.views import View
 from ovnerf.config.query import Query
 from ovnerf.encoders.text import unit_mean
@@ -61,7 +62,8 @@ class Vectors:
         description: of the run, whose encoder makes them.
         classes: vectors of the run's class names by name, for encoders without a text half.
         bank: prompt bank of phrases and negatives alike.
-        open_encoder: loads the text half; called at the first word.
+        open_encoder: loads the text half; called at the first word whose vector is not kept on
+            the disk (`text_cache`).
     """
 
     description: Description
@@ -89,9 +91,13 @@ class Vectors:
         """See `__getitem__`."""
         if not has_text_encoder(self.description):
             return self.class_vector(word)
-        encode = self.encode
+        texts = prompts(word, self.bank)
         try:
-            return unit_mean(encode(prompts(word, self.bank))).float().cpu().numpy()
+            return kept_vector(
+                self.description,
+                texts,
+                lambda: unit_mean(self.encode(texts)).float().cpu().numpy(),
+            )
         except UserError as error:
             reason = error.message.removeprefix("class list: ")
             raise UserError(f"phrase {word[:60]!r}: {reason}", "use fewer words") from None

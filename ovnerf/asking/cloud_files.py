@@ -10,13 +10,17 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ovnerf.asking.description import Description
+from ovnerf.asking.instances import groups
 from ovnerf.asking.ply import write_ply
 from ovnerf.asking.points import Points
 from ovnerf.asking.relevancy import cosines, relevancy
+from ovnerf.config.query import Query
 from ovnerf.evaluation.figures import palette
 from ovnerf.labels.void import VOID
 
 CHUNK_POINTS = 65536
+LEAST_POINTS = Query().min_points
+"""Smaller groups of points are no object."""
 FINE = 1e-3
 """Coordinates may move by this share of a voxel where they are written as 32-bit numbers."""
 README = """\
@@ -54,6 +58,22 @@ def confidence(points: Points) -> np.ndarray:
     return found
 
 
+def objects_of_labels(points: Points) -> np.ndarray:
+    """The object of each point, i32 (n,), numbered from 0 through all classes; -1 for none.
+
+    An object is a group of points of one label whose voxels touch, as in answers to phrases, of at
+    least `LEAST_POINTS`.
+    """
+    found = np.full(len(points), -1, dtype=np.int32)
+    count = 0
+    for label in np.unique(points.label):
+        chosen = np.flatnonzero(points.label == label)
+        for group in groups(points.cell[chosen], LEAST_POINTS):
+            found[chosen[group]] = count
+            count += 1
+    return found
+
+
 def stored_coordinates(xyz: np.ndarray, voxel_size: float) -> np.ndarray:
     """Coordinates f64 (n, 3) as f32 where that moves them by less than `FINE` of a voxel."""
     short = xyz.astype(np.float32)
@@ -68,12 +88,13 @@ def class_comments(description: Description) -> list[str]:
 
 
 def write_cloud(path: Path, description: Description, points: Points) -> None:
-    """Every point: place, normal, colour, class index, confidence, and how many views see it."""
+    """Every point: place, normal, colour, class index, object, confidence, how many views."""
     columns = {
         **dict(zip("xyz", stored_coordinates(points.xyz, points.voxel_size).T, strict=True)),
         **dict(zip(("nx", "ny", "nz"), points.normal.T, strict=True)),
         **dict(zip(("red", "green", "blue"), points.rgb.T, strict=True)),
         "label": points.label,
+        "instance": objects_of_labels(points),
         "confidence": confidence(points),
         "views": points.views,
     }

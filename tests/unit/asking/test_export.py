@@ -6,6 +6,7 @@ import json
 import runpy
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -65,6 +66,8 @@ def test_the_cloud_is_the_points(made: Path, exported: Path) -> None:
     data = cloud.metadata["_ply_raw"]["vertex"]["data"]
     np.testing.assert_array_equal(data["label"].ravel(), points.label)
     np.testing.assert_array_equal(data["views"].ravel(), points.views)
+    told = data["instance"].ravel()
+    np.testing.assert_array_equal(told, cloud_files.objects_of_labels(points))
     normal = np.stack([data[name].ravel() for name in ("nx", "ny", "nz")], 1)
     np.testing.assert_array_equal(normal, points.normal)
     cosine = np.sort((TEXT @ points.matrix) @ points.feature.T, axis=0)
@@ -77,6 +80,18 @@ def test_the_cloud_is_the_points(made: Path, exported: Path) -> None:
     ]
     told = json.loads((exported / "classes.json").read_text())
     assert [one["name"] for one in told["classes"]] == CLASSES and told["void"] == VOID
+
+
+def test_objects_are_groups_of_one_label_that_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_files, "LEAST_POINTS", 2)
+    cell = np.array([[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 0, 3], [5, 0, 0], [5, 1, 1], [9, 9, 9]])
+    label = np.array([1, 1, 0, 0, 1, 1, 0], dtype=np.uint16)
+    points = type("Few", (SimpleNamespace,), {"__len__": lambda self: 7})(
+        label=label, cell=cell.astype(np.int32)
+    )
+    # The smaller label comes first; the last point is alone.
+    found = cloud_files.objects_of_labels(points)
+    np.testing.assert_array_equal(found, [1, 1, 0, 0, 2, 2, -1])
 
 
 def test_coordinates_are_double_where_floats_would_move_them() -> None:
