@@ -14,11 +14,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from ovnerf.asking.run import Run, open_run
+from ovnerf.config.query import Query
 from ovnerf.toy.rooms import Room, build_room
 
 LEAST_IOU = 0.25
@@ -104,10 +106,10 @@ def score(run: Run, room: Room, against: str) -> Found:
     return total
 
 
-def line(name: str, against: str, found: Found) -> str:
+def line(name: str, how: str, found: Found) -> str:
     """A row of the table."""
     cells = (
-        *(name, against, found.things, found.objects),
+        *(name, how, found.things, found.objects),
         *(share(found.right, found.things), share(found.right, found.objects)),
         *(middle(found.off_right), middle(found.off)),
     )
@@ -134,14 +136,15 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.objects", description=__doc__)
     parser.add_argument("run", type=Path, nargs="+", help="folder of a run of a toy room")
-    runs = parser.parse_args().run
-    head = ("run", "negatives", "things", "found", "recall", "precision")
+    parser.add_argument("--min-points", type=int, nargs="+", default=[Query().min_points])
+    arguments = parser.parse_args()
+    head = ("run", "least points, negatives", "things", "found", "recall", "precision")
     print(f"| {' | '.join([*head, 'off, right ones', 'off, all'])} |\n|{'---|' * 8}")
-    for folder in runs:
-        run, room = open_run(folder), room_of(folder)
+    for folder, least in product(arguments.run, arguments.min_points):
+        run, room = open_run(folder, Query(min_points=least)), room_of(folder)
         for against in ("usual", "classes"):
             name = "/".join(folder.absolute().parts[-5:])
-            print(line(name, against, score(run, room, against)), flush=True)
+            print(line(name, f"{least}, {against}", score(run, room, against)), flush=True)
 
 
 if __name__ == "__main__":

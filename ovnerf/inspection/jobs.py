@@ -72,6 +72,8 @@ ASKING = ("fuse_points", "query", "draw_query", "export", "write_page")
 """Stages that are run for the variants that their section names."""
 OF_ALL_SCORES = ("aggregate", "paper_tables")
 """Stages that read every score of the run."""
+READING_WORDS = ("query", "draw_query")
+"""Stages that load the text half of a run's encoder."""
 BRANCH = 1.4
 """File of a trained semantic branch over that of the radiance field that it holds."""
 
@@ -340,6 +342,8 @@ class PlannedJobs:
         config, size = self.plan.config, self.sizes[key]
         regions = config.propose_regions if rule == "train_semantics" else None
         source = regions or settings
+        if rule in READING_WORDS:
+            source = self.plan.encoders[wildcards["encoder"]]
         kind = getattr(getattr(source, "encoder", None), "kind", "") or getattr(source, "model", "")
         radiance = self.field_bytes()
         return Job(

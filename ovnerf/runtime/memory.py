@@ -29,8 +29,12 @@ CGROUP_LIMITS = (
 CHECKED = (
     *("propose_regions", "cache_features_part", "cache_features", "cache_dino", "rank_regions"),
     *("reconstruct", "train_shared", "train_semantics", "render_views"),
+    *("fuse_points", "query", "draw_query", "export"),
 )
 """Stages that are checked before they start: they take long, or grow with more than one frame."""
+ASKING = ("fuse_points", "query", "draw_query", "export")
+"""Those of them that read a trained field alone; its file says what frames it was trained on."""
+FIELD = "field.safetensors"
 FEATURES = ("features", "dino")
 """Parts that a training on CUDA can leave in the host's memory."""
 
@@ -63,6 +67,8 @@ def job_of(stage: str, options: Mapping[str, Any]) -> Job:
     Raises:
         OSError, ValueError, KeyError: an input is missing or damaged.
     """
+    if stage in ASKING:
+        return asking_job(stage, options)
     settings, regions = options["settings"], options.get("region_settings")
     frames, height, width, _ = array_shape(options["frames"], "rgb")
     sizes: dict[str, Any] = {}
@@ -73,7 +79,7 @@ def job_of(stage: str, options: Mapping[str, Any]) -> Job:
         sizes["tokens"] = prod(array_shape(options["dino"], "token"))
     for field in ("radiance", "semantics"):
         if field in options:
-            sizes[field] = file_size(options[field] / "field.safetensors")
+            sizes[field] = file_size(options[field] / FIELD)
     return Job(
         stage,
         settings,
@@ -85,6 +91,45 @@ def job_of(stage: str, options: Mapping[str, Any]) -> Job:
         gathers=bool(options.get("parts")),
         **sizes,
     )
+
+
+def asking_job(stage: str, options: Mapping[str, Any]) -> Job:
+    """A job that reads a trained field, with the sizes that the field's file states.
+
+    Args:
+        options: the arguments of the stage's `run`: the folder of the field, or of its run.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: the file is missing, damaged or of an old version.
+    """
+    settings = options["settings"]
+    if options.get("asked"):
+        settings = settings.model_copy(update={"phrases": tuple(options["asked"])})
+    folder = options["semantics"] if "semantics" in options else options["run"]
+    alone = folder / FIELD
+    file = alone if alone.is_file() else folder / "semantics" / FIELD
+    run = described_run(file)
+    return Job(
+        stage,
+        settings,
+        frames=len(run["names"]),
+        height=run["height"],
+        width=run["width"],
+        held_out=sum(part > 0 for part in run["split"]),
+        semantics=file.stat().st_size,
+        weights=file_size(run["encoder"].get("weights") or "."),
+    )
+
+
+def described_run(file: Path) -> dict[str, Any]:
+    """What the file of a trained field says of its run, without its tensors (safetensors: length of
+    a JSON header in 8 bytes, then the header)."""
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if length > file.stat().st_size:
+            raise ValueError(f"{file}: damaged")
+        about = json.loads(opened.read(length))["__metadata__"]
+    return json.loads(json.loads(about["ovnerf"])["header"])["run"]
 
 
 def need(stage: str, options: Mapping[str, Any]) -> Parts | None:

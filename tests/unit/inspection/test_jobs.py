@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from sized_files import field_file, hollow
 
 from ovnerf.config.run import override, read_yaml
 from ovnerf.inspection import jobs as planning
@@ -150,15 +150,13 @@ def stored(store: Path, **shapes: tuple[int, ...]) -> Path:
     return store
 
 
-def hollow(path: Path, length: int) -> None:
-    """A file of this length that takes no room on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    os.truncate(path, length)
-
-
 def inputs(
-    folder: Path, frames: int, size: tuple[int, int], vectors: tuple[int, int], field: int
+    folder: Path,
+    frames: int,
+    size: tuple[int, int],
+    vectors: tuple[int, int],
+    field: int,
+    encoder: dict[str, Any],
 ) -> dict[str, Path]:
     """Stores and fields as the stages write them, all frames being trained on.
 
@@ -168,7 +166,7 @@ def inputs(
     """
     height, width = size
     hollow(folder / "radiance/field.safetensors", field)
-    hollow(folder / "semantics/field.safetensors", field * 5 // 4)
+    field_file(folder / "semantics/field.safetensors", field * 5 // 4, frames, size, encoder)
     return {
         "frames": stored(folder / "frames.zarr", rgb=(frames, height, width, 3)),
         "features": stored(
@@ -202,7 +200,8 @@ def test_no_stage_is_refused_in_the_memory_of_its_own_job(
     for name, megabytes in {**fetched, "dino_vitb8.safetensors": 327}.items():
         hollow(here / "weights" / name, megabytes * 2**20)
     field = round(4 / 3 * 4 * 96 * side**2)
-    options: dict[str, Any] = inputs(here / "made", frames, size, vectors, field)
+    encoder = jobs.plan.encoders[wildcards_of(jobs)["encoder"]].encoder.model_dump()
+    options: dict[str, Any] = inputs(here / "made", frames, size, vectors, field, encoder)
     for stage in memory.CHECKED:
         job = jobs.job(stage, wildcards_of(jobs))
         given = {**options, "settings": job.settings, "region_settings": job.regions}

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from asking_fixtures import write_field
+from sized_files import field_file
 
 from ovnerf import cli
+from ovnerf.config.export import Export
 from ovnerf.config.features import CacheDino, CacheFeatures, OpenClip
 from ovnerf.config.field import Reconstruct
+from ovnerf.config.points import FusePoints
+from ovnerf.config.query import Query
+from ovnerf.config.query_figures import DrawQuery
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics as Semantics
 from ovnerf.config.views import RenderViews
@@ -38,8 +44,8 @@ def weights(path: Path, size_mb: int) -> str:
 @pytest.fixture
 def options(tmp_path: Path) -> dict:
     """900 frames of 640x480, 3000 CLIP windows of 512 numbers, and a field of 100 MB."""
-    (tmp_path / "radiance").mkdir()
-    weights(tmp_path / "radiance/field.safetensors", 100)
+    encoder = {"kind": "openclip", "weights": weights(tmp_path / "encoder.bin", 600)}
+    field_file(tmp_path / "radiance/field.safetensors", 100 * MB, 900, (480, 640), encoder)
     return {
         "frames": shaped(tmp_path / "frames.zarr", rgb=(900, 480, 640, 3)),
         "features": shaped(
@@ -68,6 +74,28 @@ def test_sizes_are_those_of_the_inputs(options: dict, tmp_path: Path) -> None:
     assert memory.job_of("train_semantics", more).weights == 9 * MB
 
 
+def test_sizes_of_what_asks_a_field_are_those_in_its_file(options: dict, tmp_path: Path) -> None:
+    given = {"run": tmp_path / "run", "settings": Query(phrases=("wall",)), "asked": ["a", "b"]}
+    (tmp_path / "run").mkdir()
+    assert memory.need("query", given) is None
+    (tmp_path / "radiance").rename(tmp_path / "run/semantics")
+    job = memory.job_of("query", given)
+    assert (job.frames, job.height, job.width, job.held_out) == (900, 480, 640, 90)
+    assert (job.semantics, job.weights) == (100 * MB, 600 * MB)
+    assert job.settings.phrases == ("a", "b")
+    (tmp_path / "run/semantics/field.safetensors").rename(tmp_path / "run/field.safetensors")
+    assert memory.job_of("export", {**given, "asked": None}).semantics == 100 * MB
+    for damage in (bytes(8), b"\xff" * 8, b""):
+        (tmp_path / "run/field.safetensors").write_bytes(damage)
+        assert memory.need("query", given) is None
+
+
+def test_the_header_is_that_of_a_real_field(tmp_path: Path) -> None:
+    write_field(tmp_path)
+    found = memory.described_run(tmp_path / "field.safetensors")
+    assert (found["height"], found["width"], found["names"]) == (9, 12, ["a", "b", "c", "d"])
+
+
 def test_the_shape_is_that_of_a_real_store(tmp_path: Path) -> None:
     rgb = np.zeros((2, 4, 6, 3), np.uint8)
     write_store(tmp_path / "frames.zarr", "frames", {"rgb": rgb}, {}, "d")
@@ -93,6 +121,10 @@ def test_every_formula_gives_a_sum_in_reach_of_a_workstation(options: dict) -> N
         "train_shared": Semantics(),
         "train_semantics": Semantics(),
         "render_views": RenderViews(),
+        "fuse_points": FusePoints(),
+        "query": Query(phrases=("table", "lamp")),
+        "draw_query": DrawQuery(),
+        "export": Export(),
     }
     assert set(settings) == set(memory.CHECKED)
     for stage, chosen in settings.items():
