@@ -154,9 +154,10 @@ class Browser:
         return boxes
 
     def wish_of(self, client: Any) -> Wish | None:
-        """What a window wants now; None before it has said where its camera is."""
+        """What a window wants now; None before it has said where its camera is, and while it is too
+        small to show anything."""
         camera, names, controls = client.camera, list(self.session.names), self.controls
-        if not camera.update_timestamp:
+        if not (camera.update_timestamp and 0 < camera.aspect < np.inf and camera.fov > 0):
             return None
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_quat(camera.wxyz, scalar_first=True).as_matrix()
@@ -302,19 +303,22 @@ def open_browser(session: Session, port: int) -> Browser:
     """Serve a session on 127.0.0.1.
 
     Raises:
-        UserError: viser is not installed, or another program listens on the port.
+        UserError: viser is not installed, another program listens on the port, or a run's points
+            are another's.
     """
     viser = viewer("view")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # The latter for a number that is no port.
+            reason = error.strerror if isinstance(error, OSError) else error
             raise UserError(
-                f"view: port {port} of {HOST} cannot be used ({error.strerror})",
-                f"take another: --port {port + 1 if port < 65535 else 8080}",
+                f"view: port {port} of {HOST} cannot be used ({reason})",
+                f"take another: --port {port + 1 if 0 < port < 65535 else 8080}",
             ) from None
+    # Before anything listens: points that are not there are made, and another run's are refused.
+    points, *_ = [run.points for run in session.runs]
     with redirect_stdout(sys.stderr):  # viser prints its address
         server = viser.ViserServer(host=HOST, port=port, label="ovnerf", verbose=False)
-        points = session.runs[0].points
         return Browser(session, server, (points.xyz.min(0) + points.xyz.max(0)) / 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -15,10 +16,12 @@ from ovnerf.asking.looks import Look, overlaid, side_by_side
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.views import View
+from ovnerf.cli import main
 from ovnerf.config.viewing import Viewing
 from ovnerf.field.field import RadianceField
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages.view import short_names
+from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.viewing.browser import HOST, Browser, escaped, open_browser
 from ovnerf.viewing.cameras import Viewpoint
 from ovnerf.viewing.desk import Desk
@@ -144,6 +147,80 @@ def test_a_port_in_use_is_one_message(session: Session) -> None:
         with pytest.raises(UserError, match=str(port)) as caught:
             open_browser(session, port)
     assert "--port" in str(caught.value.hint)
+
+
+def test_a_window_without_area_wants_nothing(session: Session) -> None:
+    browser = stand_in(session, {})
+    browser.middle, browser.asked = np.zeros(3), None
+    chosen = {"output": "colour", "threshold": 0.5, "beside": "-", "run": "a", "share": 0.5}
+    controls = {name: SimpleNamespace(value=value) for name, value in chosen.items()}
+    browser.controls = SimpleNamespace(legend=[], **controls)  # type: ignore[assignment]
+    seen = {"update_timestamp": 1.0, "wxyz": np.array([1.0, 0, 0, 0]), "position": np.ones(3)}
+    for aspect, fov, wants in [
+        *((1.5, 1.0, True), (0.0, 1.0, False), (np.inf, 1.0, False), (np.nan, 1.0, False)),
+        (1.5, 0.0, False),
+    ]:
+        camera = SimpleNamespace(aspect=aspect, fov=fov, **seen)
+        wish = browser.wish_of(SimpleNamespace(camera=camera))
+        assert (wish is not None) == wants
+    camera = SimpleNamespace(aspect=1.5, fov=1.0, **{**seen, "update_timestamp": 0.0})
+    assert browser.wish_of(SimpleNamespace(camera=camera)) is None
+
+
+@pytest.fixture(scope="module")
+def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of a run, of one of another scene, and of one whose points are another's."""
+    assert len(run.points)
+    other, moved = (tmp_path_factory.mktemp(name) for name in ("other", "moved"))
+    write_field(other / "semantics", names=list("wxyz"))
+    write_field(moved / "semantics")
+    shutil.copytree(run.files.points, moved / "points.zarr")
+    file = moved / "semantics/field.safetensors"
+    tensors, header = load_tensors(file)
+    save_tensors(file, tensors, {**header, "digest": "another"})
+    folders = {"run": run.files.folder, "other": other, "moved": moved, "none": other / "none"}
+    return {name: str(folder) for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (["none"], "found no trained field, expected semantics/field.safetensors"),
+        (["run", "run"], "view: found the same run twice"),
+        (["run", "other"], "a run of other frames than"),
+        (["moved"], "points.zarr: made from another field than"),
+        (["run"], "of 127.0.0.1 cannot be used"),
+    ],
+)
+def test_what_cannot_be_viewed_is_one_message_and_exit_2(
+    runs: dict[str, str], capsys: pytest.CaptureFixture, shown: list[str], told: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1] if "cannot be used" in told else 0
+        assert main(["view", *(runs[name] for name in shown), "--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("error:") == 1
+
+
+@pytest.mark.parametrize("command", ["query", "export"])
+def test_points_of_another_run_are_asked_nothing(
+    runs: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture, command: str
+) -> None:
+    words = [] if command == "export" else ["table"]
+    code = main([command, runs["moved"], *words, "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert code == 2 and "points.zarr: made from another field than" in said
+    assert said.count("error:") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_number_that_is_no_port_is_one_message(session: Session, port: int) -> None:
+    with pytest.raises(UserError, match=f"port {port} of") as caught:
+        open_browser(session, port)
+    assert "--port 8080" in str(caught.value.hint)
 
 
 def test_without_viser_it_says_what_to_install(
