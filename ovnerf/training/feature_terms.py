@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ovnerf.compute.transfer import to_device
 from ovnerf.config.semantics import TrainSemantics
+from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead, text_scores
@@ -66,11 +67,8 @@ class FeatureTerms:
         watched: scalars of the latest batch that are logged beside the losses.
     """
 
-    def __init__(self, data: SemanticData, settings: TrainSemantics, seed: int) -> None:
-        self.data, self.settings, self.seed = data, settings, seed
-        self.ascending = sorted(
-            range(len(data.pyramid.grids)), key=lambda scale: data.pyramid.grids[scale].side
-        )
+    def __init__(self, settings: TrainSemantics, seed: int) -> None:
+        self.settings, self.seed = settings, seed
         self.watched: dict[str, Tensor] = {}
 
     @property
@@ -86,70 +84,69 @@ class FeatureTerms:
         return f"one class takes {share:.0%} of the rays: a collapse" if share > COLLAPSE else ""
 
     def losses(
-        self, field: SemanticField, matrix: Tensor, rays: LabelledRays, iteration: int
+        self,
+        field: SemanticField,
+        data: SemanticData,
+        matrix: Tensor,
+        rays: LabelledRays,
+        iteration: int,
     ) -> dict[str, Tensor]:
         """Weighted losses, scalars by name; none where no weight asks for any.
 
         Args:
             matrix: the semantic head's, f32 (D, 28).
         """
-        losses = self.selected_losses(field, matrix, rays) if self.selects_scales else {}
+        losses = self.selected_losses(field, data, matrix, rays) if self.selects_scales else {}
         if self.settings.feature_weight and self.settings.feature_target == "cells":
             slot, row, column = rays.drawn
-            target = to_device(self.data.pyramid.interpolated(slot, column, row), matrix.device)
+            target = to_device(data.pyramid.interpolated(slot, column, row), matrix.device)
             term = squared_loss(rays.feature @ matrix.T, target)
             losses["feature"] = self.settings.feature_weight * term
         if self.settings.feature_weight and self.settings.feature_target == "random_scale":
-            term = self.random_scale_loss(field, rays, iteration)
+            term = self.random_scale_loss(field, data, rays, iteration)
             losses["feature"] = self.settings.feature_weight * term
         if self.settings.dino_feature_weight:
-            term = self.token_loss(field, rays)
+            term = token_loss(field, data, rays)
             losses["dino_feature"] = self.settings.dino_feature_weight * term
         return losses
 
-    def random_scale_loss(self, field: SemanticField, rays: LabelledRays, iteration: int) -> Tensor:
+    def random_scale_loss(
+        self, field: SemanticField, data: SemanticData, rays: LabelledRays, iteration: int
+    ) -> Tensor:
         """LERF's loss: each ray at a random scale (docs/method.md#systems)."""
         assert isinstance(field.clip, ScaleHead)
-        device, photos = rays.feature.device, self.data.photos
+        device, photos = rays.feature.device, data.photos
+        ascending = by_side(data.pyramid)
         slot, row, column = rays.drawn
         draw = generator(self.seed, "scale", iteration)
-        intervals = len(self.ascending) - 1
+        intervals = len(ascending) - 1
         lower = torch.randint(intervals, slot.shape, generator=draw)
         share = torch.rand(slot.shape, generator=draw)
-        pyramid = self.data.pyramid.lookup(slot, column, row)[:, self.ascending]
+        pyramid = data.pyramid.lookup(slot, column, row)[:, ascending]
         lower, share = (to_device(part, device) for part in (lower, share))
         target = between_scales(to_device(pyramid, device), lower, share)
-        photo = self.data.labelled[to_device(slot, device)]
+        photo = data.labelled[to_device(slot, device)]
         distance = reach(photos, photo, rays.origin, rays.direction, rays.mean_distance())
         pixels = photos.size[0] / float(photos.intrinsics[1, 1])
         sigma = (lower + share) / intervals * pixels * distance
         return huber_loss(field.clip.features(rays.feature, sigma), target)
 
-    def token_loss(self, field: SemanticField, rays: LabelledRays) -> Tensor:
-        """Mean squared distance of the second head's tokens to the cached ones of unit length."""
-        assert field.own is not None and rays.products is not None
-        assert isinstance(self.data.tokens, CachedTokens)
-        slot, row, column = rays.drawn
-        photo = self.data.labelled[to_device(slot, self.data.labelled.device)]
-        token = to_device(self.data.tokens.at(photo, row, column), rays.feature.device)
-        return squared_loss(field.own.tokens(rays.products), token)
-
     def selected_losses(
-        self, field: SemanticField, matrix: Tensor, rays: LabelledRays
+        self, field: SemanticField, data: SemanticData, matrix: Tensor, rays: LabelledRays
     ) -> dict[str, Tensor]:
         """Weighted losses to the features of all scales, of which s(r) selects a mixture."""
         settings, losses, device = self.settings, {}, rays.feature.device
         slot, row, column = rays.drawn
-        target = to_device(self.data.pyramid.lookup(slot, column, row), device)
+        target = to_device(data.pyramid.lookup(slot, column, row), device)
         scales = field.scale_weights(rays.samples, rays.weight)
         if settings.feature_weight and settings.feature_target == "selected":
             term = feature_loss(rays.feature @ matrix.T, scales, target)
             losses["feature"] = settings.feature_weight * term
         if settings.rda_weight:
-            assert self.data.extremes is not None
-            logits = text_scores(matrix, self.data.text, rays.feature)
-            cosine = torch.einsum("rkd,cd->rkc", target, self.data.text)
-            extremes = self.data.extremes[to_device(slot, device)]
+            assert data.extremes is not None
+            logits = text_scores(matrix, data.text, rays.feature)
+            cosine = torch.einsum("rkd,cd->rkc", target, data.text)
+            extremes = data.extremes[to_device(slot, device)]
             relevancy = min_max(cosine, *extremes.unbind(-1))
             losses["rda"] = settings.rda_weight * rda_loss(logits, scales, relevancy)
             self.watched["dominant_share"] = dominant_share(logits)
@@ -164,3 +161,18 @@ def reach(
         return distance
     point = photos.ndc.inverse_points(origin + direction * distance[:, None])
     return (point - photos.pose[photo, :3, 3]).norm(dim=-1)
+
+
+def token_loss(field: SemanticField, data: SemanticData, rays: LabelledRays) -> Tensor:
+    """Mean squared distance of the second head's tokens to the cached ones of unit length."""
+    assert field.own is not None and rays.products is not None
+    assert isinstance(data.tokens, CachedTokens)
+    slot, row, column = rays.drawn
+    photo = data.labelled[to_device(slot, data.labelled.device)]
+    token = to_device(data.tokens.at(photo, row, column), rays.feature.device)
+    return squared_loss(field.own.tokens(rays.products), token)
+
+
+def by_side(pyramid: PyramidFeatures) -> list[int]:
+    """The pyramid's scales by ascending window side."""
+    return sorted(range(len(pyramid.grids)), key=lambda scale: pyramid.grids[scale].side)

@@ -65,7 +65,7 @@ class SemanticTraining:
         """Start at iteration 0; without `pseudo_labels` the first labels stay to the end."""
         self.field, self.data, self.settings, self.seed = field, data, settings, seed
         self.pseudo_labels = pseudo_labels
-        self.feature_terms = FeatureTerms(data, settings, seed)
+        self.feature_terms = FeatureTerms(settings, seed)
         self.label = data.label
         self.novel_label = torch.zeros(0, 0, 0, dtype=torch.int32)
         height, width = data.photos.size
@@ -227,7 +227,7 @@ class SemanticTraining:
             term = label_loss(self.logits(matrix, ray), label, self.weight)
             losses["label"] = settings.label_weight * term
         rays = LabelledRays(drawn, origin, direction, front, front_weight, ray, products)
-        losses |= self.feature_terms.losses(self.field, matrix, rays, self.iteration)
+        losses |= self.feature_terms.losses(self.field, data, matrix, rays, self.iteration)
         if settings.dino.crops:
             token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
             losses |= self.correlation_losses(matrix, crop_ray, token)

@@ -32,6 +32,7 @@ from ovnerf.storage.stores import open_store, read
 from ovnerf.storage.tensors import load_tensors
 from ovnerf.training import assemble
 from ovnerf.training.batches import generator
+from ovnerf.training.feature_terms import by_side
 
 VARIANTS = REPOSITORY_ROOT / "config/variants"
 
@@ -158,8 +159,8 @@ def test_cells_are_refused_for_windows(stores: Path) -> None:  # noqa: F811
 def test_a_rays_scale_by_hand(stores: Path) -> None:  # noqa: F811
     """LERF's random scale: with H 480 and f_y 320, s = 0.125 at distance 2 is sigma 0.375."""
     run = assemble.assemble_training(assemble.open_inputs(**inputs(stores)), settings_of("lerf"), 0)
-    terms, seen = run.feature_terms, []
-    scales = [terms.data.pyramid.grids[index].side for index in terms.ascending]
+    seen = []
+    scales = [run.data.pyramid.grids[index].side for index in by_side(run.data.pyramid)]
     assert scales == sorted(scales) and len(scales) == 2
     features = run.field.clip.features
 
