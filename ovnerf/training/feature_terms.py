@@ -127,7 +127,7 @@ class FeatureTerms:
         target = between_scales(to_device(pyramid, device), lower, share)
         photo = data.labelled[to_device(slot, device)]
         distance = reach(photos, photo, rays.origin, rays.direction, rays.mean_distance())
-        pixels = photos.size[0] / float(photos.intrinsics[1, 1])
+        pixels = photos.size[0] / photos.intrinsics[1, 1]
         sigma = (lower + share) / intervals * pixels * distance
         return huber_loss(field.clip.features(rays.feature, sigma), target)
 

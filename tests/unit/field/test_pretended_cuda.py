@@ -20,7 +20,7 @@ from ovnerf.field import field as tracing
 from ovnerf.field import rendering
 from ovnerf.field.rendering import surface_distance
 from ovnerf.storage.stores import open_store, write_store
-from ovnerf.training import crops, semantics
+from ovnerf.training import crops, feature_terms, semantics
 
 TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
 PER_RAY = 3
@@ -31,7 +31,7 @@ def device(monkeypatch):
     """Pretends that there is CUDA until the test is over."""
     before = torch.__future__.get_overwrite_module_params_on_conversion()
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    for module in (crops, semantics):
+    for module in (crops, feature_terms, semantics):
         monkeypatch.setattr(module, "to_device", lambda tensor, place: tensor.to(place))
     monkeypatch.setattr(tracing, "to_host", lambda tensor: counts(tensor, 1))
     monkeypatch.setattr(rendering, "to_host", lambda tensor: np.arange(len(tensor)) * PER_RAY)
