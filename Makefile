@@ -1,10 +1,11 @@
 # Two entry points. `make demo`: environment, the whole workflow on two toy rooms, what to look at.
 # `make test`: the same environment with the test tools, then every test. Neither needs sudo, nor a
 # network beyond the package index. `make faults`: kills and other faults, results/faults.json.
+# `make capture-demo`: a toy room is filmed; from the video alone to a trained field and its answers.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo paper-small test test-fast bench gpu-check faults
+.PHONY: demo capture-demo paper-small test test-fast bench gpu-check faults
 
 PINS := constraints.txt pyproject.toml
 # cpu: PyTorch without CUDA (when the environment is made).
@@ -20,6 +21,16 @@ demo: .venv/.installed
 # Every table of the paper on toy rooms (about an hour on two free cores); goes on where it was stopped.
 paper-small: .venv/.installed
 	.venv/bin/snakemake --cores all --configfile config/paper_small.yaml
+
+FILMED := results/capture_demo
+capture-demo: .venv/.installed $(FILMED)/walk.mp4
+	.venv/bin/snakemake --cores all --configfile config/config.yaml config/overlays/capture_demo.yaml
+	@echo
+	@cat $(FILMED)/filmed/room/captured/report.txt
+	@echo "answers and files of the trained field: $(FILMED)/filmed/room/toy/ovnerf/seed0/"
+
+$(FILMED)/walk.mp4: | .venv/.installed
+	.venv/bin/python workflow/scripts/film_room.py $@
 
 test: .venv/.installed-test
 	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder
