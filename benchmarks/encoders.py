@@ -1,6 +1,7 @@
 """`python -m benchmarks.encoders`: real-size encoders with random weights against their libraries'
 plain loops, in turn, in one process; then the bytes a 640x480 frame takes in each store. With
-`--dense`: seconds of a frame by dense CLIP beside the pyramid.
+`--dense`: seconds of a frame by dense CLIP beside the pyramid. With `--sam vit_b vit_l`: seconds of
+SAM's image encoder and of its decoder by size.
 
 Rates are per second of computing on one core.
 
@@ -20,12 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from segment_anything import SamPredictor
 
 from ovnerf.encoders.dense_clip import DenseClipEncoder
 from ovnerf.encoders.dino import DinoEncoder, build_dino
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.regions.runlength import encode_all
+from ovnerf.regions.sam import build_sam
 from ovnerf.storage.stores import open_store, write_store
 
 CLIP_MODEL, DINO_MODEL = "ViT-B-16-quickgelu", "vit_base_patch8_224.dino"
@@ -87,6 +90,45 @@ def dense_lines(windows: int, batch: int, repeats: int) -> list[str]:
     for (name, side), taken in zip(cases, seconds[1:], strict=True):
         ratio = f"{pyramid / taken:.0f} times cheaper"
         lines.append(f"dense CLIP, {name}, side {side}: {taken:.2f} s a frame, {ratio}")
+    return lines
+
+
+@torch.inference_mode()
+def sam_lines(architectures: list[str], prompts: int, repeats: int) -> list[str]:
+    """Seconds of SAM on a frame by size: the encoder once, the decoder for a batch of prompts."""
+    image, lines = photo(HEIGHT, WIDTH), []
+    for name in architectures:
+        torch.manual_seed(0)
+        predictor = SamPredictor(build_sam(name).eval())
+        point = torch.from_numpy(
+            np.random.default_rng(0).uniform(
+                0, predictor.model.image_encoder.img_size, (prompts, 1, 2)
+            )
+        ).float()
+        marked = torch.ones(prompts, 1, dtype=torch.int)
+
+        def encode(predictor: SamPredictor = predictor) -> torch.Tensor:
+            predictor.set_image(image)
+            return predictor.features
+
+        def decode(
+            predictor: SamPredictor = predictor,
+            point: torch.Tensor = point,
+            marked: torch.Tensor = marked,
+        ) -> torch.Tensor:
+            return predictor.predict_torch(point, marked, multimask_output=True)[1]
+
+        (encoding,), _ = in_turn(repeats, encode)
+        (decoding,), _ = in_turn(repeats, decode)
+        each = decoding / prompts
+        whole = ", ".join(
+            f"{side} x {side} prompts: {encoding + each * side**2:.0f} s a frame"
+            for side in (16, 32)
+        )
+        lines.append(
+            f"SAM {name}: encoder {encoding:.1f} s, decoder {1000 * each:.0f} ms a prompt "
+            f"({prompts} at once); {whole}, without sorting masks"
+        )
     return lines
 
 
@@ -216,11 +258,15 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=3, help="medians are kept")
     parser.add_argument("--dense", action="store_true", help="time dense CLIP and the pyramid only")
+    parser.add_argument("--sam", nargs="+", metavar="SIZE", help="time SAMs (vit_b ...) only")
     parser.add_argument("--sizes", action="store_true", help="print the stores' sizes only")
     chosen = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if chosen.dense:
         print("\n".join(dense_lines(chosen.windows, chosen.batch, chosen.repeats)))
+        return
+    if chosen.sam:
+        print("\n".join(sam_lines(chosen.sam, chosen.batch, chosen.repeats)))
         return
     rows: list[Row] = []
     if not chosen.sizes:

@@ -54,7 +54,7 @@ def judge(source: str, graph: Graph, found: Found, min_registered: float) -> Non
     if parts and not enough:
         names = " and ".join(f"{part[0]} to {part[-1]} ({len(part)})" for part in parts)
         raise UserError(
-            f"{source}: the photos fall into {len(parts)} parts that share no view: {names}",
+            f"{source}: the photos fall into {len(parts)} parts that could not be joined: {names}",
             "film the way between them, too, slowly and looking ahead; or make two scenes of them",
         )
     if not enough:

@@ -133,7 +133,7 @@ def test_a_camera_that_turns_on_the_spot_is_told_to_walk(tmp_path: Path) -> None
 def test_two_rooms_without_the_way_between_are_told_apart(tmp_path: Path) -> None:
     views = [picture(pose, room) for room in (0, 1) for pose in WALK[::2]]
     photos = write_photos(tmp_path / "photos", views)
-    with pytest.raises(UserError, match="2 parts that share no view") as caught:
+    with pytest.raises(UserError, match="2 parts that could not be joined") as caught:
         making.make(photos, tmp_path / "scene", FEWER)
     parts = "photo_00.png to photo_04.png (5) and photo_05.png to photo_09.png (5)"
     assert parts in caught.value.message

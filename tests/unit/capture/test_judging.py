@@ -54,12 +54,12 @@ REFUSED = {
     "two parts": (
         Graph([NAMES[:11], NAMES[11:]], 50, 0.2),
         found(11),
-        "2 parts that share no view: 00 to 10 (11) and 11 to 19 (9)",
+        "2 parts that could not be joined: 00 to 10 (11) and 11 to 19 (9)",
     ),
     "two models": (
         WHOLE,
         found(10, (NAMES[10:15],)),
-        "2 parts that share no view: 00 to 09 (10) and 10 to 14 (5)",
+        "2 parts that could not be joined: 00 to 09 (10) and 10 to 14 (5)",
     ),
     "too few": (WHOLE, found(11), "found places for 11 of 20 photos, expected at least 60 %"),
     "none": (Graph([[name] for name in NAMES], 0, 0.0), found(0), "found places for 0 of 20"),

@@ -300,3 +300,19 @@ def test_a_captured_scene_that_cannot_be_read_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=expected):
         captured("walk.mp4", classes, layout)
+
+
+def test_the_capture_demo_is_planned_before_the_room_is_filmed(here: Path) -> None:
+    overlay = read_yaml(REPOSITORY_ROOT / "config/overlays/capture_demo.yaml")
+    jobs = planned("config/config.yaml", **overlay)
+    (warning,) = jobs.plan.warnings
+    assert warning.startswith("results/capture_demo/walk.mp4: no such video")
+    assert jobs.plan.files["filmed", "room"].folder == "results/capture_demo/filmed/room/captured"
+    assert jobs.job("query", wildcards_of(jobs)).classes == 15
+
+
+def test_no_job_of_the_laptop_s_config_needs_eight_gigabytes(here: Path) -> None:
+    jobs = planned("config/laptop.yaml")
+    wildcards = wildcards_of(jobs)
+    rules = [rule for rule in COSTS if rule not in ("make_room", "cache_features_part")]
+    assert max(reserved_mb(jobs.job(rule, wildcards)) for rule in rules) < 8 * 1024

@@ -58,3 +58,23 @@ def test_foreign_weights_are_refused(tmp_path):
     torch.save({"pixel": torch.zeros(1)}, path)
     with pytest.raises(UserError, match="weights of another architecture"):
         RegionProposer.load(LENIENT, path)
+
+
+def test_an_image_is_encoded_once_and_prompts_are_decoded_in_batches(sam):
+    """Nine prompts, four at once: one pass of the encoder, three of the decoder."""
+    calls = {"encoder": [], "decoder": []}
+    hooks = [
+        sam.image_encoder.register_forward_hook(
+            lambda module, given, made: calls["encoder"].append(len(given[0]))
+        ),
+        sam.mask_decoder.register_forward_hook(
+            lambda module, given, options, made: calls["decoder"].append(
+                len(options["sparse_prompt_embeddings"])
+            ),
+            with_kwargs=True,
+        ),
+    ]
+    RegionProposer(sam, LENIENT, torch.device("cpu")).propose(np.zeros((48, 64, 3), "u1"))
+    for hook in hooks:
+        hook.remove()
+    assert calls == {"encoder": [1], "decoder": [4, 4, 1]}
