@@ -57,11 +57,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow ones, and begin with the long: what is left at the end is small.
+    """Mark the slow ones, and begin with the longest chain: what is left at the end is small.
 
     So no worker waits for another.
     """
     for item in items:
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: "tests/unit" in item.nodeid)
+    items.sort(key=lambda item: (not READERS.match(item.nodeid), "tests/unit" in item.nodeid))

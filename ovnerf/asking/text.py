@@ -35,7 +35,8 @@ def class_text(description: Description, features: Store | None) -> TextBanks:
             f"{features.store_path}: its classes differ from those in {description.source}",
             "give the features store that the field was trained with",
         )
-    return TextBanks(*(read(features, f"text_{bank}") for bank in ("ensemble", "bare", "blank")))
+    banks = ("ensemble", "bare", "blank", "canonical")
+    return TextBanks(*(read(features, f"text_{bank}") for bank in banks))
 
 
 def made_again(description: Description) -> TextBanks:

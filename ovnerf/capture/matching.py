@@ -101,7 +101,9 @@ def add_matches(path: Path, pairs: Sequence[Pair], seed: int) -> None:
         stop_if_wanted()
         chunk = pairs[start : start + CHUNK]
         with atomic_file(listed) as temporary:
-            temporary.write_text("".join(f"{one} {other}\n" for one, other in chunk), "utf-8")
+            temporary.write_text(
+                "".join(f"{one} {other}\n" for one, other in chunk), encoding="utf-8"
+            )
         options = pycolmap.ImportedPairingOptions()
         options.match_list_path = listed
         pycolmap.match_image_pairs(path, matching, options, geometry, pycolmap.Device.cpu)

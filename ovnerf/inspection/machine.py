@@ -108,7 +108,9 @@ def this_machine(threads: int) -> Machine:
     speeds = measure(threads)
     try:
         with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps({"machine": wanted, "speeds": asdict(speeds)}), "utf-8")
+            temporary.write_text(
+                json.dumps({"machine": wanted, "speeds": asdict(speeds)}), encoding="utf-8"
+            )
     except OSError:
         pass  # a home folder that cannot be written costs some seconds each time
     return speeds
