@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def viewer(finished: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
         assert process.poll() is None, said.read_text()
         yield f"http://{HERE}:{port}/"
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         assert process.wait(timeout=60) == 0, said.read_text()
         assert '"stage": "view", "runs": 2' in said.read_text()
     finally:
