@@ -35,8 +35,10 @@ def class_text(description: Description, features: Store | None) -> TextBanks:
             f"{features.store_path}: its classes differ from those in {description.source}",
             "give the features store that the field was trained with",
         )
+    # Stores of earlier versions have no canonical phrases, and no query needs them.
     banks = ("ensemble", "bare", "blank", "canonical")
-    return TextBanks(*(read(features, f"text_{bank}") for bank in banks))
+    there = [bank for bank in banks if f"text_{bank}" in features]
+    return TextBanks(**{bank: read(features, f"text_{bank}") for bank in there})
 
 
 def made_again(description: Description) -> TextBanks:
