@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.asking.evidence import clip_relevancy, map_figure, region_means
+from ovnerf.asking.fuse import spread_evenly
 from ovnerf.asking.phrases import Phrase, parse_phrases, slugs
 from ovnerf.asking.run import Run, RunFiles, open_run
 from ovnerf.asking.views import View
@@ -43,8 +44,7 @@ class Evidence:
         """At most `count` frames that have both, evenly spread, the first among them."""
         index = FrameIndex(self.features)
         both = [frame for frame in self.regions.index.frames if frame in index]
-        chosen = min(count, len(both))
-        return [both[number * len(both) // chosen] for number in range(chosen)]
+        return spread_evenly(both, count)
 
 
 def run(

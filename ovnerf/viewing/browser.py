@@ -90,7 +90,7 @@ class Browser:
         self.fill_scene()
         self.controls = self.fill_panel()
         self.server.on_client_connect(self.welcome)
-        self.server.on_client_disconnect(lambda client: self.desk.drop(client.client_id))
+        self.server.on_client_disconnect(self.forget)
         self.worker = Thread(target=self.work, daemon=True, name="viewer")
         self.worker.start()
 
@@ -183,6 +183,11 @@ class Browser:
         client.camera.on_update(lambda _: self.show(client))
         self.show(client)
 
+    def forget(self, client: Any) -> None:
+        """A window was closed."""
+        self.desk.drop(client.client_id)
+        self.paths.pop(client.client_id, None)
+
     def show(self, client: Any) -> None:
         """Ask for a picture of what a window shows now."""
         wish = self.wish_of(client)
@@ -240,8 +245,11 @@ class Browser:
         if wish is None:
             return
         origin = np.array(event.ray_origin, dtype=np.float64) + self.middle
-        here = self.session.here(wish, origin, np.array(event.ray_direction, dtype=np.float64))
-        self.controls.here.content = described(here)
+        direction = np.array(event.ray_direction, dtype=np.float64)
+        try:
+            self.controls.here.content = described(self.session.here(wish, origin, direction))
+        except UserError as error:  # A phrase that this run's encoder does not know.
+            self.controls.here.content = escaped(error.message)
 
     def add_to_path(self, event: Any) -> None:
         """Add a window's camera to its path."""

@@ -8,7 +8,9 @@ import numpy as np
 from field_fixtures import radiance_field, semantic_field
 
 from ovnerf.asking.description import FIELD, read_description
+from ovnerf.asking.fuse import fuse_points
 from ovnerf.asking.text import made_again
+from ovnerf.config.points import FusePoints
 from ovnerf.field.field import SemanticField
 from ovnerf.storage.tensors import module_tensors, save_tensors
 
@@ -56,6 +58,15 @@ TEXT = made_again(DESCRIPTION).bare
 def asked_field() -> SemanticField:
     """The field that `write_field` writes."""
     return semantic_field(radiance_field()).eval()
+
+
+def write_run(scene: Path, **changes: object) -> Path:
+    """A run folder in the layout of results below a scene's, with this field and its points."""
+    folder = scene / "toy/ovnerf/seed0"
+    write_field(folder / "semantics", **changes)
+    settings = FusePoints(min_opacity=0.4, max_spread=0.3)
+    fuse_points(folder / "semantics", None, folder / "points.zarr", settings)
+    return folder
 
 
 def write_field(folder: Path, **changes: object) -> Path:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field
+from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field, write_run
 from PIL import Image
 
 from ovnerf.asking.asker import Asker
 from ovnerf.asking.evidence import clip_relevancy, map_figure, region_means
-from ovnerf.asking.fuse import fuse_points
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.points import open_points
 from ovnerf.cli import main
-from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.regions.runlength import encode_all
 from ovnerf.storage.stores import open_store, write_store
@@ -54,10 +52,7 @@ def write_evidence(scene: Path, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with points, in the layout of results."""
     scene = tmp_path_factory.mktemp("results") / "demo/room"
-    folder = scene / "toy/ovnerf/seed0"
-    write_field(folder / "semantics")
-    settings = FusePoints(min_opacity=0.4, max_spread=0.3)
-    fuse_points(folder / "semantics", None, folder / "points.zarr", settings)
+    folder = write_run(scene)
     write_evidence(scene)
     return folder
 

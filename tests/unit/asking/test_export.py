@@ -13,16 +13,23 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, asked_field, write_field
+from asking_fixtures import (
+    CLASSES,
+    DESCRIPTION,
+    HEIGHT,
+    TEXT,
+    WIDTH,
+    asked_field,
+    write_field,
+    write_run,
+)
 from pycocotools.coco import COCO
 from safetensors import safe_open
 
 from ovnerf.asking import cloud_files, mesh
-from ovnerf.asking.fuse import fuse_points
 from ovnerf.asking.mesh import Mesh, write_mesh_glb, write_mesh_ply
 from ovnerf.asking.run import open_run
 from ovnerf.cli import main
-from ovnerf.config.points import FusePoints
 from ovnerf.evaluation.figures import palette
 from ovnerf.field.rendering import render_labels, view_weights
 from ovnerf.labels.void import VOID
@@ -35,10 +42,7 @@ PLAIN = ["cloud", "features", "cameras", "labels"]
 
 def make_run(scene: Path, **changes: object) -> Path:
     """A run folder in the layout of results, with points, and frames of its scene."""
-    folder = scene / "toy/ovnerf/seed0"
-    write_field(folder / "semantics", **changes)
-    settings = FusePoints(min_opacity=0.4, max_spread=0.3)
-    fuse_points(folder / "semantics", None, folder / "points.zarr", settings)
+    folder = write_run(scene, **changes)
     rgb = np.random.default_rng(0).integers(0, 256, (4, HEIGHT, WIDTH, 3), dtype=np.uint8)
     write_store(scene / "frames.zarr", "frames", {"rgb": rgb}, {"names": list("abcd")}, "f")
     return folder

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field
+from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field, write_run
 from PIL import Image
 
 import ovnerf
@@ -22,7 +22,6 @@ from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import table
 from ovnerf.asking.run import Run, open_run
 from ovnerf.cli import main
-from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.field import field as field_module
 from ovnerf.runtime.errors import UserError
@@ -35,10 +34,7 @@ FEW = {"min_points": 2}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder in the layout of results, with points, and truth of its scene."""
     scene = tmp_path_factory.mktemp("results") / "demo/room"
-    folder = scene / "toy/ovnerf/seed0"
-    write_field(folder / "semantics")
-    settings = FusePoints(min_opacity=0.4, max_spread=0.3)
-    run.fuse_points(folder / "semantics", None, folder / "points.zarr", settings)
+    folder = write_run(scene)
     label = np.zeros((4, HEIGHT, WIDTH), dtype=np.uint16)
     label[:, 5:, 3:9] = 1
     names = {"names": ["a", "b", "c", "d"]}

@@ -259,3 +259,22 @@ def test_what_ends_the_work_is_kept_for_who_serves(session: Session) -> None:
     browser.desk.put(1, Wish(VIEWPOINT, Look(), run=7))
     browser.work()
     assert isinstance(browser.failure, IndexError)
+
+
+def test_a_click_while_an_unknown_word_is_asked_is_one_message(session: Session) -> None:
+    browser = stand_in(session, {})
+    browser.middle = np.zeros(3)
+    browser.controls.here = SimpleNamespace(content="")
+    browser.wish_of = lambda client: Wish(VIEWPOINT, Look("relevancy", Phrase(("zebra",))))  # type: ignore[method-assign]
+    pose = DESCRIPTION.pose[0]
+    event = SimpleNamespace(client=None, ray_origin=pose[:3, 3], ray_direction=pose[:3, 2])
+    browser.say_what_is_here(event)
+    assert "zebra" in browser.controls.here.content
+
+
+def test_a_closed_window_leaves_nothing_behind(session: Session) -> None:
+    browser = stand_in(session, {})
+    browser.paths = {3: [VIEWPOINT]}
+    browser.desk.put(3, Wish(VIEWPOINT, Look()))
+    browser.forget(SimpleNamespace(client_id=3))
+    assert not browser.paths and not browser.desk.waiting
