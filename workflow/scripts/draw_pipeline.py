@@ -52,8 +52,8 @@ class Rule:
 
     @property
     def made(self) -> str:
-        """Its outputs in few words."""
-        paths = [PurePosixPath(path) for path in self.outputs]
+        """Its outputs in few words, without wildcards in names."""
+        paths = [PurePosixPath(re.sub(r"\{[^}]*\}", "", path)) for path in self.outputs]
         if len(paths) > 2:
             return f"{paths[0].parent.name}/"
         return "\n".join(path.name for path in paths)
