@@ -36,7 +36,7 @@ READING = (
     f"the interval of Student's t ({CONFIDENCE:.0%}). Seeds of one scene are not independent, so "
     "with few scenes the interval is too narrow. The paper's order *holds* where the interval "
     "lies on the paper's side of zero, *does not hold* where it lies on the other, and else this "
-    "run *cannot tell*."
+    "run *cannot tell*, as where the paper has no difference."
 )
 STAND_INS = (
     "**Stand-ins.** The scenes and encoders of this run are not the paper's: it shows which orders "
@@ -72,12 +72,17 @@ def differences(scores: pd.DataFrame, first: str, second: str) -> pd.Series:
 
 
 def verdict(found: pd.Series, expected: float) -> list[float | int | str]:
-    """Cells ours, low, high, pairs and verdict of one comparison."""
+    """Cells ours, low, high, pairs and verdict of one comparison.
+
+    Args:
+        expected: the paper's difference. Where it is 0 or not a number the paper has no order that
+            could hold, so the verdict is "cannot tell".
+    """
     if found.empty:
         return [math.nan, math.nan, math.nan, 0, "no run"]
     ours = paired_difference(found.to_numpy())
-    side = 1 if expected > 0 else -1
-    words = {side: "holds", -side: "does not hold", 0: "cannot tell"}[ours.sign]
+    side = (expected > 0) - (expected < 0)
+    words = {1: "holds", -1: "does not hold", 0: "cannot tell"}[side * ours.sign]
     return [ours.mean, ours.low, ours.high, ours.pairs, words]
 
 

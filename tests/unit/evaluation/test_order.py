@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ovnerf.evaluation.differences import paired_difference
-from ovnerf.evaluation.order import order_of
+from ovnerf.evaluation.order import order_of, verdict
 from ovnerf.evaluation.rows import COLUMNS, Row, row, write_rows
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import compare
@@ -55,6 +55,14 @@ def test_an_order_holds_does_not_or_cannot_be_told() -> None:
     assert order.loc["OV-NeRF over DFF", "verdict"] == "no run"
     # Table VI, mIoU: RSR less baseline in room0 and scene0494, CLIP and OpenCLIP.
     assert order.loc["RSR over the baseline", "paper"] > 5
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [(7.0, "holds"), (-7.0, "does not hold"), (0.0, "cannot tell"), (math.nan, "cannot tell")],
+)
+def test_without_an_order_in_the_paper_none_can_hold(expected: float, said: str) -> None:
+    assert verdict(pd.Series([9.0, 10, 11]), expected)[3:] == [3, said]
 
 
 def results(folder: Path, *rows: Row) -> Path:
