@@ -140,6 +140,7 @@ print([hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in made])
 """
 
 
+@pytest.mark.slow
 def test_the_first_process_computes_what_later_ones_do(tmp_path):
     """Compiling and reading compiled loops from the cache: the same bits."""
     folder = str(Path(field_fixtures.__file__).parent)

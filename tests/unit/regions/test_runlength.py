@@ -33,16 +33,19 @@ def test_runs_by_hand():
 def blobs(count, height, width, seed=0):
     """Wavy ellipses whose areas spread as SAM's do: most small, a few large."""
     random = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width].astype(float)
     masks = np.zeros((count, height, width), dtype=bool)
     for mask in masks:
         radius = min(height, width) * np.exp(random.normal(-2.7, 0.8))
         cy, cx = random.uniform(0, height), random.uniform(0, width)
+        reach = 5 * radius  # no wave goes further
+        top, left = max(0, int(cy - reach)), max(0, int(cx - reach))
+        window = mask[top : int(cy + reach) + 1, left : int(cx + reach) + 1]
+        y, x = np.indices(window.shape) + np.array([top, left])[:, None, None]
         angle = np.arctan2(y - cy, x - cx)
         wave = sum(
             random.normal(0, 0.08) * np.sin(n * angle + random.uniform(0, 6)) for n in range(2, 9)
         )
-        mask[...] = np.hypot(y - cy, (x - cx) / random.uniform(0.6, 1.8)) < radius * (1 + wave)
+        window[...] = np.hypot(y - cy, (x - cx) / random.uniform(0.6, 1.8)) < radius * (1 + wave)
     return masks
 
 

@@ -164,6 +164,7 @@ def two_walls(pose: np.ndarray) -> np.ndarray:
     return np.where(disc[..., None], stripes(meets(2), 9), stripes(meets(8), 2)).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_a_field_learns_near_and_far_in_warped_coordinates(tmp_path):
     """From files to rendered depth, in a world whose axes are not the cameras'."""
     random = np.random.default_rng(0)

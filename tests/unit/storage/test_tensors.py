@@ -41,6 +41,7 @@ def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
     assert len(saved) == 1
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_truncation_is_found(tmp_path: Path) -> None:
     path = tmp_path / "x"
     save_tensors(path, TENSORS, HEADER)

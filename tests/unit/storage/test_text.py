@@ -142,6 +142,7 @@ def test_messages_are_utf8_in_any_locale() -> None:
     assert "no stage 'caf\u00e9'" in done.stderr.decode("utf-8")
 
 
+@pytest.mark.slow
 def test_scenes_with_accents_are_read_in_any_locale(tmp_path: Path) -> None:
     scene = write_replica(tmp_path / "caf\u00e9")
     (scene / "classes.txt").write_text("void\nchair\nfloor\nfa\u00e7ade\n", encoding="utf-8")

@@ -24,6 +24,8 @@ from tools.toy_models.data import (
 from tools.toy_models.dino import build_toy_dino
 from tools.toy_models.sam import EVERY_MASK, build_toy_sam
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("clip", "sam", "dino")
 
 
