@@ -118,10 +118,10 @@ def write_llff(folder: Path, views: tuple[int, ...] = (0, 4)) -> Path:
     return folder
 
 
-def write_photos(folder: Path, frames: int = FRAMES) -> None:
+def write_photos(folder: Path, frames: int = FRAMES, name: str = "view_{}.png") -> None:
     (folder / "images").mkdir(parents=True)
     for index in range(frames):
-        Image.fromarray(photo(index)).save(folder / f"images/view_{index}.png")
+        Image.fromarray(photo(index)).save(folder / "images" / name.format(index))
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n")
 
 
@@ -131,11 +131,12 @@ def write_colmap(
     model: str = "PINHOLE",
     distortion: tuple[float, ...] = (),
     frames: int = FRAMES,
+    name: str = "view_{}.png",
 ) -> Path:
     """A sparse model written by pycolmap."""
     import pycolmap
 
-    write_photos(folder)
+    write_photos(folder, name=name)
     camera = intrinsics()
     values = {
         "SIMPLE_PINHOLE": [camera[0, 0], camera[0, 2], camera[1, 2]],
@@ -147,7 +148,7 @@ def write_colmap(
     )
     for index in range(frames):
         inverse = np.linalg.inv(pose(index))[:3]
-        image = pycolmap.Image(name=f"view_{index}.png", camera_id=1, image_id=index + 1)
+        image = pycolmap.Image(name=name.format(index), camera_id=1, image_id=index + 1)
         scene.add_image_with_trivial_frame(image, pycolmap.Rigid3d(inverse))
     (folder / "sparse/0").mkdir(parents=True)
     (scene.write_text if text else scene.write_binary)(str(folder / "sparse/0"))

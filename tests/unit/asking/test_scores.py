@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from asking_fixtures import DESCRIPTION
+from asking_fixtures import DESCRIPTION, RUN
+from scene_formats import write_colmap
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from ovnerf.asking.description import read_description
 from ovnerf.asking.lerf_ovs import read_lerf_labels
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.scores import area_under_curve, average_precision, score_rows, view_scores
 from ovnerf.asking.targets import Target, Targets, boxes_of, label_target, targets_of_lerf
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
+from ovnerf.scenes.frames import read_frames
+from ovnerf.scenes.layouts import list_scene
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
@@ -136,3 +141,25 @@ def test_labels_of_other_frames_are_refused(tmp_path: Path) -> None:
         targets_of_lerf(folder, DESCRIPTION)
     with pytest.raises(UserError, match=r"found no \*\.json file"):
         read_lerf_labels(tmp_path, (6, 8))
+
+
+def test_a_lerf_ovs_scene_is_a_colmap_scene_whose_labels_fit(tmp_path: Path) -> None:
+    """`teatime/` and `label/teatime/`, as the benchmark's archive has them; half-size views."""
+    labels = tmp_path / "label" / "teatime"
+    labels.parent.mkdir()
+    write_labels(labels)
+    (labels / "a.json").rename(labels / "frame_00003.json")
+    scene = write_colmap(tmp_path / "teatime", model="SIMPLE_PINHOLE", name="frame_{:05d}.jpg")
+    shutil.move(scene / "classes.txt", tmp_path / "things.txt")
+    listing = list_scene(scene, "colmap", classes=str(tmp_path / "things.txt"))
+    frames = read_frames(listing, None, None, 10)
+    height, width = frames.rgb.shape[1:3]
+    run = RUN | {"names": list(frames.names), "height": height, "width": width}
+    run |= {"split": frames.split.tolist(), "pose": frames.pose.tolist()}
+    description = read_description({"run": run, "digest": "field-digest"}, Path("field"))
+    targets = targets_of_lerf(labels, description)
+    assert frames.names[3] == "frame_00003" and targets.frames == ("frame_00003",)
+    found = targets.at("frame_00003", Phrase(("coffee cup",)))
+    assert found is not None and found.mask.shape == (height, width)
+    assert found.boxes == ((width / 2, height / 2, width, height),)
+    assert found.mask[-1, -1] and not found.mask[0].any()

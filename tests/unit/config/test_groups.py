@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovnerf.config.run import read_config, read_yaml, variant_settings
+from ovnerf.evaluation.paper_figures import figures_of
 from ovnerf.inspection.jobs import shared_id
 from ovnerf.inspection.plan import Plan, make_plan
 from ovnerf.runtime.errors import UserError
@@ -109,11 +110,24 @@ def test_the_papers_tables_are_planned_and_ablations_share_their_trunks(monkeypa
     plan = make_plan(read_yaml("config/paper.yaml"))
     assert len(plan.encoded) == 54
     names = {name: shared_id(train) for name, (train, _) in plan.variants.items()}
-    same = ("ovnerf", "rsr", "cse_unranked", "n500", "n2500", "n5000")
+    same = ("ovnerf", "rsr", "cse_unranked", "n500", "n2500", "n5000", "no_novel")
     assert len({names[name] for name in same}) == 1
     assert len({names[name] for name in ("ovnerf", "t8k", "t12k")}) == 3
     trunks = {(*run[:3], names[run[3]]) for run in plan.runs}
-    assert (len(plan.runs), len(trunks)) == (174, 150)
+    assert (len(plan.runs), len(trunks)) == (176, 150)
+
+
+def test_the_papers_figures_have_their_runs(monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY_ROOT)
+    plan = make_plan(read_yaml("config/paper.yaml"))
+    outdoors = read_yaml("config/mipnerf360.yaml") | read_yaml("config/overlays/figure_7.yaml")
+    runs = [*plan.runs, *make_plan(outdoors).runs]
+    found = {
+        scene: set(figures_of([run[2:] for run in runs if run[1] == scene], {}))
+        for scene in ("room0", "scene0494_00", "bed", "garden")
+    }
+    assert found["room0"] == found["scene0494_00"] == {"systems", "parts", "novel_views"}
+    assert found["bed"] == found["garden"] == {"systems"}
 
 
 def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, monkeypatch) -> None:
