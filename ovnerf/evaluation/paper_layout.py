@@ -24,8 +24,8 @@ OF_SYSTEMS = ("I", "II", "III", "IV", "V")
 """Tables that compare systems, not parts of one."""
 PRINTED_METRICS = {ours: theirs for theirs, ours in METRICS.items()}
 READING = (
-    "Cells: ours / published / difference, in percent; {spread}A dash: no such run, or for "
-    "`Average` not all of its scenes. Our `Average` is the mean over the scenes of this table."
+    "Cells: {cells}, in percent{spread}. A dash: no such run, or for `Average` not all "
+    "of its scenes. Our `Average` is the mean over the scenes of this table."
 )
 STAND_IN = (
     "**Stand-ins.** Other scenes and encoders stand in the places of the paper's, so no published "
@@ -93,10 +93,12 @@ def as_markdown(name: str, table: pd.DataFrame, settings: PaperTables) -> str:
         name: number of the table.
     """
     several = bool((table["seeds"].fillna(0) > 1).any())
-    spread = "ours: mean ± sample standard deviation over seeds. " if several else ""
+    spread = "; ours: mean ± sample standard deviation over seeds" if several else ""
     protocol = PRINTED.get("3dovs") if name == "V" and not settings.scenes else "per_image"
-    parts = [f"# Table {name}", f"Protocol `{protocol}`. {READING.format(spread=spread)}"]
     stand_ins = {**settings.scenes, **settings.encoders}
+    cells = "ours" if stand_ins else "ours / published / difference"
+    reading = READING.format(cells=cells, spread=spread)
+    parts = [f"# Table {name}", f"Protocol `{protocol}`. {reading}"]
     if stand_ins:
         pairs = ", ".join(f"`{ours}` for {theirs}" for theirs, ours in stand_ins.items())
         parts.append(STAND_IN.format(pairs=pairs))
