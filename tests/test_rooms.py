@@ -55,6 +55,7 @@ STAGES_OF_THE_FIELD = {
     "lift",
     *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
     *("fuse_points", "query", "draw_query", "export", "write_page", "view"),
+    "draw_refreshes",
 }
 ASKING = {"query", "draw_query", "export", "write_page", "view"}
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
@@ -72,6 +73,9 @@ EDITS = {
     "config/query.py": ASKING,
     "config/export.py": {"export"},
     "config/query_figures.py": {"draw_query"},
+    "config/refresh_figures.py": {"draw_refreshes"},
+    "training/replay.py": {"draw_refreshes"},
+    "evaluation/refresh_figures.py": {"draw_refreshes"},
     "config/page.py": {"write_page"},
     "config/viewing.py": {"view"},
     "viewing/desk.py": {"view"},

@@ -29,6 +29,7 @@ from ovnerf.config.paper import PaperTables
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.config.query_figures import DrawQuery
+from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import Cse, TrainSemantics
 from ovnerf.config.views import Evaluate, RenderViews
@@ -108,6 +109,7 @@ class Config(Strict):
     fuse_points: FusePoints = FusePoints()
     query: Query = Query()
     draw_query: DrawQuery = DrawQuery()
+    draw_refreshes: DrawRefreshes = DrawRefreshes()
     export: Export = Export()
     write_page: WritePage = WritePage()
     paper_tables: PaperTables = PaperTables()
@@ -128,6 +130,7 @@ class Config(Strict):
             ("fuse_points", self.fuse_points.variants),
             ("query", self.query.variants),
             ("draw_query", self.draw_query.variants),
+            ("draw_refreshes", self.draw_refreshes.variants),
             ("export", self.export.variants),
             ("write_page", self.write_page.variants),
         ):

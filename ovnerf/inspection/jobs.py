@@ -74,6 +74,8 @@ OF_ALL_SCORES = ("aggregate", "paper_tables")
 """Stages that read every score of the run."""
 READING_WORDS = ("query", "draw_query")
 """Stages that load the text half of a run's encoder."""
+BRANCH_TRAININGS = ("train_semantics", "draw_refreshes")
+"""Stages that train the semantic branch of a variant."""
 BRANCH = 1.4
 """File of a trained semantic branch over that of the radiance field that it holds."""
 
@@ -320,7 +322,7 @@ class PlannedJobs:
             section = getattr(plan.config, stage)
         elif stage == "train_shared":
             section = self.shared[wildcards["shared"]]
-        elif stage == "train_semantics":
+        elif stage in BRANCH_TRAININGS:
             section = plan.variants[wildcards["variant"]][0]
         else:
             return getattr(plan.config, stage, None)
@@ -340,7 +342,7 @@ class PlannedJobs:
         if key not in self.plan.scenes:
             return Job(rule, settings, rows=self.rows() if rule in OF_ALL_SCORES else 0)
         config, size = self.plan.config, self.sizes[key]
-        regions = config.propose_regions if rule == "train_semantics" else None
+        regions = config.propose_regions if rule in BRANCH_TRAININGS else None
         source = regions or settings
         if rule in READING_WORDS:
             source = self.plan.encoders[wildcards["encoder"]]

@@ -224,6 +224,8 @@ COSTS: dict[str, Cost] = {
     # A checkpoint holds the field and Adam's moments; a trained branch its field alone.
     "train_shared": trained(formulas.train_shared, lambda job: 4 * cube_bytes(job.radiance)),
     "train_semantics": trained(formulas.train_semantics, lambda job: cube_bytes(job.semantics)),
+    # Its checkpoint is deleted at the end; pictures are small.
+    "draw_refreshes": trained(formulas.train_semantics, lambda job: 4 * cube_bytes(job.semantics)),
     "render_views": Cost(
         formulas.render_views,
         lambda job: constant.RENDER * views_of(job) * job.pixels,

@@ -167,6 +167,8 @@ def test_files_for_other_programs_are_planned_for_the_named_variants(place: Plac
     assert place.planned() == WHOLE + Counter(fuse_points=1, export=1)
     place.configure({"draw_query": {"variants": ["ovnerf"], "phrases": ["wall"]}})
     assert place.planned() == WHOLE + Counter(fuse_points=1, draw_query=1)
+    place.configure({"draw_refreshes": {"variants": ["ovnerf"]}})
+    assert place.planned() == WHOLE + Counter(draw_refreshes=1)
     place.configure({"write_page": {"variants": ["rsr"]}})
     assert place.planned() == WHOLE + Counter(fuse_points=1, write_page=1)
 

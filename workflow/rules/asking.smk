@@ -95,6 +95,57 @@ rule draw_query:
         "{params.compute} 2>&1 | tee {log}"
 
 
+rule draw_refreshes:
+    input:
+        frames=f"{SCENE}/frames.zarr",
+        features=f"{ENCODER}/features.zarr",
+        dino=f"{SCENE}/dino.zarr",
+        labels=f"{ENCODER}/labels.zarr",
+        fused=fused_of(lambda wildcards: VARIANTS[wildcards.variant][0]),
+        radiance=radiance_of_run,
+        regions=f"{SCENE}/regions.zarr",
+        shared=shared_of_variant,
+        semantics=f"{RUN}/semantics",
+        weights=region_files(),
+    output:
+        report(
+            directory(f"{RUN}/refreshes"),
+            patterns=["{views}.png"],
+            caption="../report/refreshes.rst",
+            category="Figures",
+            subcategory="{dataset} {scene}",
+            labels={"encoder": "{encoder}", "variant": "{variant}", "pseudo labels": "{views}"},
+        ),
+    log:
+        f"{LOGS}/draw_refreshes/{OF_RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/draw_refreshes/{OF_RUN}.tsv"
+    conda:
+        "../../envs/ovnerf.yaml"
+    threads: THREADS
+    resources:
+        mem_mb=memory("draw_refreshes"),
+        runtime=minutes("draw_refreshes"),
+        gpu=GPU,
+        checkpoint_minutes=CHECKPOINT_MINUTES,
+    params:
+        settings=setting("draw_refreshes"),
+        figure_settings=REFRESH_FIGURES,
+        region_settings=setting("propose_regions"),
+        rank_settings=setting("rank_regions"),
+        fused=option("fused"),
+        code=code_digest("draw_refreshes"),
+        compute=COMPUTE,
+    shell:
+        "python -m ovnerf draw_refreshes "
+        "--frames {input.frames} --features {input.features} --dino {input.dino} --labels {input.labels} "
+        "--regions {input.regions} --radiance {input.radiance} --shared {input.shared} --semantics {input.semantics} "
+        "--region-settings {params.region_settings:q} {params.fused} --seed {wildcards.seed} --out {output} "
+        "--settings {params.settings:q} --rank-settings {params.rank_settings:q} "
+        "--figure-settings {params.figure_settings:q} "
+        "--checkpoint-minutes {resources.checkpoint_minutes} {params.compute} 2>&1 | tee {log}"
+
+
 rule export:
     input:
         semantics=f"{RUN}/semantics",

@@ -287,6 +287,8 @@ elif not IS_CLONE:
 
 shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 
+# Without `variants`, which change nothing in a job.
+REFRESH_FIGURES = CONFIG.draw_refreshes.model_copy(update={"variants": ()}).model_dump_json()
 RUNS = [(*run, seed) for run in PLAN.runs for seed in CONFIG.seeds]
 LIFTS = [
     (*place, LIFTED, seed) for place in PLAN.encoded for seed in CONFIG.seeds if CONFIG.lift.write
@@ -297,6 +299,7 @@ ASKED = [
         ("points.zarr", CONFIG.fuse_points.variants),
         ("answers", CONFIG.query.variants),
         ("maps", CONFIG.draw_query.variants),
+        ("refreshes", CONFIG.draw_refreshes.variants),
         ("exported", CONFIG.export.variants),
         ("view.html", CONFIG.write_page.variants),
     )

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import zarr
@@ -14,19 +15,30 @@ from ovnerf.asking.description import open_field
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.labels import RankRegions
+from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
+from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.field import field
 from ovnerf.field.field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
-from ovnerf.runtime.errors import UserError
-from ovnerf.stages import cache_features, rank_regions, reconstruct, train_semantics, train_shared
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped, UserError
+from ovnerf.stages import (
+    cache_features,
+    draw_refreshes,
+    rank_regions,
+    reconstruct,
+    train_semantics,
+    train_shared,
+)
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, seal, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.training import assemble
 from ovnerf.training.data import load_photos, scene_box
+from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
 
 RECONSTRUCT = Reconstruct(
@@ -129,6 +141,7 @@ def halves(_):
 def regions_of_novel_views():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_semantics, "lazy_proposer", lambda settings: halves)
+        patch.setattr(draw_refreshes, "proposer", lambda settings: halves)
         yield
 
 
@@ -447,3 +460,76 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path):
     for number in range(8):
         save_tensors(tmp_path / f"{number}", {"a": torch.zeros(3), "b": torch.ones(2)}, {"x": 1})
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
+def replay(folder, trained, out, settings=SEMANTICS):
+    """Figures of the refreshes of the training in `trained`; returns the closing line."""
+    return draw_refreshes.run(
+        **inputs(folder),
+        regions=folder / "regions.zarr",
+        shared=trained / "shared",
+        semantics=trained / "semantics",
+        out=out,
+        settings=settings,
+        region_settings=REGIONS,
+        figure_settings=DrawRefreshes(views=2),
+    )
+
+
+def test_a_replay_draws_the_labels_of_the_training(stores, tmp_path, monkeypatch):
+    refresh, used, drawn = PseudoLabels.refresh, [], {}
+
+    def recorded(self):
+        used.append(refresh(self))
+        return used[-1]
+
+    def rows(views, columns, classes, title):
+        drawn[title] = (columns, [panels[-4:] for panels in views.values()])
+        return label_rows(views, columns, classes, title)
+
+    monkeypatch.setattr(PseudoLabels, "refresh", recorded)
+    train(stores, tmp_path)
+    monkeypatch.setattr(PseudoLabels, "refresh", refresh)
+    monkeypatch.setattr(draw_refreshes, "label_rows", rows)
+    closing = replay(stores, tmp_path, tmp_path / "refreshes")
+    assert closing == {"refreshes": 4, "views": 2, "novel_views": 2}
+    moments = [f"iteration {iteration}" for iteration in (8, 9, 10, 11)]
+    slots = [0, len(used[0][0]) // 2]
+    for title, first, part, views in (
+        ("training views", ["photo", "first labels"], 0, slots),
+        ("novel views", ["render"], 1, [0, 1]),
+    ):
+        columns, panels = drawn[title]
+        assert columns == [*first, *moments]
+        expected = [[labels[part][view].numpy() for labels in used] for view in views]
+        np.testing.assert_array_equal(panels, expected)
+
+
+def test_a_replay_that_was_stopped_gives_the_same_pictures(stores, whole, tmp_path, monkeypatch):
+    replay(stores, whole[0], tmp_path / "unbroken")
+    with monkeypatch.context() as patch:
+        asked = iter([False, False, True])  # after the third iteration from T on
+        patch.setattr(progress, "stop_wanted", lambda: next(asked))
+        with pytest.raises(Stopped):
+            replay(stores, whole[0], tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+    replay(stores, whole[0], tmp_path / "broken")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "unbroken"]
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "unbroken").iterdir()}
+    assert pictures.keys() == {"training_views.png", "novel_views.png"}
+    assert pictures == {path.name: path.read_bytes() for path in (tmp_path / "broken").iterdir()}
+
+
+def test_a_replay_says_where_it_is_another_training(stores, whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path / "run")
+    log = tmp_path / "run/semantics/train.csv"
+    table = pd.read_csv(log)
+    table.loc[table["iteration"] == 9, "label"] *= 1.01
+    table.to_csv(log, index=False)
+    closing = replay(stores, tmp_path / "run", tmp_path / "refreshes")
+    assert closing["warning"].startswith("`label` is not that of train.csv")
+    without = SEMANTICS.model_copy(
+        update={"cse": SEMANTICS.cse.model_copy(update={"enabled": False})}
+    )
+    with pytest.raises(UserError, match="never refreshes a label"):
+        replay(stores, whole[0], tmp_path / "none", without)

@@ -1,0 +1,178 @@
+"""Draw the pseudo labels of a training at each refresh of CSE (paper Fig. 3 and 4).
+
+The training runs once more, from iteration T to its last refresh, because trainings keep their
+latest labels only (docs/asking.md#refreshes). Files in the folder: `training_views.png`, and
+`novel_views.png` where there are novel views.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ovnerf.asking.fuse import spread_evenly
+from ovnerf.config.labels import RankRegions
+from ovnerf.config.refresh_figures import DrawRefreshes
+from ovnerf.config.regions import ProposeRegions
+from ovnerf.config.semantics import TrainSemantics
+from ovnerf.evaluation.figures import save
+from ovnerf.evaluation.refresh_figures import label_rows
+from ovnerf.field.rendering import render_rgb, to_uint8
+from ovnerf.regions.sam import RegionProposer
+from ovnerf.regions.superpixels import propose_superpixels
+from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.memory import features_on_host
+from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.by_frame import begin_partial
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.stores import open_store
+from ovnerf.storage.tensors import load_tensors
+from ovnerf.storage.weight_loading import find_file
+from ovnerf.training.assemble import (
+    SemanticInputs,
+    assemble_pseudo_labels,
+    assemble_training,
+    open_inputs,
+)
+from ovnerf.training.loop import run_with_checkpoints
+from ovnerf.training.pseudo_labels import Proposer, PseudoLabels
+from ovnerf.training.replay import Replay, label_maps
+
+LOSSES_AGREE = 1e-4
+"""Losses of the same training differ by less than this share, rounding of the log included."""
+
+
+def run(
+    *,
+    frames: Path,
+    features: Path,
+    dino: Path,
+    labels: Path,
+    regions: Path,
+    radiance: Path,
+    shared: Path,
+    semantics: Path,
+    out: Path,
+    settings: TrainSemantics,
+    region_settings: ProposeRegions,
+    rank_settings: RankRegions,
+    figure_settings: DrawRefreshes,
+    fused: Path | None = None,
+    seed: int = 0,
+    checkpoint_minutes: float = 5.0,
+) -> dict[str, object]:
+    """Write the figures to folder `out`; resumes after a kill.
+
+    Args:
+        semantics: folder of the training, whose losses are compared with those of the replay.
+        settings: of the training, like the other inputs; `figure_settings` are of the figures.
+    """
+    if not settings.cse.enabled:
+        raise UserError(
+            "draw_refreshes: found `cse.enabled: false`, so this training never refreshes a label",
+            "name a variant with CSE",
+        )
+    start = shared / "checkpoint.safetensors"
+    digest = result_digest(
+        "draw_refreshes",
+        settings,
+        {"shared": load_tensors(start)[1]["digest"]},
+        regions=region_settings.model_dump(mode="json"),
+        seed=seed,
+        views=figure_settings.views,
+    )
+    paths = {
+        "frames": frames,
+        "features": features,
+        "dino": dino,
+        "labels": labels,
+        "radiance": radiance,
+    }
+    options = {**paths, "settings": settings, "region_settings": region_settings}
+    on_host = features_on_host("train_semantics", options)
+    inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
+    training = assemble_training(inputs, settings, seed, on_host)
+    training.restore(start, None)
+    stored = open_store(regions, "regions")
+    pseudo = assemble_pseudo_labels(training, inputs, stored, proposer(region_settings))
+    training.pseudo_labels = pseudo
+    kept = out.with_name(out.name + ".partial")
+    begin_partial(kept, digest)
+    slots = spread_evenly(range(len(training.data.labelled)), figure_settings.views)
+    novel = spread_evenly(range(len(pseudo.novel)), figure_settings.views)
+    replay = Replay(training, slots, novel, kept)
+    checkpoint = kept / "checkpoint.safetensors"
+    end = replay.refreshes[-1] + 1
+    run_with_checkpoints(replay, end, checkpoint, digest, checkpoint_minutes, "draw_refreshes")
+    with atomic_folder(out) as folder:
+        draw(folder, replay, pseudo, inputs)
+    shutil.rmtree(kept)
+    return {
+        "refreshes": len(replay.refreshes),
+        "views": len(slots),
+        "novel_views": len(novel),
+        **other_losses(pd.DataFrame(training.rows), pd.read_csv(semantics / "train.csv")),
+    }
+
+
+def draw(folder: Path, replay: Replay, pseudo: PseudoLabels, inputs: SemanticInputs) -> None:
+    """Write the figures of a finished replay."""
+    data, slots = replay.training.data, replay.slots
+    classes, frames = list(inputs.features.attrs["classes"]), inputs.frames.attrs["names"]
+    photos = data.photos.rgb[data.labelled[slots]].cpu().numpy()
+    moments = [f"iteration {iteration}" for iteration in replay.refreshes]
+    names = [frames[data.pyramid.frames[slot]] for slot in slots]
+    maps = [label_maps(data.label, slots), *replay.labels("label")]
+    columns = ["photo", "first labels", *moments]
+    figure = label_rows(by_view(names, [photos, *maps]), columns, classes, "training views")
+    save(figure, folder / "training_views.png")
+    if replay.novel:
+        names = [pseudo.novel[view][0] for view in replay.novel]
+        rows = by_view(names, [renders(pseudo, replay.novel), *replay.labels("novel")])
+        figure = label_rows(rows, ["render", *moments], classes, "novel views")
+        save(figure, folder / "novel_views.png")
+
+
+def proposer(settings: ProposeRegions) -> Proposer:
+    """Region proposals for novel renders, as in the training; SAM is loaded at the first one."""
+    if settings.architecture == "superpixels":
+        return lambda image: propose_superpixels(image, settings.superpixels).masks
+
+    @cache
+    def sam() -> RegionProposer:
+        return RegionProposer.load(settings, find_file(settings.weights, "propose_regions.weights"))
+
+    return lambda image: sam().propose(image).masks
+
+
+def by_view(names: Sequence[str], columns: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    """The panels of each view, from columns (views, H, W[, 3])."""
+    return dict(zip(names, map(list, zip(*columns, strict=True)), strict=True))
+
+
+def renders(pseudo: PseudoLabels, views: Sequence[int]) -> np.ndarray:
+    """Colours of novel views u8 (views, H, W, 3), by the field as it is at the last refresh."""
+    found = []
+    for view in views:
+        name, camera, _ = pseudo.novel[view]
+        rgb = render_rgb(pseudo.field.radiance, pseudo.cache.get(name, camera))
+        found.append(to_uint8(rgb, camera.height, camera.width).cpu().numpy())
+    return np.stack(found)
+
+
+def other_losses(replayed: pd.DataFrame, trained: pd.DataFrame) -> dict[str, str]:
+    """The entry `warning` where the logged losses of replay and training differ; else empty."""
+    both = replayed.merge(trained, on="iteration", suffixes=("", " trained"))
+    pairs = [(name, f"{name} trained") for name in replayed if f"{name} trained" in both]
+    for name, other in pairs:
+        if not np.allclose(both[name], both[other], rtol=LOSSES_AGREE, atol=1e-9, equal_nan=True):
+            return {
+                "warning": f"`{name}` is not that of train.csv: these are the labels of a "
+                "training like this one, on another machine or with another version"
+            }
+    return {}
