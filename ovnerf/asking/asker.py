@@ -183,10 +183,18 @@ class Asker:
         scores = self.scores(phrases, self.points.feature)
         return [self.answer(*pair) for pair in zip(phrases, scores, strict=True)]
 
+    def of_another_class(self, phrase: Phrase) -> np.ndarray:
+        """Points that a class other than the phrase's owns, bool (n,).
+
+        Where no word of the phrase is a class name, no point is known to be of another class.
+        """
+        own = [number for number, name in enumerate(self.points.classes) if name in phrase.synonyms]
+        return ~np.isin(self.points.label, own) if own else np.zeros(len(self.points), dtype=bool)
+
     def answer(self, phrase: Phrase, score: Score) -> Answer:
         """The objects of one phrase, from its score at every point."""
         points, settings = self.points, self.settings
-        chosen = np.flatnonzero(score >= self.threshold)
+        chosen = np.flatnonzero((score >= self.threshold) & ~self.of_another_class(phrase))
         up = self.description.up
         found = find_instances(points.xyz, points.cell, score, chosen, settings.min_points, up)
         few = min(settings.min_points, len(score))

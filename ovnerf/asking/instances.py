@@ -16,6 +16,11 @@ from ovnerf.asking.voxels import keys_of
 
 TOP_SHARE = 0.1
 """An instance's score is the mean over this share of its points, those of the highest scores."""
+TRIMMED = 0.02
+"""Share of an instance's points at either end of each axis that its boxes leave out: what a thin
+bridge of voxels or a few wrong distances add would make a box much larger than the object."""
+LEAST_SHARE = 0.1
+"""Groups of fewer points than this share of a phrase's largest group are fragments, no objects."""
 STEPS_BESIDE = ((0, 1), (1, -1), (1, 0), (1, 1))
 """Steps in x and y to half of the columns around one; the others are seen from the other voxel."""
 
@@ -44,8 +49,9 @@ class Instance:
         score: mean score of the top decile of its points.
         centroid: f64 (3,), mean of its points, world; may lie inside the object.
         surface: f64 (3,), the point of its surface that is nearest to the centroid.
-        low, high: f64 (3,), corners of the axis-aligned box.
-        box: the upright box of smallest footprint.
+        low, high: f64 (3,), corners of the axis-aligned box of its points but the outermost
+            (`TRIMMED`).
+        box: the upright box of smallest footprint around the points in that box.
     """
 
     index: np.ndarray
@@ -70,9 +76,12 @@ def find_instances(
     Args:
         xyz: f64 (n, 3), world. cell: i32 (n, 3), their voxels, ascending by key.
         score: f32 (n,). chosen: i64 (m,), ascending indices of the points that belong to a phrase.
-        min_points: smaller groups are left out. up: unit vector f64 (3,).
+        min_points: smaller groups are left out, and those under `LEAST_SHARE`.
+        up: unit vector f64 (3,).
     """
-    found = [instance(xyz, score, chosen[group], up) for group in groups(cell[chosen], min_points)]
+    large = list(groups(cell[chosen], min_points))
+    least = LEAST_SHARE * max(map(len, large), default=0)
+    found = [instance(xyz, score, chosen[group], up) for group in large if len(group) >= least]
     return sorted(found, key=lambda one: (-one.score, -len(one.index)))
 
 
@@ -126,16 +135,29 @@ def instance(xyz: np.ndarray, score: np.ndarray, index: np.ndarray, up: np.ndarr
     columns, own = np.ascontiguousarray(xyz[index].T), score[index]
     top = ceil(TOP_SHARE * len(own))
     centroid = columns.mean(1)
+    low, high = trimmed_ends(columns)
+    within = np.all((columns >= low[:, None]) & (columns <= high[:, None]), axis=0)
     nearest = np.square(columns - centroid[:, None]).sum(0).argmin()
     return Instance(
         index=index,
         score=float(np.partition(own, len(own) - top)[len(own) - top :].mean()),
         centroid=centroid,
         surface=columns[:, nearest].copy(),
-        low=columns.min(1),
-        high=columns.max(1),
-        box=upright_box(columns, up),
+        low=low,
+        high=high,
+        box=upright_box(columns[:, within] if within.any() else columns, up),
     )
+
+
+def trimmed_ends(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and greatest coordinates f64 (3,) of points f64 (3, m), without `TRIMMED` of them.
+
+    Of fewer than 50 points none is left out.
+    """
+    last = columns.shape[1] - 1
+    out = int(TRIMMED * (last + 1))
+    ordered = np.partition(columns, (out, last - out), axis=1)
+    return ordered[:, out].copy(), ordered[:, last - out].copy()
 
 
 def upright_box(columns: np.ndarray, up: np.ndarray) -> Box:

@@ -75,3 +75,18 @@ def test_instances_by_hand() -> None:
     assert (found[1].low.tolist(), found[1].high.tolist()) == ([0.5, 5.5, 0.5], [0.5, 5.5, 19.5])
     assert found[1].index.tolist() == [*range(10, 30)]
     assert not find_instances(xyz, cell.astype(np.int32), score, chosen[:0], 2, UP)
+
+
+def test_boxes_leave_out_the_outermost_points_and_fragments_are_no_objects() -> None:
+    """A plate of 10 x 10 voxels, a bridge of 2 on it, 10 voxels and 11 voxels apart from it."""
+    plate = [[x, y, 0] for x in range(10) for y in range(10)]
+    rows = [*plate, [9, 9, 1], [9, 9, 2], *([40, 0, k] for k in range(10))]
+    rows += [[60, 0, k] for k in range(11)]
+    cell = np.array(rows, dtype=np.int32)
+    score = np.where(np.arange(len(cell)) < 102, 0.7, 0.6).astype(np.float32)
+    found = find_instances(cell.astype(float), cell, score, np.arange(len(cell)), 2, UP)
+    assert [len(one.index) for one in found] == [102, 11]  # 10 < a tenth of 102
+    # Two of 102 points are left out at either end; at the others' ends there are ten.
+    assert (found[0].low.tolist(), found[0].high.tolist()) == ([0, 0, 0], [9, 9, 0])
+    np.testing.assert_allclose(sorted(found[0].box.size), [0, 9, 9], atol=1e-5)
+    assert found[1].high.tolist() == [60, 0, 10]  # of so few none is

@@ -58,6 +58,19 @@ def test_a_class_is_where_its_label_is(made: Path) -> None:
     assert any(opened.query(name).found for name in CLASSES)
 
 
+def test_points_of_another_class_belong_to_no_phrase_that_names_a_class(made: Path) -> None:
+    opened = open_run(made, Query(**FEW))
+    label = opened.points.label
+    for words, own in ((("table",), label == 1), (("desk", "lamp", "wall"), label != 1)):
+        np.testing.assert_array_equal(opened.asker.of_another_class(Phrase(words)), ~own)
+    assert not opened.asker.of_another_class(Phrase(("desk",))).any()
+    settings = Query(threshold=0, **FEW)  # every point is like enough
+    commonest = int(np.bincount(label).argmax())
+    answer = open_run(made, settings).query(CLASSES[commonest])
+    chosen = np.concatenate([one.index for one in answer.instances])
+    assert (label[chosen] == commonest).all() and (answer.relevancy > 0).all()
+
+
 def test_softmax_gives_each_point_to_one_phrase(made: Path) -> None:
     opened = open_run(made, Query(mode="softmax", **FEW))
     answers = opened.answers([Phrase((name,)) for name in CLASSES[:2]])
