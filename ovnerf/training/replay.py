@@ -7,7 +7,7 @@ another run of it makes the same labels at each refresh.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +24,18 @@ class Replay:
     Attributes:
         slots: which labelled training views are kept. novel: which novel views are.
         kept: folder with a part (`save_part`) per refresh.
+        iteration: iterations done so far.
     """
 
     training: SemanticTraining
     slots: Sequence[int]
     novel: Sequence[int]
     kept: Path
+    iteration: int = field(init=False)
 
-    @property
-    def iteration(self) -> int:
-        """Iterations done so far."""
-        return self.training.iteration
+    def __post_init__(self) -> None:
+        """Begin where the training is."""
+        self.iteration = self.training.iteration
 
     @property
     def refreshes(self) -> range:
@@ -46,6 +47,7 @@ class Replay:
         """One iteration of the training; what it refreshed is kept."""
         iteration, refreshed = self.iteration, self.training.refreshes_now()
         self.training.step()
+        self.iteration = self.training.iteration
         if refreshed:
             label = label_maps(self.training.label, self.slots)
             novel = label_maps(self.training.novel_label, self.novel)
@@ -63,7 +65,9 @@ class Replay:
 
     def restore(self, path: Path, digest: str) -> bool:
         """Go on from a checkpoint of the same digest; False when there is none."""
-        return self.training.restore(path, digest)
+        restored = self.training.restore(path, digest)
+        self.iteration = self.training.iteration
+        return restored
 
 
 def label_maps(labels: Tensor, views: Sequence[int]) -> np.ndarray:
