@@ -51,11 +51,13 @@ SIZES = {"config", "storage"}
 PLANS = {f"inspection.{name}" for name in ("jobs", "projection", "machine", "forecast")}
 """Say what jobs will cost; no stage imports them."""
 
+TRAININGS = {"train_shared", "train_semantics", "draw_refreshes"}
+"""Stages that train the semantic branch."""
 STAGES_OF_THE_FIELD = {
     "lift",
-    *("reconstruct", "render_depth", "train_shared", "train_semantics", "render_views"),
+    *("reconstruct", "render_depth", "render_views"),
     *("fuse_points", "query", "draw_query", "export", "write_page", "view"),
-    "draw_refreshes",
+    *TRAININGS,
 }
 ASKING = {"query", "draw_query", "export", "write_page", "view"}
 STAGES_OF_PAIRS = {"fuse_labels", "score_agreement", "evaluate"}
@@ -93,7 +95,7 @@ EDITS = {
     "capture/upright.py": {"capture"},
     "config/field.py": {"reconstruct"},
     "config/frames.py": {"make_room", "sample_frames", "read_truth"},
-    "config/semantics.py": {"train_shared", "train_semantics"},
+    "config/semantics.py": TRAININGS,
     "inspection/sheet.py": {"inspect"},
     "evaluation/metrics.py": {
         *("evaluate", "score_labels", "score_agreement", "aggregate", "draw_figures"),
@@ -102,16 +104,15 @@ EDITS = {
     "field/sampling.py": STAGES_OF_THE_FIELD,
     "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
     "field/covisibility.py": {
-        *("lift", "render_depth", "train_shared", "train_semantics", "reconstruct", "render_views"),
+        *("lift", "render_depth", "reconstruct", "render_views"),
+        *TRAININGS,
         *STAGES_OF_PAIRS,
     },
     "evaluation/agreement.py": {"score_agreement", "evaluate"},
     "labels/fusing.py": {"fuse_labels"},
-    "training/pseudo_labels.py": {"train_shared", "train_semantics"},
+    "training/pseudo_labels.py": TRAININGS,
     "training/reconstruct.py": {"reconstruct"},
-    "labels/rsr.py": {
-        *("rank_regions", "fuse_labels", "score_labels", "train_shared", "train_semantics"),
-    },
+    "labels/rsr.py": {"rank_regions", "fuse_labels", "score_labels", *TRAININGS},
 }
 
 

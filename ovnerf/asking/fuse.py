@@ -9,7 +9,6 @@ F = U u with U (D, 28) of the field, and 28 numbers a point hold it (docs/asking
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from ovnerf.runtime.errors import Stopped
 from ovnerf.storage.by_frame import begin_partial, is_finished, load_part, part_path, save_part
 from ovnerf.storage.finite import binary16
 from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import NOT_FINITE, WholeArray, open_store, publish_store
 
 SPACING_VIEWS = 8
@@ -184,12 +184,6 @@ def voxel_sums(surface: Surface, grid: VoxelGrid) -> VoxelSums:
     return VoxelSums(
         summed.key, summed.pixels, np.ones_like(summed.pixels), summed.weight, summed.sums
     )
-
-
-def spread_evenly(frames: Sequence[int], count: int) -> list[int]:
-    """At most `count` of the frames, evenly spread over them, the first among them."""
-    chosen = min(count, len(frames))
-    return [frames[number * len(frames) // chosen] for number in range(chosen)]
 
 
 def point_arrays(

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.asking.evidence import clip_relevancy, map_figure, region_means
-from ovnerf.asking.fuse import spread_evenly
 from ovnerf.asking.phrases import Phrase, parse_phrases, slugs
 from ovnerf.asking.run import Run, RunFiles, open_run
 from ovnerf.asking.views import View
@@ -27,6 +26,7 @@ from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import Store, open_store
 
 COLUMNS = ("render", "CLIP", "CLIP, mean of regions", "field")

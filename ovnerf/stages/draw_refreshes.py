@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ovnerf.asking.fuse import spread_evenly
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
@@ -30,6 +29,7 @@ from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.by_frame import begin_partial
 from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors
 from ovnerf.storage.weight_loading import find_file

@@ -204,11 +204,6 @@ def test_a_field_that_is_seen_nowhere_is_refused(tmp_path):
     assert not (tmp_path / "points.zarr").exists()
 
 
-def test_frames_are_spread_evenly():
-    assert fuse.spread_evenly([3, 4, 5, 6, 7], 2) == [3, 5]
-    assert fuse.spread_evenly([3, 4], 8) == [3, 4]
-
-
 @pytest.mark.parametrize("space", ["metric", "ndc"])
 def test_points_lie_on_their_pixels_in_the_world(space):
     """A surface point, projected by pose and intrinsics, is at the centre of its pixel."""
