@@ -77,6 +77,7 @@ EDITS = {
     "config/query_figures.py": {"draw_query"},
     "config/refresh_figures.py": {"draw_refreshes"},
     "training/replay.py": {"draw_refreshes"},
+    "training/novel_regions.py": {"train_semantics", "draw_refreshes"},
     "evaluation/refresh_figures.py": {"draw_refreshes"},
     "config/page.py": {"write_page"},
     "config/viewing.py": {"view"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,6 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.figures import save
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.field.rendering import render_rgb, to_uint8
-from ovnerf.regions.sam import RegionProposer
-from ovnerf.regions.superpixels import propose_superpixels
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.atomic import atomic_folder
@@ -32,7 +29,6 @@ from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors
-from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.assemble import (
     SemanticInputs,
     assemble_pseudo_labels,
@@ -40,7 +36,8 @@ from ovnerf.training.assemble import (
     open_inputs,
 )
 from ovnerf.training.loop import run_with_checkpoints
-from ovnerf.training.pseudo_labels import Proposer, PseudoLabels
+from ovnerf.training.novel_regions import novel_view_proposer
+from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.replay import Replay, label_maps
 
 LOSSES_AGREE = 1e-4
@@ -99,7 +96,9 @@ def run(
     training = assemble_training(inputs, settings, seed, on_host)
     training.restore(start, None)
     stored = open_store(regions, "regions")
-    pseudo = assemble_pseudo_labels(training, inputs, stored, proposer(region_settings))
+    pseudo = assemble_pseudo_labels(
+        training, inputs, stored, novel_view_proposer(stored, region_settings)
+    )
     training.pseudo_labels = pseudo
     kept = out.with_name(out.name + ".partial")
     begin_partial(kept, digest)
@@ -136,18 +135,6 @@ def draw(folder: Path, replay: Replay, pseudo: PseudoLabels, inputs: SemanticInp
         rows = by_view(names, [renders(pseudo, replay.novel), *replay.labels("novel")])
         figure = label_rows(rows, ["render", *moments], classes, "novel views")
         save(figure, folder / "novel_views.png")
-
-
-def proposer(settings: ProposeRegions) -> Proposer:
-    """Region proposals for novel renders, as in the training; SAM is loaded at the first one."""
-    if settings.architecture == "superpixels":
-        return lambda image: propose_superpixels(image, settings.superpixels).masks
-
-    @cache
-    def sam() -> RegionProposer:
-        return RegionProposer.load(settings, find_file(settings.weights, "propose_regions.weights"))
-
-    return lambda image: sam().propose(image).masks
 
 
 def by_view(names: Sequence[str], columns: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
-from ovnerf.regions.sam import RegionProposer
-from ovnerf.regions.superpixels import propose_superpixels
-from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.atomic import atomic_folder
-from ovnerf.storage.provenance import file_digest, result_digest
-from ovnerf.storage.stores import Store, open_store, path_of
+from ovnerf.storage.provenance import result_digest
+from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors, module_tensors, save_tensors
-from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.assemble import assemble_pseudo_labels, assemble_training, open_inputs
 from ovnerf.training.description import describe_run
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
-from ovnerf.training.pseudo_labels import Proposer
+from ovnerf.training.novel_regions import novel_view_proposer
 
 
 def run(
@@ -93,36 +88,3 @@ def run(
         **{name: round(float(value), 3) for name, value in training.feature_terms.watched.items()},
         **training.warnings(),
     }
-
-
-def novel_view_proposer(regions: Store, settings: ProposeRegions) -> Proposer:
-    """Region proposals for novel renders, by what made the photos' regions.
-
-    SAM is loaded at the first render. Where the photos' regions were cut from ground truth, no
-    weight file was used for them, so none is compared.
-
-    Raises:
-        UserError: the weight file is another one than `regions` was made with.
-    """
-    if settings.architecture == "superpixels":
-        return lambda image: propose_superpixels(image, settings.superpixels).masks
-    expected = regions.attrs.get("weights")
-    if expected is not None:
-        weights = find_file(settings.weights, "propose_regions.weights")
-        if file_digest(weights) != expected:
-            raise UserError(
-                f"{weights}: not the weights that {path_of(regions)} was made with",
-                "put the old file back, or run again: propose_regions is then made anew",
-            )
-    return lazy_proposer(settings)
-
-
-def lazy_proposer(settings: ProposeRegions) -> Proposer:
-    """Region proposals for novel renders; SAM is loaded at the first one."""
-
-    @cache
-    def proposer() -> RegionProposer:
-        weights = find_file(settings.weights, "propose_regions.weights")
-        return RegionProposer.load(settings, weights)
-
-    return lambda image: proposer().propose(image).masks

@@ -36,7 +36,7 @@ from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, seal, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
-from ovnerf.training import assemble
+from ovnerf.training import assemble, novel_regions
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
@@ -140,8 +140,7 @@ def halves(_):
 @pytest.fixture(scope="module", autouse=True)
 def regions_of_novel_views():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_semantics, "lazy_proposer", lambda settings: halves)
-        patch.setattr(draw_refreshes, "proposer", lambda settings: halves)
+        patch.setattr(novel_regions, "lazy_proposer", lambda settings: halves)
         yield
 
 
@@ -353,9 +352,7 @@ def test_superpixels_snapping_and_class_balance_resume_to_the_same_field(stores,
     )
     opened = assemble.open_inputs(**paths)
     regions = open_store(stores / "regions.zarr", "regions")
-    propose = train_semantics.novel_view_proposer(
-        regions, ProposeRegions(architecture="superpixels")
-    )
+    propose = novel_regions.novel_view_proposer(regions, ProposeRegions(architecture="superpixels"))
     settings = SEMANTICS.model_copy(update={"class_balance": 0.5})
 
     def fresh(changed=settings):
