@@ -8,10 +8,12 @@ import json
 import os
 import platform
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import torch
 
+from benchmarks import systems
 from benchmarks.cases import FULL, QUICK, cases, describe
 from benchmarks.measure import Result
 from benchmarks.scene import bench_field
@@ -52,7 +54,7 @@ def main() -> None:
     )
     print(header, flush=True)
     results = []
-    for name, case in cases(sizes):
+    for name, case in chain(cases(sizes), systems.cases(sizes)):
         if arguments.only and not name.startswith(tuple(arguments.only)):
             continue
         results.append(case())

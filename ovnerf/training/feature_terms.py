@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,9 +79,14 @@ class FeatureTerms:
         selects = settings.feature_weight > 0 and settings.feature_target == "selected"
         return selects or settings.rda_weight > 0
 
-    def warning(self) -> str:
-        """What is odd about the latest batch; empty for nothing."""
-        share = float(self.watched.get("dominant_share", 0))
+    @staticmethod
+    def warning(rows: Sequence[Mapping[str, float]]) -> str:
+        """What is odd about the last tenth of a log's rows; empty for nothing.
+
+        A single batch would miss a collapse: the share of its commonest class wanders.
+        """
+        last = rows[-max(1, len(rows) // 10) :]
+        share = sum(row.get("dominant_share", 0) for row in last) / max(1, len(last))
         return f"one class takes {share:.0%} of the rays: a collapse" if share > COLLAPSE else ""
 
     def losses(

@@ -134,7 +134,7 @@ class SemanticTraining:
         return notices.warning_entry(
             notices.empty_rays(self.empty_rays, "labelled rays of the last batch"),
             "no pixel of the training views has a label" if unlabelled else "",
-            self.feature_terms.warning(),
+            self.feature_terms.warning(self.rows),
         )
 
     def step(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as table
-from benchmarks import asking, cases, gpu
+from benchmarks import asking, cases, gpu, systems
 
 TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
 
@@ -25,6 +25,12 @@ def test_cases_agree_with_the_reference(case):
 def test_stages_agree_with_the_reference():
     result = cases.stage("c", TINY)
     assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
+
+
+@pytest.mark.parametrize("name", systems.SYSTEMS)
+def test_compared_systems_agree_with_the_reference(name):
+    result = systems.system(name, TINY)
+    assert result.max_abs_diff < 1e-4 and 0 < result.max_grad_rel_diff < 1e-3
 
 
 def test_a_query_finds_the_disc_and_agrees_with_the_reference():
