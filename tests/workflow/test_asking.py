@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import runpy
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_run import Place
 
+from benchmarks.query_quality import scores
+from ovnerf.asking.run import open_run
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 from ovnerf.storage.stores import open_store, verify
 
@@ -64,3 +68,20 @@ def test_the_example_of_the_first_page_runs(
     said = capsys.readouterr().out.splitlines()
     assert len(said) == len(names["answer"].instances) + 2
     assert said[-2].startswith(f"{len(names['points'])} points") and "(48, 64, 3)" in said[-1]
+
+
+def test_the_quality_table_has_the_scores_of_the_query(asked: Path) -> None:
+    """The field's rows are those of the rule; a class that the run is not told of is unlisted."""
+    run = open_run(asked)
+    assert run.files.truth is not None
+    with (asked / "answers/query_metrics.csv").open(encoding="utf-8") as file:
+        by_rule = [row for row in csv.DictReader(file) if row["phrase"] == "wall"]
+    found = {(way, words): rows for way, words, _, rows in scores(run, run.files.truth)}
+    assert list(found) == [("field", "listed"), ("lifted", "listed")]  # no features of held-outs
+    rows = [row for row in found["field", "listed"] if row["phrase"] == "wall"]
+    assert [{**row, "value": f"{row['value']:.4f}"} for row in rows] == by_rule
+    listed = tuple(name for name in run.description.classes if name != "wall")
+    run.description = replace(run.description, classes=listed)
+    apart = {(way, words): rows for way, words, _, rows in scores(run, run.files.truth)}
+    assert [row for row in apart["field", "unlisted"] if row["phrase"]] == rows
+    assert {row["phrase"] for row in apart["lifted", "unlisted"]} == {"wall", ""}
