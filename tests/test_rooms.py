@@ -48,7 +48,7 @@ COST_MODEL = {"runtime.job", "runtime.memory_formulas", "runtime.memory"}
 """Modules of `runtime` that read sizes of settings and stores."""
 SIZES = {"config", "storage"}
 """Where those are."""
-PLANS = {f"inspection.{name}" for name in ("jobs", "projection", "machine", "forecast")}
+PLANS = {f"inspection.{name}" for name in ("jobs", "model_sizes", "projection", "machine", "forecast")}
 """Say what jobs will cost; no stage imports them."""
 
 TRAININGS = {"train_shared", "train_semantics", "draw_refreshes"}
@@ -68,6 +68,7 @@ EDITS = {
     "runtime/memory_formulas.py": set(),
     "runtime/cost_constants.py": set(),
     "inspection/jobs.py": set(),
+    "inspection/model_sizes.py": set(),
     "runtime/errors.py": set(),
     "config/run.py": set(),
     "config/views.py": {"render_views"},

@@ -14,7 +14,7 @@ import yaml
 from sized_files import field_file, hollow
 
 from ovnerf.config.run import override, read_yaml
-from ovnerf.inspection import jobs as planning
+from ovnerf.inspection import model_sizes
 from ovnerf.inspection.jobs import PlannedJobs, field_seed, field_suffixes, shared_id
 from ovnerf.inspection.photo_size import photo_size
 from ovnerf.inspection.plan import make_plan
@@ -216,12 +216,12 @@ def test_weights_that_are_not_there_are_taken_for_their_own_size(here: Path) -> 
         rule: jobs.job(rule, wildcards_of(jobs)).weights
         for rule in ("propose_regions", "train_semantics", "cache_features", "cache_dino")
     }
-    sam = planning.WEIGHT_BYTES["vit_h"]
+    sam = model_sizes.WEIGHT_BYTES["vit_h"]
     assert sizes == {
         "propose_regions": sam,
         "train_semantics": sam,
-        "cache_features": planning.WEIGHTS,
-        "cache_dino": planning.WEIGHT_BYTES["vit_base_patch8_224.dino"],
+        "cache_features": model_sizes.WEIGHTS,
+        "cache_dino": model_sizes.WEIGHT_BYTES["vit_base_patch8_224.dino"],
     }
     Path("weights").mkdir()
     Path("weights/dino_vitb8.safetensors").write_bytes(bytes(1234))
