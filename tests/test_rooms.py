@@ -48,7 +48,9 @@ COST_MODEL = {"runtime.job", "runtime.memory_formulas", "runtime.memory"}
 """Modules of `runtime` that read sizes of settings and stores."""
 SIZES = {"config", "storage"}
 """Where those are."""
-PLANS = {f"inspection.{name}" for name in ("jobs", "model_sizes", "projection", "machine", "forecast")}
+PLANS = {
+    f"inspection.{name}" for name in ("jobs", "model_sizes", "projection", "machine", "forecast")
+}
 """Say what jobs will cost; no stage imports them."""
 
 TRAININGS = {"train_shared", "train_semantics", "draw_refreshes"}

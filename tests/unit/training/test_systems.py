@@ -63,9 +63,11 @@ def cells(stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
 LOSSES = {
     "fcclip": ["label", "colour"],
     "dff": ["feature"],
+    "language": ["feature"],
     "lerf": ["feature", "dino_feature"],
     "3dovs": ["feature", "rda", "dino_positive", "dino_negative", "colour"],
 }
+OWN_VOLUME = ("dff", "language", "lerf")
 
 
 @pytest.mark.parametrize("variant", LOSSES)
@@ -95,7 +97,7 @@ def test_a_system_resumes_to_the_same_field_and_has_its_losses(
     }
     assert any(key.startswith("clip.") for key in moved)
     assert not any("density" in key or "occupancy" in key for key in moved)
-    assert any(key.startswith("own.") for key in moved) == (variant in ("dff", "lerf"))
+    assert any(key.startswith("own.") for key in moved) == (variant in OWN_VOLUME)
     assert any("appearance" in key for key in moved) == ("colour" in LOSSES[variant])
     assert any("scale_selection" in key for key in moved) == first.feature_terms.selects_scales
 
