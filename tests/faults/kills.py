@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 
 import psutil
-from place import LOGS, OUTPUTS, Place, is_alive, kill_group, stage_process, wait_for
+from place import CASES, Place, is_alive, kill_group, stage_of, stage_process, wait_for
 
 RETRIES = "6"
 MOMENT = {
@@ -26,6 +26,7 @@ MOMENT = {
     "reconstruct": 0.5,
     "train_semantics": 0.5,
     "render_views": 0.2,
+    "lift": 0.02,
 }
 """Seconds: a frame's, or an interval between checkpoints."""
 
@@ -101,9 +102,8 @@ def make_under_fire(
 ) -> None:
     """One round: make the stage's output while these kills happen."""
     place.forget(stage)
-    log = place.folder / f"results/logs/{stage}/{LOGS[stage]}.log"
-    log.unlink(missing_ok=True)
-    arguments = ("--retries", RETRIES, "--", OUTPUTS[stage])
+    place.log_file(stage).unlink(missing_ok=True)
+    arguments = ("--retries", RETRIES, "--", CASES[stage])
     snakemake = place.start(*arguments)
     before, landed = None, False
     for kill in kills:
@@ -165,7 +165,7 @@ def hit(
         return there or not is_alive(process)
 
     wait_for(due, f"{stage} to reach {goal:.0f} of {total}")
-    time.sleep(chance.uniform(0, MOMENT[stage]))
+    time.sleep(chance.uniform(0, MOMENT[stage_of(stage)]))
     if not is_alive(process) or place.path(stage).exists():
         tally.missed += 1
         return False

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
+import yaml
 
+from ovnerf.config.run import override, read_yaml
 from ovnerf.storage.provenance import REPOSITORY_ROOT, path_digest
 from ovnerf.storage.tensors import load_tensors
 
@@ -39,9 +42,38 @@ LOGS = {
     "train_semantics": "tiny.room7.toy.ovnerf.seed0",
     "render_views": "tiny.room7.toy.ovnerf.seed0",
 }
+SYSTEM_RUNS = {"lerf": "toy", "3dovs": "toy", "dff": "simulated_lseg", "fcclip": "simulated_fcclip"}
+"""Variants of the compared systems, and the encoder that each is trained on."""
+SYSTEMS = {
+    f"train_semantics:{variant}": f"{SCENE}/{encoder}/{variant}/seed0/semantics"
+    for variant, encoder in SYSTEM_RUNS.items()
+} | {"lift": f"{SCENE}/toy/lift/seed0/views.zarr"}
+"""What `make faults` kills besides `OUTPUTS`: compared systems, as `stage:variant`, and lift."""
+CASES = OUTPUTS | SYSTEMS
+LOGS |= {
+    f"train_semantics:{variant}": f"tiny.room7.{encoder}.{variant}.seed0"
+    for variant, encoder in SYSTEM_RUNS.items()
+} | {"lift": "tiny.room7.toy.seed0"}
 TABLE = "results/tables/metrics.csv"
+LONG = {"iterations": 240, "batch_rays": 1024}
+"""Of `train_semantics` of the compared systems: without CSE their iterations are short."""
 PATIENCE = 300
 """Seconds after which something that should happen is called an error."""
+
+
+def with_systems(config: dict[str, Any]) -> dict[str, Any]:
+    """A config of one run with those of the compared systems and lift beside it."""
+    groups = [{"encoders": config["encoders"], "variants": config["variants"]}]
+    groups += [
+        {"encoders": [encoder], "variants": [variant]} for variant, encoder in SYSTEM_RUNS.items()
+    ]
+    kept = {key: value for key, value in config.items() if key not in ("encoders", "variants")}
+    return kept | {"runs": groups, "lift": {"write": True, "voxels": 20_000}}
+
+
+def stage_of(case: str) -> str:
+    """The stage of a kill case: `train_semantics` of `train_semantics:lerf`."""
+    return case.partition(":")[0]
 
 
 def wait_for(condition: Callable[[], object], what: str) -> object:
@@ -61,15 +93,34 @@ class Place:
 
     folder: Path
 
-    def prepare(self) -> Place:
-        """Write the sheet, the config, and weights of its own that a test may change."""
+    def prepare(self, systems: bool = False) -> Place:
+        """Write the sheet, the config, and weights of its own that a test may change.
+
+        Args:
+            systems: whether the compared systems and lift run, too.
+        """
         (self.folder / "weights").mkdir(parents=True)
         (self.folder / "sheet.tsv").write_text(SHEET)
-        shutil.copyfile(CONFIG, self.folder / "config.yaml")
+        config = read_yaml(CONFIG)
+        if systems:
+            config = with_systems(config)
+            self.write_long_variants()
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         for name in ("sam", "dino"):
             source = REPOSITORY_ROOT / f"ovnerf/toy/weights/{name}.safetensors"
             shutil.copyfile(source, self.folder / f"weights/{name}.safetensors")
         return self
+
+    def write_long_variants(self) -> None:
+        """The variants of the compared systems, with iterations for several checkpoints.
+
+        A variant file of the working directory goes before the one that comes with ovnerf.
+        """
+        (self.folder / "config/variants").mkdir(parents=True)
+        for variant in SYSTEM_RUNS:
+            name = f"config/variants/{variant}.yaml"
+            settings = override(read_yaml(REPOSITORY_ROOT / name), {"train_semantics": LONG})
+            (self.folder / name).write_text(yaml.safe_dump(settings))
 
     def copy(self, folder: Path) -> Place:
         """The same place elsewhere, with its times and Snakemake's memory of it."""
@@ -141,15 +192,19 @@ class Place:
 
     def path(self, stage: str) -> Path:
         """What a stage makes."""
-        return self.folder / OUTPUTS[stage]
+        return self.folder / CASES[stage]
 
     def digest(self, stage: str) -> str:
         """Content digest of what a stage made."""
         return path_digest(self.path(stage))
 
+    def log_file(self, stage: str) -> Path:
+        """Where the log of a stage's job is."""
+        return self.folder / f"results/logs/{stage_of(stage)}/{LOGS[stage]}.log"
+
     def log(self, stage: str) -> str:
         """The log of a stage's job, empty before there is one."""
-        path = self.folder / f"results/logs/{stage}/{LOGS[stage]}.log"
+        path = self.log_file(stage)
         return path.read_text(errors="replace") if path.exists() else ""
 
     def closing(self, stage: str) -> dict:
@@ -184,7 +239,7 @@ def stage_process(stage: str, parent: int) -> psutil.Process | None:
         return None
     for process in below:
         try:
-            if process.cmdline()[1:4] == ["-m", "ovnerf", stage]:
+            if process.cmdline()[1:4] == ["-m", "ovnerf", stage_of(stage)]:
                 return process
         except psutil.Error:
             continue
