@@ -194,8 +194,8 @@ COSTS: dict[str, Cost] = {
     "rank_regions": per_pixel(formulas.one_frame, 3.0, 4),
     "fuse_labels": Cost(
         formulas.all_views,
-        lambda job: constant.FUSE * job.frames**2 * job.pixels,
-        lambda job: 2 * job.frames * job.pixels,
+        lambda job: 2 * constant.FUSE * job.frames**2 * job.pixels,
+        lambda job: 4 * job.frames * job.pixels,
         constant.OF_THE_DEMO,
     ),
     "score_labels": per_pixel(formulas.one_frame, 0.5),

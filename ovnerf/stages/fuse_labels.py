@@ -1,13 +1,14 @@
-"""Labels that all training views vote on: shares of region votes, meant over views.
+"""Labels that all training views vote on: shares of region votes, meant over views, twice.
 
 The first labels of every training view vote in its regions, and each surface point takes the class
-of the greatest mean share over the training views that see it (docs/method.md#fused-labels).
-Held-out views neither vote nor get labels.
+of the greatest mean share over the training views that see it. These labels then vote in the same
+way once more (docs/method.md#fused-labels). Held-out views neither vote nor get labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, read
 from ovnerf.training.data import depth_views
 
+LabelMap = Callable[[int], np.ndarray]
+"""Slot of a training view -> its label map, u16 (H, W)."""
+
 
 def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) -> dict[str, object]:
     """Write a `fused` store for the training frames of the `labels` store."""
@@ -34,23 +38,32 @@ def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) ->
     index, store = FrameIndex(first), Regions(proposals)
     voters = [frame for frame in frame_indices(scene, "train") if frame in index]
     classes = len(first.attrs["classes"])
-    shares = [
-        pixel_shares(
-            read(first, "clip", index.slot(frame)), RegionRanker(store.masks(frame)), classes
-        )
-        for frame in voters
-    ]
     views = depth_views(scene, distances, voters)
-
-    def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
-            yield slot, {"label": fused(views, shares, slot, classes)}
-
     stores = {"frames": scene, "depth": distances, "labels": first, "regions": proposals}
     inputs = {name: str(group.attrs["digest"]) for name, group in stores.items()}
-    attributes = {"frames": voters, "classes": first.attrs["classes"]}
     digest = result_digest("fuse_labels", Strict(), inputs)
-    write_by_frame(out, "fused", len(voters), produce, attributes, digest)
+
+    def vote(path: Path, label: LabelMap) -> None:
+        """One round: write the labels that the views give each other by these of their own."""
+
+        def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+            shares = [
+                pixel_shares(label(slot), RegionRanker(store.masks(frame)), classes)
+                for slot, frame in enumerate(voters)
+            ]
+            for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
+                yield slot, {"label": fused(views, shares, slot, classes)}
+
+        attributes = {"frames": voters, "classes": first.attrs["classes"]}
+        write_by_frame(path, "fused", len(voters), produce, attributes, digest)
+
+    # Kept until the second round is there, so that a kill in the second does not cost the first.
+    first_round = out.with_name(out.name + ".round1")
+    if not (first_round.exists() and open_store(first_round, "fused").attrs["digest"] == digest):
+        vote(first_round, lambda slot: read(first, "clip", index.slot(voters[slot])))
+    voted = open_store(first_round, "fused")
+    vote(out, lambda slot: read(voted, "label", slot))
+    shutil.rmtree(first_round)
     stored = open_store(out, "fused")
     void = [np.mean(read(stored, "label", slot) == VOID) for slot in range(len(voters))]
     return {"frames": len(voters), "void_percent": round(100 * float(np.mean(void)), 2)}

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels, write_regions
-from test_feature_stages import TRAIN, check_resume
+from test_feature_stages import TRAIN, Killed, check_resume, kill_after
 
+from ovnerf.labels.fusing import pixel_shares
+from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import fuse_labels
-from ovnerf.storage.stores import read, write_store
+from ovnerf.storage.stores import open_store, read, write_store
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def test_training_views_vote_and_held_out_views_do_not(stores, tmp_path, monkeyp
     def stage(out):
         return fuse_labels.run(**stores, out=out)
 
-    group = check_resume(monkeypatch, tmp_path / "fused.zarr", stage, len(TRAIN))
+    group = check_resume(monkeypatch, tmp_path / "fused.zarr", stage, 2 * len(TRAIN))
     assert group.attrs["frames"] == TRAIN
     # No regions: every view's own label is a vote. The table covers columns 8 + f to 40 + f.
     votes = np.stack([(tiny_labels()[TRAIN] == value).sum(0) for value in range(3)])
@@ -40,6 +42,42 @@ def test_training_views_vote_and_held_out_views_do_not(stores, tmp_path, monkeyp
     assert (expected[30, [9, 13, 14, 44, 45]] == [0, 0, 1, 1, 0]).all()
     for slot in range(len(TRAIN)):
         assert (read(group, "label", slot) == expected).all()
+
+
+def voted(label_maps, masks, classes=3):
+    """Labels u16 (H, W) by the mean shares of views that all see the same pixels."""
+    total = np.zeros((HEIGHT * WIDTH, classes))
+    for labels in label_maps:
+        shares = pixel_shares(labels, RegionRanker(masks), classes)
+        total += np.where(shares.row[:, None] < 0, 0, shares.table[shares.row])
+    return total.argmax(1).astype(np.uint16).reshape(HEIGHT, WIDTH)
+
+
+def test_fused_labels_vote_once_more_and_a_kill_costs_one_round_only(stores, tmp_path, monkeypatch):
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 3, (FRAMES, HEIGHT, WIDTH)).astype(np.uint16)
+    masks = np.zeros((40, HEIGHT, WIDTH), dtype=bool)
+    for mask in masks:
+        row, column = random.integers(0, HEIGHT - 6), random.integers(0, WIDTH - 6)
+        mask[row : row + 6, column : column + 6] = True
+    about = {"frames": list(range(FRAMES)), "classes": ["wall", "table", "lamp"]}
+    write_store(tmp_path / "labels.zarr", "labels", {"clip": labels, "rsr": labels}, about, "r")
+    write_regions(tmp_path / "regions.zarr", dict.fromkeys(range(FRAMES), masks))
+    first = voted(labels[TRAIN], masks)
+    second = voted([first] * len(TRAIN), masks)
+    assert (first != second).mean() > 0.01
+    out = tmp_path / "fused.zarr"
+    with monkeypatch.context() as patch:
+        kill_after(patch, len(TRAIN) + 2)
+        with pytest.raises(Killed):
+            fuse_labels.run(**stores, out=out)
+    with monkeypatch.context() as patch:
+        done = kill_after(patch, FRAMES * 2)
+        fuse_labels.run(**stores, out=out)
+    assert len(done) == len(TRAIN) - 2
+    assert {path.name for path in tmp_path.glob("fused*")} == {"fused.zarr"}
+    for slot in range(len(TRAIN)):
+        assert (read(open_store(out, "fused"), "label", slot) == second).all()
 
 
 def test_labels_of_frames_without_regions_are_refused(stores, tmp_path):
