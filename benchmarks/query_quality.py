@@ -23,37 +23,23 @@ import torch
 from torch.nn import functional
 
 from ovnerf.asking.asker import Asker
-from ovnerf.asking.description import require_same_frames
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.relevancy import relevancy
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.scores import Row, score_rows
-from ovnerf.asking.targets import Target, Targets, label_target
+from ovnerf.asking.targets import targets_of_truth
 from ovnerf.config.lift import Lift
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.lifting import Lifted
 from ovnerf.field.rendering import view_weights
 from ovnerf.geometry.camera import Camera
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import open_store, read
+from ovnerf.storage.stores import open_store
 from ovnerf.training.semantic_data import labelled_photos
 
 PROTOCOLS = ("pixel_ap", "lerf_loc", "existence_auc")
 Features = Callable[[int], np.ndarray]
 """Unit features f32 (H W, D) of a frame."""
-
-
-def known(path: Path, run: Run) -> tuple[tuple[str, ...], Targets]:
-    """The classes of a `truth` store, and where they are in the run's held-out frames."""
-    store, description = open_store(path, "truth"), run.description
-    require_same_frames(store, description)
-    classes = tuple(store.attrs["classes"])
-    names = {description.names[frame]: frame for frame in description.held_out_frames}
-
-    def at(name: str, phrase: Phrase) -> Target | None:
-        return label_target(read(store, "label", names[name]), classes, phrase)
-
-    return classes, Targets("truth", tuple(names), at)
 
 
 def pixel_features(pyramid: PyramidFeatures, frame: int) -> torch.Tensor:
@@ -120,7 +106,8 @@ def ways(
 
 def scores(run: Run, truth: Path) -> Iterator[tuple[str, str, int, list[Row]]]:
     """Way to ask, which words, how many of them, and their rows."""
-    classes, targets = known(truth, run)
+    classes = open_store(truth, "truth").attrs["classes"]
+    targets = targets_of_truth(truth, run.description, classes)
     phrases = [Phrase((name,)) for name in classes]
     names = run.description.names
     for way, maps in ways(run, phrases):

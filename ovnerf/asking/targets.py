@@ -67,8 +67,13 @@ def boxes_of(mask: np.ndarray) -> tuple[Box, ...]:
     )
 
 
-def targets_of_truth(path: Path, description: Description) -> Targets:
+def targets_of_truth(
+    path: Path, description: Description, classes: Sequence[str] | None = None
+) -> Targets:
     """The true labels of a scene's held-out frames.
+
+    Args:
+        classes: names of the labels, where they are others than the run was trained with.
 
     Raises:
         UserError: the `truth` store holds other frames than the run.
@@ -79,9 +84,9 @@ def targets_of_truth(path: Path, description: Description) -> Targets:
         description.names[frame]: read(truth, "label", frame)
         for frame in description.held_out_frames
     }
-    classes = description.classes
+    known = tuple(classes or description.classes)
     return Targets(
-        "truth", tuple(label), lambda name, phrase: label_target(label[name], classes, phrase)
+        "truth", tuple(label), lambda name, phrase: label_target(label[name], known, phrase)
     )
 
 
