@@ -24,16 +24,9 @@ from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import open_store, read
 from ovnerf.training.data import depth_views
 
-RARITY = 0.25
-"""Mean shares are divided by this power of their class's frequency."""
-RAREST = 0.01
-"""Lowest frequency that is used, so that names of what is not there gain little."""
-COUNTED_VIEWS = 16
-"""Views, spread evenly, in which the frequency of the classes is taken."""
 LabelMap = Callable[[int], np.ndarray]
 """Slot of a training view -> its label map, u16 (H, W)."""
 
@@ -58,9 +51,8 @@ def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) ->
                 pixel_shares(label(slot), RegionRanker(store.masks(frame)), classes)
                 for slot, frame in enumerate(voters)
             ]
-            weight = class_weights(views, shares, classes)
             for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
-                yield slot, {"label": fused(views, shares, slot, weight)}
+                yield slot, {"label": fused(views, shares, slot, classes)}
 
         attributes = {"frames": voters, "classes": first.attrs["classes"]}
         write_by_frame(path, "fused", len(voters), produce, attributes, digest)
@@ -78,43 +70,22 @@ def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) ->
 
 
 def fused(
-    views: DepthViews, shares: Sequence[PixelShares], target: int, weight: np.ndarray
+    views: DepthViews, shares: Sequence[PixelShares], target: int, classes: int
 ) -> np.ndarray:
-    """Labels u16 (H, W) of one view: the class of the greatest weighted mean share.
+    """Labels u16 (H, W) of one view by the mean shares of all views that see each pixel's point.
 
-    Ties go to the smaller index; a pixel whose point no view has a share for is void.
+    The view itself counts as one that sees them. Ties go to the smaller index; a pixel whose point
+    no view has a share for is void.
 
     Args:
         shares: of every view, in the order of `views`.
-        weight: (C,), of the classes.
     """
-    mean = mean_shares(views, shares, target, len(weight))
-    label = np.where(mean.any(1), (mean * weight).argmax(1), VOID)
-    return label.reshape(views.distance.shape[1:]).astype(np.uint16)
-
-
-def mean_shares(
-    views: DepthViews, shares: Sequence[PixelShares], target: int, classes: int
-) -> np.ndarray:
-    """Mean class shares f32 (H W, C) of a view's pixels over all views that see their points.
-
-    The view itself counts as one that sees them. Rows are 0 where no view has a share.
-    """
-    pixels = views.distance[target].size
-    total = np.zeros((pixels, classes), dtype=np.float32)
-    count = np.zeros(pixels, dtype=np.int32)
-    own = np.arange(pixels, dtype=np.int32)
+    shape = views.distance.shape[1:]
+    total = np.zeros((shape[0] * shape[1], classes), dtype=np.float32)
+    count = np.zeros(len(total), dtype=np.int32)
+    own = np.arange(len(total), dtype=np.int32)
     for view, pixel in ((target, own), *views.others(target)):
         add_rows(total, count, shares[view].table, shares[view].row, pixel)
-    return total / np.maximum(count, 1)[:, None]
-
-
-def class_weights(views: DepthViews, shares: Sequence[PixelShares], classes: int) -> np.ndarray:
-    """What the mean shares of each class are multiplied by, f64 (C,): more for rare classes.
-
-    The mean over views favours what is everywhere. Logit adjustment (Menon et al., ICLR 2021)
-    divides by a power of how frequent each class is, here in the mean shares of some views.
-    """
-    some = spread_evenly(list(range(len(shares))), COUNTED_VIEWS)
-    frequency = np.mean([mean_shares(views, shares, one, classes).mean(0) for one in some], axis=0)
-    return np.maximum(frequency, RAREST) ** -RARITY
+    # Every share was divided by as many views: the greatest sum is the greatest mean.
+    label = np.where(count > 0, total.argmax(1), VOID)
+    return label.reshape(shape).astype(np.uint16)
