@@ -1,7 +1,9 @@
-"""Class shares of pixels from votes in their regions (docs/method.md#fused-labels)."""
+"""Class shares of pixels from votes in their regions, and the class that they speak for
+(docs/method.md#fused-labels)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,3 +76,51 @@ def alike(ranker: RegionRanker, voter: np.ndarray) -> tuple[np.ndarray, np.ndarr
         key = kind * (ranker.count + 1) + region
         _, first, kind = np.unique(key, return_index=True, return_inverse=True)
     return kind, first
+
+
+EVIDENCE = 6.0
+"""Shares meant over views count as much as so many independent votes."""
+LEAST_SHARE = 0.002
+"""Share of every class that is added to each profile: no vote is proof against a class."""
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What the votes on the pixels of each class look like (after Dawid and Skene, 1979).
+
+    Attributes:
+        share: f64 (C, C), mean shares (columns) of the pixels of a class (rows); rows sum to 1.
+        frequency: f64 (C,), share of the pixels that have each class, above 0.
+    """
+
+    share: np.ndarray
+    frequency: np.ndarray
+
+    def labels(self, mean: np.ndarray) -> np.ndarray:
+        """The most probable class k of each pixel, by its mean shares m and Bayes' rule.
+
+        It has the greatest sum_j m_j log share[k, j] + log frequency[k] / `EVIDENCE`; the smaller
+        index if two are equal.
+
+        Args:
+            mean: f32 (pixels, C).
+        """
+        score = mean @ np.log(self.share).T + np.log(self.frequency) / EVIDENCE
+        return np.asarray(score.argmax(1))
+
+
+def class_profiles(means: Iterable[np.ndarray], classes: int) -> Profiles:
+    """Profiles of the classes, by pixels that have the class of their greatest mean share.
+
+    Args:
+        means: mean shares f32 (pixels, C) of each view; rows of zeros do not count.
+    """
+    total, count = np.zeros((classes, classes)), np.zeros(classes)
+    for mean in means:
+        known = mean[mean.any(1)]
+        chosen = np.eye(classes)[known.argmax(1)]
+        total += chosen.T @ known
+        count += chosen.sum(0)
+    # A class that no pixel has gets a profile of its own votes alone: little looks like it.
+    total += np.diag(np.full(classes, 0.5)) + LEAST_SHARE * count[:, None] + 1e-6
+    return Profiles(total / total.sum(1, keepdims=True), (count + 1) / (count.sum() + classes))

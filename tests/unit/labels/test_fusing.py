@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ovnerf.labels.fusing import pixel_shares
+from ovnerf.labels.fusing import class_profiles, pixel_shares
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 
@@ -58,3 +58,24 @@ def test_shares_equal_the_formula(seed):
     np.testing.assert_allclose(dense(shares, labels.shape), expected, atol=1e-6)
     flat = np.minimum(labels.ravel(), 3), *masks.reshape(len(masks), labels.size)
     assert len(shares.table) == len(set(zip(*flat, strict=True)))
+
+
+def test_votes_that_are_usual_for_a_rare_class_speak_for_it():
+    # Three pixels of class 0 and one of class 1, whose votes are often for 0; one without votes.
+    means = np.array([[0.9, 0.1]] * 3 + [[0.4, 0.6], [0, 0]], np.float32)
+    found = class_profiles([means[:2], means[2:]], 2)
+    # 3 x 0.9 + 1/2 + 3 x 0.002 and 3 x 0.1 + 3 x 0.002; 0.4 + 0.002 and 0.6 + 1/2 + 0.002.
+    expected = [[3.206 / 3.512, 0.306 / 3.512], [0.402 / 1.504, 1.102 / 1.504]]
+    np.testing.assert_allclose(found.share, expected, atol=2e-6)
+    assert found.frequency == pytest.approx([4 / 6, 2 / 6])
+    # 0.55 log 0.913 + 0.45 log 0.087 + log(4/6) / 6 = -1.22, 0.55 log 0.267 + 0.45 log 0.733 +
+    # log(2/6) / 6 = -1.05: class 1, although 0 has more votes. -0.63 and -1.30 for the other.
+    assert found.labels(np.array([[0.55, 0.45], [0.8, 0.2]], np.float32)).tolist() == [1, 0]
+
+
+def test_a_class_that_nobody_votes_for_is_never_chosen():
+    random = np.random.default_rng(5)
+    means = random.dirichlet((3, 1, 0.2), 500).astype(np.float32)
+    unlisted = np.concatenate([means, np.zeros((500, 2), np.float32)], 1)
+    found = class_profiles([unlisted], 5)
+    assert set(found.labels(unlisted).tolist()) == {0, 1, 2}

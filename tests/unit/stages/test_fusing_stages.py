@@ -37,20 +37,43 @@ def test_training_views_vote_and_held_out_views_do_not(stores, tmp_path, monkeyp
     group = check_resume(monkeypatch, tmp_path / "fused.zarr", stage, 2 * len(TRAIN))
     assert group.attrs["frames"] == TRAIN
     # No regions: every view's own label is a vote. The table covers columns 8 + f to 40 + f.
-    votes = np.stack([(tiny_labels()[TRAIN] == value).sum(0) for value in range(3)])
-    expected = np.where(votes.any(0), votes.argmax(0), VOID)
-    assert (expected[30, [9, 13, 14, 44, 45]] == [0, 0, 1, 1, 0]).all()
+    nothing = np.zeros((0, HEIGHT, WIDTH), bool)
+    first = voted(tiny_labels()[TRAIN], nothing, by_profiles=True)
+    expected = voted([first] * len(TRAIN), nothing, by_profiles=False)
+    assert (expected[30, [9, 11, 16, 42, 46]] == [0, 0, 1, 1, 0]).all()
     for slot in range(len(TRAIN)):
         assert (read(group, "label", slot) == expected).all()
 
 
-def voted(label_maps, masks, classes=3):
-    """Labels u16 (H, W) by the mean shares of views that all see the same pixels."""
-    total = np.zeros((HEIGHT * WIDTH, classes))
+def voted(label_maps, masks, by_profiles, classes=3):
+    """Labels u16 (H, W) by the mean shares of views that all see the same pixels.
+
+    `by_profiles`: docs/method.md#fused-labels, step 4, pixel by pixel; else the greatest share.
+    """
+    mean = np.zeros((HEIGHT * WIDTH, classes))
     for labels in label_maps:
         shares = pixel_shares(labels, RegionRanker(masks), classes)
-        total += np.where(shares.row[:, None] < 0, 0, shares.table[shares.row])
-    return total.argmax(1).astype(np.uint16).reshape(HEIGHT, WIDTH)
+        mean += np.where(shares.row[:, None] < 0, 0, shares.table[shares.row]) / len(label_maps)
+    score, greatest = mean.copy(), mean.argmax(1)
+    if by_profiles:
+        count, views = np.zeros(classes), min(16, len(label_maps))
+        total = np.diag([0.5] * classes) + 1e-6
+        for row, label in zip(mean, greatest, strict=True):
+            if row.any():
+                total[label] += views * (row + 0.002)
+                count[label] += views
+        profile = [row / row.sum() for row in total]
+        score = np.array(
+            [
+                [
+                    row @ np.log(profile[k]) + np.log((count[k] + 1) / (count.sum() + classes)) / 6
+                    for k in range(classes)
+                ]
+                for row in mean
+            ]
+        )
+    label = np.where(mean.any(1), score.argmax(1), VOID)
+    return label.astype(np.uint16).reshape(HEIGHT, WIDTH)
 
 
 def test_fused_labels_vote_once_more_and_a_kill_costs_one_round_only(stores, tmp_path, monkeypatch):
@@ -63,9 +86,10 @@ def test_fused_labels_vote_once_more_and_a_kill_costs_one_round_only(stores, tmp
     about = {"frames": list(range(FRAMES)), "classes": ["wall", "table", "lamp"]}
     write_store(tmp_path / "labels.zarr", "labels", {"clip": labels, "rsr": labels}, about, "r")
     write_regions(tmp_path / "regions.zarr", dict.fromkeys(range(FRAMES), masks))
-    first = voted(labels[TRAIN], masks)
-    second = voted([first] * len(TRAIN), masks)
+    first = voted(labels[TRAIN], masks, by_profiles=True)
+    second = voted([first] * len(TRAIN), masks, by_profiles=False)
     assert (first != second).mean() > 0.01
+    assert (first != voted(labels[TRAIN], masks, by_profiles=False)).mean() > 0.01
     out = tmp_path / "fused.zarr"
     with monkeypatch.context() as patch:
         kill_after(patch, len(TRAIN) + 2)
