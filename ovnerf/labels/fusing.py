@@ -105,7 +105,8 @@ class Profiles:
         Args:
             mean: f32 (pixels, C).
         """
-        score = mean @ np.log(self.share).T + np.log(self.frequency) / EVIDENCE
+        score = mean @ np.log(self.share).T.astype(np.float32)
+        score += (np.log(self.frequency) / EVIDENCE).astype(np.float32)
         return np.asarray(score.argmax(1))
 
 
@@ -118,9 +119,11 @@ def class_profiles(means: Iterable[np.ndarray], classes: int) -> Profiles:
     total, count = np.zeros((classes, classes)), np.zeros(classes)
     for mean in means:
         known = mean[mean.any(1)]
-        chosen = np.eye(classes)[known.argmax(1)]
-        total += chosen.T @ known
-        count += chosen.sum(0)
+        label = known.argmax(1)
+        count += np.bincount(label, minlength=classes)
+        # One after the other, so that the number of threads has no part in the sums.
+        for voted in range(classes):
+            total[:, voted] += np.bincount(label, known[:, voted], classes)
     # A class that no pixel has gets a profile of its own votes alone: little looks like it.
     total += np.diag(np.full(classes, 0.5)) + LEAST_SHARE * count[:, None] + 1e-6
     return Profiles(total / total.sum(1, keepdims=True), (count + 1) / (count.sum() + classes))
