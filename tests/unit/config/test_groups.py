@@ -182,6 +182,6 @@ def test_the_rehearsal_has_every_table_and_the_papers_schedules(monkeypatch) -> 
         name: [round(part * train.iterations) for part in (train.cse.start, train.cse.every)]
         for name, (train, _) in plan.variants.items()
     }
-    assert [steps[name][0] for name in ("t8k", "ovnerf", "t12k")] == [400, 500, 600]
+    assert [steps[name][0] for name in ("t8k", "ovnerf", "t12k")] == [320, 400, 480]
     numbers = ("n500", "ovnerf", "n2500", "n5000")
-    assert [steps[name][1] for name in numbers] == [25, 50, 125, 250]
+    assert [steps[name][1] for name in numbers] == [20, 40, 100, 200]
