@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from ovnerf.config.base import Strict
 from ovnerf.field.covisibility import DepthViews, add_rows
-from ovnerf.labels.fusing import PixelShares, class_profiles, pixel_shares
+from ovnerf.labels.fusing import PixelShares, Profiles, class_profiles, pixel_shares
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
@@ -31,51 +32,79 @@ from ovnerf.training.data import depth_views
 
 PROFILE_VIEWS = 16
 """Views, spread evenly, that the profiles of the classes are taken from."""
-LabelMap = Callable[[int], np.ndarray]
-"""Slot of a training view -> its label map, u16 (H, W)."""
+Choose = Callable[[np.ndarray], np.ndarray]
+"""Mean class shares f32 (pixels, C) -> the class of each pixel."""
+
+
+@dataclass(frozen=True)
+class Voters:
+    """The training views whose labels vote, in the order of the fused store.
+
+    Attributes:
+        frames: number of each view's frame.
+        views: their rendered depth, that says which pixels show the same surface point.
+        regions: of all frames.
+        classes: names.
+    """
+
+    frames: list[int]
+    views: DepthViews
+    regions: Regions
+    classes: list[str]
+
+    def shares(self, label: Callable[[int], np.ndarray]) -> list[PixelShares]:
+        """What each view says of its own pixels.
+
+        Args:
+            label: slot of a view -> its label map, u16 (H, W).
+        """
+        return [
+            pixel_shares(label(slot), RegionRanker(self.regions.masks(frame)), len(self.classes))
+            for slot, frame in enumerate(self.frames)
+        ]
+
+    def profiles(self, shares: Sequence[PixelShares]) -> Profiles:
+        """What the votes on the pixels of each class look like."""
+        some = spread_evenly(range(len(self.frames)), PROFILE_VIEWS)
+        means = (mean_shares(self.views, shares, slot, len(self.classes)) for slot in some)
+        return class_profiles(means, len(self.classes))
+
+    def write(self, path: Path, shares: Sequence[PixelShares], choose: Choose, digest: str) -> None:
+        """Write a `fused` store: of each pixel the class chosen by its mean shares over views."""
+
+        def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+            for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
+                mean = mean_shares(self.views, shares, slot, len(self.classes))
+                found = np.where(mean.any(1), choose(mean), VOID).astype(np.uint16)
+                yield slot, {"label": found.reshape(self.views.distance.shape[1:])}
+
+        attributes = {"frames": self.frames, "classes": self.classes}
+        write_by_frame(path, "fused", len(self.frames), produce, attributes, digest)
 
 
 def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) -> dict[str, object]:
     """Write a `fused` store for the training frames of the `labels` store."""
     scene, distances = open_store(frames, "frames"), open_store(depth, "depth")
     first, proposals = open_store(labels, "labels"), open_store(regions, "regions")
-    index, store = FrameIndex(first), Regions(proposals)
-    voters = [frame for frame in frame_indices(scene, "train") if frame in index]
-    classes = len(first.attrs["classes"])
-    views = depth_views(scene, distances, voters)
+    index = FrameIndex(first)
+    training = [frame for frame in frame_indices(scene, "train") if frame in index]
+    views = depth_views(scene, distances, training)
+    voters = Voters(training, views, Regions(proposals), first.attrs["classes"])
     stores = {"frames": scene, "depth": distances, "labels": first, "regions": proposals}
     inputs = {name: str(group.attrs["digest"]) for name, group in stores.items()}
     digest = result_digest("fuse_labels", Strict(), inputs)
 
-    def vote(path: Path, label: LabelMap, by_profiles: bool) -> None:
-        """One round: write the labels that the views give each other by these of their own."""
-
-        def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-            shares = [
-                pixel_shares(label(slot), RegionRanker(store.masks(frame)), classes)
-                for slot, frame in enumerate(voters)
-            ]
-            some = spread_evenly(range(len(voters)), PROFILE_VIEWS)
-            means = (mean_shares(views, shares, one, classes) for one in some)
-            chosen = class_profiles(means, classes).labels if by_profiles else greatest
-            for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
-                mean = mean_shares(views, shares, slot, classes)
-                found = np.where(mean.any(1), chosen(mean), VOID).astype(np.uint16)
-                yield slot, {"label": found.reshape(views.distance.shape[1:])}
-
-        attributes = {"frames": voters, "classes": first.attrs["classes"]}
-        write_by_frame(path, "fused", len(voters), produce, attributes, digest)
-
     # Kept until the second round is there, so that a kill in the second does not cost the first.
     first_round = out.with_name(out.name + ".round1")
     if not (first_round.exists() and open_store(first_round, "fused").attrs["digest"] == digest):
-        vote(first_round, lambda slot: read(first, "clip", index.slot(voters[slot])), True)
+        shares = voters.shares(lambda slot: read(first, "clip", index.slot(training[slot])))
+        voters.write(first_round, shares, voters.profiles(shares).labels, digest)
     voted = open_store(first_round, "fused")
-    vote(out, lambda slot: read(voted, "label", slot), False)
+    voters.write(out, voters.shares(lambda slot: read(voted, "label", slot)), greatest, digest)
     shutil.rmtree(first_round)
     stored = open_store(out, "fused")
-    void = [np.mean(read(stored, "label", slot) == VOID) for slot in range(len(voters))]
-    return {"frames": len(voters), "void_percent": round(100 * float(np.mean(void)), 2)}
+    void = [np.mean(read(stored, "label", slot) == VOID) for slot in range(len(training))]
+    return {"frames": len(training), "void_percent": round(100 * float(np.mean(void)), 2)}
 
 
 def mean_shares(

@@ -5,9 +5,11 @@ import pytest
 from features_fixtures import FRAMES, HEIGHT, WIDTH, tiny_labels, write_regions
 from test_feature_stages import TRAIN, Killed, check_resume, kill_after
 
+from ovnerf.field.covisibility import DepthViews
 from ovnerf.labels.fusing import pixel_shares
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
+from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import fuse_labels
 from ovnerf.storage.stores import open_store, read, write_store
@@ -102,6 +104,24 @@ def test_fused_labels_vote_once_more_and_a_kill_costs_one_round_only(stores, tmp
     assert {path.name for path in tmp_path.glob("fused*")} == {"fused.zarr"}
     for slot in range(len(TRAIN)):
         assert (read(open_store(out, "fused"), "label", slot) == second).all()
+
+
+def test_profiles_are_taken_from_sixteen_evenly_spread_views(stores):
+    slots = 18  # 8 and 17 are left out: the sixteen are at steps of 18/16, rounded down
+    said = np.zeros(slots, dtype=np.uint16)
+    said[[8, 17]], said[3] = 2, 1
+    far = 2 * 1.5 ** np.arange(slots, dtype=np.float32)  # so that no view sees another's points
+    views = DepthViews(
+        np.tile(np.eye(4), (slots, 1, 1)),
+        np.array([[40.0, 0, WIDTH / 2], [0, 40, HEIGHT / 2], [0, 0, 1]]),
+        np.tile(far[:, None, None], (1, HEIGHT, WIDTH)),
+    )
+    regions = Regions(open_store(stores["regions"], "regions"))  # none in any frame
+    voters = fuse_labels.Voters([1] * slots, views, regions, ["wall", "table", "lamp"])
+    shares = voters.shares(lambda slot: np.full((HEIGHT, WIDTH), said[slot]))
+    pixels = HEIGHT * WIDTH
+    expected = np.array([15 * pixels + 1, pixels + 1, 1]) / (16 * pixels + 3)
+    np.testing.assert_allclose(voters.profiles(shares).frequency, expected, rtol=1e-12)
 
 
 def test_labels_of_frames_without_regions_are_refused(stores, tmp_path):
