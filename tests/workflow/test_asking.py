@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from tiny_run import Place
 
@@ -22,26 +24,32 @@ from ovnerf.storage.stores import open_store, verify
 
 EXAMPLE = "results/demo/room0/toy/ovnerf/seed0"
 RUN = "results/tiny/room/simulated/ovnerf/seed0"
+FIGURES = {"draw_query": "maps", "draw_refreshes": "refreshes"}
+"""Rule -> the folder of its figures in a run."""
 
 
 @pytest.fixture(scope="module")
 def asked(finished: Place) -> Iterator[Path]:
-    """Folder of a finished run with points and answers, which are removed at the end.
+    """Folder of a finished run with points, answers and figures, which are removed at the end.
 
     Other tests look at what the run left that asks for nothing.
     """
-    asks = {"query": {"variants": ["ovnerf"], "phrases": ["table; sofa", "wall"]}}
+    asks = {
+        "query": {"variants": ["ovnerf"], "phrases": ["table; sofa", "wall"]},
+        "draw_query": {"variants": ["ovnerf"], "phrases": ["wall"], "views": 2},
+        "draw_refreshes": {"variants": ["ovnerf"], "views": 2},
+    }
     config = finished.configure(asks, "asks.yaml")
-    answers = f"{RUN}/answers"
-    assert finished.planned(answers, config=config) == Counter(fuse_points=1, query=1)
-    done = finished.snakemake(answers, config=config)
+    rules = {"fuse_points": "points.zarr", "query": "answers", **FIGURES}
+    wanted = [f"{RUN}/{made}" for made in rules.values()]
+    assert finished.planned(*wanted, config=config) == Counter(rules.keys())
+    done = finished.snakemake(*wanted, config=config)
     assert done.returncode == 0, done.stdout
     yield finished.folder / RUN
     results = finished.folder / "results"
-    for made in ("answers", "points.zarr"):
+    for rule, made in rules.items():
         shutil.rmtree(finished.folder / RUN / made)
-    for kept in ("logs", "benchmarks"):
-        for rule in ("query", "fuse_points"):
+        for kept in ("logs", "benchmarks"):
             shutil.rmtree(results / kept / rule)
 
 
@@ -53,6 +61,20 @@ def test_the_rules_make_points_and_answers(asked: Path) -> None:
         f"{name}.png" for name in ("rgb_000", "rgb_010")
     }
     assert "wall" in (asked / "answers/query_metrics.csv").read_text()
+
+
+def test_the_rules_draw_phrases_and_refreshes(asked: Path) -> None:
+    drawn = {
+        name: {path.name: cv2.imread(str(path)) for path in (asked / name).glob("*.png")}
+        for name in FIGURES.values()
+    }
+    assert {name: pictures.keys() for name, pictures in drawn.items()} == {
+        "maps": {"wall.png"},
+        "refreshes": {"training_views.png"},  # so short a training has no valid novel view
+    }
+    for picture in (*drawn["maps"].values(), *drawn["refreshes"].values()):
+        assert picture.shape[1] > 3 * 64  # several panels of 64 x 48 pixels side by side
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 
 def test_the_example_of_the_first_page_runs(
