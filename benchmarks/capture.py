@@ -1,7 +1,11 @@
 """`python -m benchmarks.capture SCENE`: a scene with known poses as a video, and what `capture`
 makes of it: share of the frames with a pose, error of the poses after the best similarity, seconds.
+With `--psnr` also how well a field that is trained on what was captured shows the held-out views,
+and one that is trained on the scene's own images and poses: both at 160x120, with one seed and the
+schedule of `config/example_replica.yaml`. What a video's compression and the lens correction cost
+counts with the poses.
 
-    python -m benchmarks.capture data/livingroom --layout replica --frames 71
+    python -m benchmarks.capture data/livingroom --layout replica --frames 71 --psnr
     python -m benchmarks.capture data/office --layout scannet --photos
 """
 
@@ -20,10 +24,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.peer_runs import render_views, train_ours, view_of_ours
+from benchmarks.peer_tensorf import SCHEDULE, image_scores
+from ovnerf.config.frames import Layout, SampleFrames
 from ovnerf.scenes.frames import reader_of
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.listing import Listing
+from ovnerf.stages import sample_frames
 from ovnerf.storage.photos import read_rgb
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import open_store, read
 
 RATE = 10.0
 """Frames of the video per second."""
@@ -78,6 +88,19 @@ def compare(scene: Path, true: np.ndarray) -> list[str]:
     ]
 
 
+def held_out_psnr(scene: Path, layout: Layout, frames: int | None, store: Path) -> float:
+    """Mean PSNR, dB, of the held-out views of a field trained on a scene's poses.
+
+    `store` is where its sampled frames are written.
+    """
+    settings = SampleFrames(layout=layout, frames=frames, width=160, height=120)
+    sample_frames.run(folder=scene, out=store, settings=settings)
+    sampled = open_store(store, "frames")
+    views, _ = render_views(sampled, view_of_ours(train_ours(sampled, SCHEDULE)))
+    photos = read(sampled, "rgb", frame_indices(sampled, "test"))
+    return image_scores(views["rgb"], photos)["psnr"]
+
+
 def source_of(listing: Listing, folder: Path, photos: bool) -> Path:
     """The scene's images as a video or as a folder of photos."""
     source = folder / ("photos" if photos else "video.mp4")
@@ -94,6 +117,7 @@ def main() -> None:
     parser.add_argument("--photos", action="store_true", help="a folder instead of a video")
     parser.add_argument("--settings", default="{}", help="of capture, as JSON")
     parser.add_argument("--keep", type=Path, help="where the captured scene is left")
+    parser.add_argument("--psnr", action="store_true", help="train two fields (minutes each)")
     options = parser.parse_args()
     listing = list_scene(options.scene, options.layout, options.frames, "")
     true = reader_of(listing).poses(listing)
@@ -110,9 +134,14 @@ def main() -> None:
         if done.returncode:
             sys.exit(done.returncode)
         peak = json.loads(done.stdout.splitlines()[-1])["peak_memory_mb"]
-        print("\n".join(compare(out, true)))
         used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    print(f"{seconds:.0f} s, {used:.0f} of them computing, one thread; {peak} MB at most")
+        print("\n".join(compare(out, true)))
+        print(f"{seconds:.0f} s, {used:.0f} of them computing, one thread; {peak} MB at most")
+        if options.psnr:
+            whole = options.scene, options.layout, options.frames
+            known = held_out_psnr(*whole, Path(name) / "true.zarr")
+            found = held_out_psnr(out, "colmap", None, Path(name) / "found.zarr")
+            print(f"held-out views: {found:.2f} dB from the capture, {known:.2f} from the scene")
 
 
 if __name__ == "__main__":
