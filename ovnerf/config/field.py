@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from ovnerf.config.base import Count, Fraction, Positive, Seed, Strict
 
 
@@ -34,6 +36,9 @@ class Reconstruct(Strict):
     2 TensoRF's own (docs/method.md#heads)."""
     fea_pe: Count = 0
     """The same for the appearance feature."""
+    density_start: float = Field(default=0.0, ge=0)
+    """Density that all of the box starts with, beside the noise (docs/method.md#density-start). 0
+    is TensoRF's: noise alone, which the ReLU keeps at nothing in half of the box."""
     step_ratio: float = 0.5
     """Step length in mean voxel edges."""
     distance_scale: float = 25.0

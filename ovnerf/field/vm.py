@@ -138,6 +138,15 @@ class VectorMatrixGrid(nn.Module):
             self.planes.append(0.1 * torch.randn(cells, rank, generator=generator))
             self.lines.append(0.1 * torch.randn(resolution[c], rank, generator=generator))
 
+    @torch.no_grad()
+    def start_at(self, value: float) -> None:
+        """Make the first product of each mode a third of `value` at every point.
+
+        What all ranks sum to is then `value` and the noise of the others.
+        """
+        for plane, line in zip(self.planes, self.lines, strict=True):
+            plane[:, 0] = line[:, 0] = (value / len(self.planes)) ** 0.5
+
     def native(self, points: Tensor) -> bool:
         """Whether lookups at these points go through the compiled loops."""
         return native.usable(points, *self.planes, *self.lines)

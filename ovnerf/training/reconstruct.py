@@ -75,6 +75,8 @@ class Reconstruction:
             fea_pe=settings.fea_pe,
         )
         self.field = RadianceField(shape, box, grid_generator).to(device)
+        if settings.density_start:
+            self.field.density.start_at(settings.density_start)
         self.initial_samples = self.field.max_samples
         """Samples of a ray across the box at the first resolution, for `ray_length: as_shipped`."""
         self.batches = PixelBatches(len(photos), *photos.size, settings.batch_rays, settings.seed)

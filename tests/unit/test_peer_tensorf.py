@@ -16,7 +16,7 @@ from ovnerf.runtime.errors import UserError
 SCORES = dict.fromkeys((*peer.COSTS, *peer.SCORES), 1.0)
 
 
-def row(side: str, seed: int, **values: float) -> peer.Row:
+def row(side: str, seed: int, **values: str | float) -> peer.Row:
     key = {"scene": "toy_0", "side": side, "variant": "plain", "iterations": 8, "seed": seed}
     return {**key, **SCORES, **values}
 
@@ -60,15 +60,21 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     def run_one(
         scene: str, side: str, variant: str, settings: Reconstruct, checkout: Path, out: Path
     ) -> peer.Row:
-        ran.append((side, settings.seed))
-        return row(side, settings.seed)
+        ran.append((side, variant, settings.seed, settings.density_start))
+        return row(side, settings.seed, variant=variant)
 
     monkeypatch.setattr(peer, "run_one", run_one)
     words = [f"{tmp_path}", "--scene", "toy_0", "--seeds", "0", "1", "--iterations", "8"]
     monkeypatch.setattr("sys.argv", ["peer_tensorf", *words, "--out", f"{tmp_path}"])
     assert peer.main() == 0
-    assert ran == [("tensorf", 0), ("ovnerf", 1), ("tensorf", 1)]
-    assert peer.main() == 0 and len(ran) == 3
+    assert ran == [
+        ("tensorf", "plain", 0, 0),
+        ("ovnerf", "started", 0, 0.1),
+        ("ovnerf", "plain", 1, 0),
+        ("tensorf", "plain", 1, 0),
+        ("ovnerf", "started", 1, 0.1),
+    ]
+    assert peer.main() == 0 and len(ran) == 5
 
 
 def test_what_is_missing_is_named(

@@ -50,6 +50,20 @@ def test_density_by_hand():
     assert table.density(corner).item() == pytest.approx(1 * 10 + 1 * 10 + 0 * 20)
 
 
+@given(seed=st.integers(0, 50), value=st.floats(0, 2))
+def test_a_started_grid_holds_the_value_and_the_noise_of_the_other_ranks(seed, value):
+    table = grid()
+    points = torch.rand(40, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    first = torch.tensor([0, 3, 5])  # of the ranks (3, 2, 2), side by side
+    before = torch.cat(grid_products(table, points), -1)
+    table.start_at(value)
+    after = torch.cat(grid_products(table, points), -1)
+    torch.testing.assert_close(after[:, first], torch.full((40, 3), value / 3))
+    torch.testing.assert_close(after.index_fill(1, first, 0), before.index_fill(1, first, 0))
+    others = before.sum(-1) - before[:, first].sum(-1)
+    torch.testing.assert_close(table.density(points), value + others, atol=1e-5, rtol=1e-5)
+
+
 def test_total_variation_gradient_equals_autograd():
     table = grid()
     (0.7 * table.total_variation()).backward()
