@@ -33,15 +33,8 @@ LEAST_VIEWS = (1, 2, 3, 4, 5)
 class Surfaces:
     """Points on the surfaces of a room, f64 (n, 3), in random order, with a tree to search them."""
 
-    def __init__(self, room: Room, count: int, generator: np.random.Generator) -> None:
-        corners = room.mesh.vertices[room.mesh.faces]
-        side, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-        area = np.linalg.norm(np.cross(side, other), axis=1)
-        face = generator.choice(len(corners), count, p=area / area.sum())
-        # Two cuts of [0, 1] give three shares, even over the triangle.
-        low, high = np.sort(generator.random((count, 2)), axis=1).T
-        share = np.stack([low, high - low, 1 - high], axis=1)
-        self.xyz = np.einsum("nk,nkc->nc", share, corners[face])
+    def __init__(self, room: Room, count: int) -> None:
+        self.xyz, face = trimesh.sample.sample_surface(room.mesh, count, seed=0)
         names = np.array([item.name for item in room.objects])
         self.name = names[room.part_object[room.face_part[face]]]
         self.tree = cKDTree(self.xyz)
@@ -86,10 +79,9 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, nargs="+", help="folder of a run of a toy room")
     for folder in parser.parse_args().run:
-        generator = np.random.default_rng(0)
         points = open_run(folder).points
-        surfaces = Surfaces(room_of(folder), TRUE_POINTS, generator)
-        drawn = generator.choice(len(points), min(DRAWN, len(points)), replace=False)
+        surfaces = Surfaces(room_of(folder), TRUE_POINTS)
+        drawn = np.random.default_rng(0).choice(len(points), min(DRAWN, len(points)), replace=False)
         names = np.array(points.classes)[points.label[drawn]]
         print(f"\n{folder}: {len(points)} points\n")
         print("| | median distance | 90 % within | within 5 cm | |\n|---|---|---|---|---|")

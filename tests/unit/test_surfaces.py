@@ -19,7 +19,7 @@ def test_distances_by_hand() -> None:
 
 def test_points_lie_on_the_surfaces_of_their_objects() -> None:
     room = build_room(0)
-    surfaces = Surfaces(room, 20_000, np.random.default_rng(0))
+    surfaces = Surfaces(room, 20_000)
     assert set(surfaces.name) == {item.name for item in room.objects}
     floor = surfaces.xyz[surfaces.name == "floor"]
     low, high = room.mesh.bounds
@@ -32,7 +32,7 @@ def test_a_cloud_off_the_table_by_hand() -> None:
     room = Room(
         0, (1, 1, 1), (Placed("table", (Part(furniture.box((0, 0, 0), (1, 1, 1)), None),)),), ()
     )
-    surfaces = Surfaces(room, 200_000, np.random.default_rng(0))
+    surfaces = Surfaces(room, 200_000)
     cloud = np.array([[0.5, 0.5, 1.04], [0.5, 0.5, 1.2]])
     lines = cloud_lines(cloud, np.array(["table", "lamp"]), np.array([1, 5]), surfaces)
     # One point of two is near; it has the class of the table. The far one covers nothing.

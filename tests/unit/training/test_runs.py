@@ -193,6 +193,23 @@ def test_a_fitted_start_is_nearer_to_features_and_labels(stores):
     assert all(torch.equal(again[name], fitted[name]) for name in fitted)
 
 
+def test_a_reconstruction_starts_from_the_density_it_is_told(stores):
+    frames = open_store(stores / "frames.zarr", "frames")
+    photos, box = load_photos(frames, [1, 2]), scene_box(frames)
+    settings = RECONSTRUCT.model_copy(update={"density_start": 0.3})
+    device = torch.device("cpu")
+    plain, started = (
+        Reconstruction(photos, box, one, device).field.density for one in (RECONSTRUCT, settings)
+    )
+    for mode in range(3):
+        for before, after in (
+            (plain.planes[mode], started.planes[mode]),
+            (plain.lines[mode], started.lines[mode]),
+        ):
+            torch.testing.assert_close(after[:, 0], torch.full_like(after[:, 0], 0.1**0.5))
+            assert before[:, 0].std() > 0 and torch.equal(after[:, 1:], before[:, 1:])
+
+
 def test_schedules_by_hand():
     assert list(growth(RECONSTRUCT)) == [7, 14]
     assert list(growth(RECONSTRUCT).values()) == pytest.approx([2000, 4000])
