@@ -23,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from benchmarks.peer_runs import render_views, train_ours, view_of_ours
 from benchmarks.peer_tensorf import SCHEDULE, image_scores
@@ -98,7 +99,9 @@ def held_out_psnr(scene: Path, layout: Layout, frames: int | None, store: Path) 
     settings = SampleFrames(layout=layout, frames=frames, width=160, height=120, classes=classes)
     sample_frames.run(folder=scene, out=store, settings=settings)
     sampled = open_store(store, "frames")
-    views, _ = render_views(sampled, view_of_ours(train_ours(sampled, SCHEDULE)))
+    device = torch.device("cpu")
+    view = view_of_ours(train_ours(sampled, SCHEDULE, device))
+    views, _ = render_views(sampled, view, device, time.process_time)
     photos = read(sampled, "rgb", frame_indices(sampled, "test"))
     return image_scores(views["rgb"], photos)["psnr"]
 

@@ -33,10 +33,10 @@ FAR = 2.5
 View = Callable[[Photos, int], tuple[Tensor, Tensor]]
 
 
-def train_ours(store: Store, settings: Reconstruct) -> Reconstruction:
+def train_ours(store: Store, settings: Reconstruct, device: torch.device) -> Reconstruction:
     """ovnerf's training from beginning to end."""
     photos = load_photos(store, frame_indices(store, "train"))
-    run = Reconstruction(photos, scene_box(store), settings, torch.device("cpu"))
+    run = Reconstruction(photos, scene_box(store), settings, device)
     while run.iteration < settings.iterations:
         run.step()
     return run
@@ -143,8 +143,10 @@ PARTS_OF_ARRAYS = [np._core.multiarray._reconstruct, np.ndarray, np.dtype, np.dt
 """What PyTorch needs to know to read a u8 array of numpy's."""
 
 
-def train_tensorf(train: ModuleType, store: Store, settings: Reconstruct, folder: Path) -> Any:
-    """TensoRF's own `reconstruction`, then the field that it saved."""
+def train_tensorf(
+    train: ModuleType, store: Store, settings: Reconstruct, device: torch.device, folder: Path
+) -> Any:
+    """TensoRF's own `reconstruction`, then the field that it saved, on the same device."""
     opt = importlib.import_module("opt")
     train.dataset_dict["own_data"] = tensorf_dataset(store, settings.near_scene)
     torch.manual_seed(settings.seed)
@@ -153,12 +155,12 @@ def train_tensorf(train: ModuleType, store: Store, settings: Reconstruct, folder
     # Beside tensors its file holds one array, the packed occupancy.
     with torch.serialization.safe_globals(PARTS_OF_ARRAYS):
         saved = torch.load(folder / "field" / "field.th", weights_only=True)
-    field = train.TensorVMSplit(**{**saved["kwargs"], "device": torch.device("cpu")})
+    field = train.TensorVMSplit(**{**saved["kwargs"], "device": device})
     field.load(saved)
     return field
 
 
-def view_of_tensorf(train: ModuleType, field: Any) -> View:
+def view_of_tensorf(train: ModuleType, field: Any, device: torch.device) -> View:
     """How one view is rendered: by its renderer in chunks of 4096 rays, as in its `evaluation`.
 
     Its depth is a sum of weight x distance. To make it the mean that ovnerf's is, the weights are
@@ -179,52 +181,68 @@ def view_of_tensorf(train: ModuleType, field: Any) -> View:
     def view(photos: Photos, photo: int) -> tuple[Tensor, Tensor]:
         opacity.clear()
         origin, direction = photos.camera(photo).rays()
-        rays = torch.cat([origin, direction, torch.zeros(len(origin), 1)], -1)
-        found = train.renderer(rays, field, chunk=4096, N_samples=-1, white_bg=False, device="cpu")
+        rays = torch.cat([origin, direction, torch.zeros_like(origin[:, :1])], -1)
+        found = train.renderer(rays, field, chunk=4096, N_samples=-1, white_bg=False, device=device)
         return found[0].clamp(0, 1), found[2] / torch.cat(opacity).clamp_min(1e-6)
 
     return view
 
 
-def render_views(store: Store, view: View) -> tuple[dict[str, np.ndarray], float]:
-    """Images and depths of all held-out views, and the CPU seconds of one."""
-    photos = load_photos(store, frame_indices(store, "test"))
+def render_views(
+    store: Store, view: View, device: torch.device, clock: Callable[[], float]
+) -> tuple[dict[str, np.ndarray], float]:
+    """Images and depths of all held-out views, and the seconds of one (`clock`)."""
+    photos = load_photos(store, frame_indices(store, "test")).to(device)
     height, width = photos.size
     images, depths, spent = [], [], 0.0
     for photo in range(len(photos)):
-        begin = time.process_time()
-        rgb, distance = view(photos, photo)
-        spent += time.process_time() - begin
+        begin = clock()
+        rgb, distance = (part.cpu() for part in view(photos, photo))
+        spent += clock() - begin
         camera = photos.camera(photo)
-        along = camera.rays()[1] @ camera.pose[:3, 2]
+        along = (camera.rays()[1] @ camera.pose[:3, 2]).cpu()
         images.append(to_uint8(rgb, height, width).numpy())
         depths.append((distance * along / similarity(store).scale).view(height, width).numpy())
     return {"rgb": np.stack(images), "depth": np.stack(depths)}, spent / len(photos)
 
 
+def peak_mb(device: torch.device) -> float:
+    """The most memory this process has had so far: of the card, or of the host."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
-    """Do one job; prints its costs as a line of JSON and writes its views."""
+    """Do one job; writes its costs as JSON, and its views."""
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     settings = Reconstruct.model_validate(job["settings"])
+    device = torch.device(job["device"])
+    # On a card the host waits, which is no work of a CPU: there, seconds are those of the wall.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     torch.set_num_threads(1)
     store, folder = open_store(Path(job["frames"]), "frames"), Path(job["folder"])
     # Imported and compiled before the clock starts.
     train = import_tensorf(Path(job["checkout"])) if job["side"] == "tensorf" else None
     if train is None:
-        train_ours(store, settings.model_copy(update={"iterations": 1}))
-    before = resource.getrusage(resource.RUSAGE_SELF)
+        train_ours(store, settings.model_copy(update={"iterations": 1}), device)
+    before, begin = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     if train is None:
-        view = view_of_ours(train_ours(store, settings))
+        view = view_of_ours(train_ours(store, settings, device))
     else:
-        view = view_of_tensorf(train, train_tensorf(train, store, settings, folder))
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    views, seconds = render_views(store, view)
+        field = train_tensorf(train, store, settings, device, folder)
+        view = view_of_tensorf(train, field, device)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    views, seconds = render_views(store, view, device, clock)
     np.savez(folder / "views.npz", **views)
     costs = {
         "user_s": after.ru_utime - before.ru_utime,
         "system_s": after.ru_stime - before.ru_stime,
+        "wall_s": end - begin,
         "view_s": seconds,
-        "peak_mb": after.ru_maxrss / 1024,
+        "peak_mb": peak_mb(device),
     }
     (folder / "costs.json").write_text(json.dumps(costs) + "\n", encoding="utf-8")
 

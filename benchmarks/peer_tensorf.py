@@ -5,12 +5,13 @@ this repository, and it runs in a process of its own, unchanged. It needs no pac
 environment lacks: what it imports for logs, meshes and its own data readers is replaced by empty
 modules (`benchmarks/peer_runs.py`).
 
-Both sides get the same rays, colours, box, schedule and random background, one CPU thread, and an
-allocator that keeps freed memory (docs/performance.md#allocator). Measured for each seed: CPU
-seconds of the training (user, system) and of a held-out view, peak memory, PSNR and SSIM of the
-held-out views, and their depth against the known one: mean and median of |d - known| / known, and
-the share of pixels within 5 %. Real scenes are looked for in the folder that the environment's
-OVNERF_TEST_SCENES names; toy rooms are made.
+Both sides get the same rays, colours, box, schedule and random background, one CPU thread or one
+card (`--device cuda`), and an allocator that keeps freed memory (docs/performance.md#allocator).
+Measured for each seed: seconds of the training (the CPU's by user and system, the wall's), seconds
+of a held-out view (of the CPU; on a card of the wall), peak memory (on a card, the card's), PSNR
+and SSIM of the held-out views, and their depth against the known one: mean and median of
+|d - known| / known, and the share of pixels within 5 %. Real scenes are looked for in the folder
+that the environment's OVNERF_TEST_SCENES names; toy rooms are made.
 
 Rows are added to OUT/runs.csv as they are finished; what is there is not run again.
 """
@@ -37,8 +38,8 @@ from ovnerf.storage.stores import open_store, read
 
 SCENES = ("icl_livingroom", "libero_room", "toy_0")
 SIDES = ("ovnerf", "tensorf")
-KEY = ("scene", "side", "variant", "iterations", "seed")
-COSTS = ("user_s", "system_s", "view_s", "peak_mb")
+KEY = ("scene", "side", "variant", "device", "iterations", "seed")
+COSTS = ("user_s", "system_s", "wall_s", "view_s", "peak_mb")
 SCORES = ("psnr", "ssim", "depth_mean", "depth_median", "depth_within_5")
 SCHEDULE = Reconstruct(
     iterations=1600,
@@ -90,16 +91,16 @@ def image_scores(rgb: np.ndarray, photos: np.ndarray) -> dict[str, float]:
     }
 
 
-def run_one(
-    scene: str, side: str, variant: str, settings: Reconstruct, checkout: Path, out: Path
-) -> Row:
-    """One training in a process of its own, and its scores."""
+def run_one(key: Row, settings: Reconstruct, checkout: Path, out: Path) -> Row:
+    """The training that `key` names, in a process of its own; its costs and scores beside `key`."""
+    scene = str(key["scene"])
     frames, depth = build_scene(scene, out / scene)
-    name = f"{side}_{variant}_{settings.iterations}_{settings.seed}"
+    name = "_".join(str(key[part]) for part in KEY[1:])
     folder = (out / scene / name).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     job = {
-        "side": side,
+        "side": key["side"],
+        "device": key["device"],
         "settings": settings.model_dump(),
         "frames": str(frames),
         "folder": str(folder),
@@ -113,11 +114,7 @@ def run_one(
     store = open_store(frames, "frames")
     photos = read(store, "rgb", frame_indices(store, "test"))
     return {
-        "scene": scene,
-        "side": side,
-        "variant": variant,
-        "iterations": settings.iterations,
-        "seed": settings.seed,
+        **key,
         **json.loads((folder / "costs.json").read_text(encoding="utf-8")),
         **image_scores(views["rgb"], photos),
         **depth_scores(views["depth"], np.load(depth)),
@@ -153,7 +150,8 @@ def spread(values: Sequence[float], digits: int) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: a line per scene, side and variant."""
-    head = "| scene | side | variant | iterations | seeds | CPU s (of it system) | s a view | MB "
+    head = "| scene | side | variant | device | iterations | seeds "
+    head += "| CPU s (of it system) | wall s | s a view | MB "
     head += "| PSNR | SSIM | depth: mean abs rel | median | within 5 % |"
     lines = [head, "|" + "---|" * (head.count("|") - 1)]
     for group in dict.fromkeys(tuple(str(row[key]) for key in KEY[:-1]) for row in rows):
@@ -162,11 +160,11 @@ def table(rows: Sequence[Row]) -> str:
         total = np.add(column["user_s"], column["system_s"])
         seeds = " ".join(str(row["seed"]) for row in runs)
         cells = [
-            *group[:3],
-            group[3],
+            *group,
             seeds,
             f"{total.mean():.0f} ({np.mean(column['system_s']):.0f})",
-            f"{np.mean(column['view_s']):.2f}",
+            f"{np.mean(column['wall_s']):.0f}",
+            f"{np.mean(column['view_s']):.3g}",
             f"{np.mean(column['peak_mb']):.0f}",
             spread(column["psnr"], 2),
             spread(column["ssim"], 3),
@@ -192,6 +190,7 @@ def main() -> int:
     parser.add_argument(
         "--variant", nargs="+", choices=list(VARIANTS), default=["plain", "started"]
     )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--iterations", type=int, default=SCHEDULE.iterations)
     parser.add_argument("--out", type=Path, default=Path("results/peer_tensorf"))
     arguments = parser.parse_args()
@@ -215,20 +214,20 @@ def run_missing(arguments: argparse.Namespace) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     done = {tuple(str(row[key]) for key in KEY) for row in read_rows(path)}
     wanted = [
-        (scene, side, variant, seed)
+        (scene, side, variant, arguments.device, arguments.iterations, seed)
         for scene in arguments.scene
         for seed in arguments.seeds
         for variant in arguments.variant
         for side in arguments.side
         if side == "ovnerf" or variant != "started"
     ]
-    for scene, side, variant, seed in wanted:
-        if (scene, side, variant, str(arguments.iterations), str(seed)) in done:
+    for values in wanted:
+        if tuple(map(str, values)) in done:
             continue
-        settings = SCHEDULE.model_copy(
-            update={"iterations": arguments.iterations, "seed": seed, **VARIANTS[variant]}
-        )
-        row = run_one(scene, side, variant, settings, arguments.checkout, arguments.out)
+        key: Row = dict(zip(KEY, values, strict=True))
+        update = {"iterations": arguments.iterations, "seed": key["seed"]}
+        settings = SCHEDULE.model_copy(update=update | VARIANTS[str(key["variant"])])
+        row = run_one(key, settings, arguments.checkout, arguments.out)
         add_row(path, row)
         print(json.dumps(row), flush=True)
 

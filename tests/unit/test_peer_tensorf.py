@@ -17,8 +17,8 @@ SCORES = dict.fromkeys((*peer.COSTS, *peer.SCORES), 1.0)
 
 
 def row(side: str, seed: int, **values: str | float) -> peer.Row:
-    key = {"scene": "toy_0", "side": side, "variant": "plain", "iterations": 8, "seed": seed}
-    return {**key, **SCORES, **values}
+    names = ("toy_0", side, "plain", "cpu", 8, seed)
+    return {**dict(zip(peer.KEY, names, strict=True)), **SCORES, **values}
 
 
 def test_depth_errors_by_hand():
@@ -48,7 +48,9 @@ def test_a_table_has_mean_and_spread_over_seeds(tmp_path: Path):
         peer.add_row(path, row("ovnerf", seed, user_s=9.0, psnr=psnr))
     line = peer.table(peer.read_rows(path)).splitlines()[-1]
     # The sample standard deviation of 29 and 31 is the square root of 2.
-    assert line.startswith("| toy_0 | ovnerf | plain | 8 | 0 1 | 10 (1) | 1.00 | 1 | 30.00 ± 1.41")
+    assert line.startswith(
+        "| toy_0 | ovnerf | plain | cpu | 8 | 0 1 | 10 (1) | 1 | 1 | 1 | 30.00 ± 1.41"
+    )
 
 
 def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -57,11 +59,9 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     peer.add_row(tmp_path / "runs.csv", row("ovnerf", 0))
     ran = []
 
-    def run_one(
-        scene: str, side: str, variant: str, settings: Reconstruct, checkout: Path, out: Path
-    ) -> peer.Row:
-        ran.append((side, variant, settings.seed, settings.density_start))
-        return row(side, settings.seed, variant=variant)
+    def run_one(key: peer.Row, settings: Reconstruct, checkout: Path, out: Path) -> peer.Row:
+        ran.append((key["side"], key["variant"], settings.seed, settings.density_start))
+        return {**key, **SCORES}
 
     monkeypatch.setattr(peer, "run_one", run_one)
     words = [f"{tmp_path}", "--scene", "toy_0", "--seeds", "0", "1", "--iterations", "8"]
