@@ -1,7 +1,11 @@
 """`python -m benchmarks.gpu` (`make gpu-check`): CUDA gives the same, without waits; how fast.
 
-Exit code 1 where CUDA and CPU differ by more than the parity that the tests ask for. Waiting for
-the device anywhere but in `to_host` raises.
+Exit code 1 where CUDA and CPU differ by more than their limit: 1e-3 for losses and for the
+gradient of each parameter. Some gradients cannot be had that exactly in single precision: where
+positive and negative parts nearly cancel, one hidden unit on the other side of its ReLU counts. How
+exact one can be is measured on the CPU, by moving every parameter by about a millionth of itself;
+where that changes a gradient by more than a quarter of the limit, the limit is four times the
+change. Waiting for the device anywhere but in `to_host` raises.
 """
 
 from __future__ import annotations
@@ -29,6 +33,10 @@ from ovnerf.training.semantics import SemanticTraining
 
 PARITY = 1e-3
 LABELS = 1e-3
+NUDGE = 1e-6
+"""By how much of itself a parameter is moved (standard deviation)."""
+CHANGES = 4
+"""So many times the change that a nudge makes in a gradient may lie between CUDA and CPU."""
 
 
 @contextmanager
@@ -74,6 +82,24 @@ def slopes(run: SemanticTraining) -> tuple[dict[str, Tensor], list[Tensor]]:
     return named, [gradient.cpu() for gradient in gradients]
 
 
+def gaps(found: list[Tensor], wanted: list[Tensor]) -> list[float]:
+    """Length of the difference over the wanted one's length, of every pair."""
+    return [
+        float((one - other).norm() / other.norm().clamp_min(1e-20))
+        for one, other in zip(found, wanted, strict=True)
+    ]
+
+
+@torch.no_grad()
+def nudged(run: SemanticTraining) -> SemanticTraining:
+    """The run, with every trained parameter moved a little, at random."""
+    generator = torch.Generator().manual_seed(0)
+    for group in run.optimiser.param_groups:
+        for part in group["params"]:
+            part.mul_(1 + NUDGE * torch.randn(part.shape, generator=generator))
+    return run
+
+
 def check_stage(name: str, sizes: Sizes, device: str) -> bool:
     """One line of the table: largest differences to CPU, seconds of both paths."""
     host, run = stage_run(name, sizes), stage_run(name, sizes, device=device)
@@ -82,10 +108,10 @@ def check_stage(name: str, sizes: Sizes, device: str) -> bool:
         float((found[key] - wanted[key]).abs() / wanted[key].abs().clamp_min(1e-12))
         for key in wanted
     )
-    slope_gap = max(
-        float((one - other).norm() / other.norm().clamp_min(1e-20))
-        for one, other in zip(found_slopes, wanted_slopes, strict=True)
-    )
+    slope_gaps = gaps(found_slopes, wanted_slopes)
+    changes = gaps(slopes(nudged(stage_run(name, sizes)))[1], wanted_slopes)
+    limits = [max(PARITY, CHANGES * change) for change in changes]
+    used = max(gap / limit for gap, limit in zip(slope_gaps, limits, strict=True))
     with only_one_wait(device):
         fast_iteration(run)
     fast = statistics.median(finished(lambda: fast_iteration(run), device) for _ in range(10))
@@ -94,11 +120,11 @@ def check_stage(name: str, sizes: Sizes, device: str) -> bool:
         for part, times in shipped_iteration(run, sizes)
     )
     print(
-        f"| stage_{name} | {loss_gap:.1e} | {slope_gap:.1e} | {slow:.4g} | {fast:.4g} "
-        f"| {slow / fast:.3g} |",
+        f"| stage_{name} | {loss_gap:.1e} | {max(slope_gaps):.1e} | {used:.2f} | {slow:.4g} "
+        f"| {fast:.4g} | {slow / fast:.3g} |",
         flush=True,
     )
-    return max(loss_gap, slope_gap) <= PARITY
+    return loss_gap <= PARITY and used <= 1
 
 
 def check_labels(sizes: Sizes, device: str) -> bool:
@@ -131,8 +157,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def check(sizes: Sizes, device: str) -> int:
     """Every check on a device; 0 when all hold."""
-    print("| case | loss difference | gradient difference | reference s | fast s | ratio |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| case | loss difference | gradient difference | of its limit | reference s | fast s "
+        "| ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
     passed = [check_stage(name, sizes, device) for name in "abc"]
     passed.append(check_labels(sizes, device))
     print("passed" if all(passed) else "FAILED: a difference is over its limit")

@@ -29,6 +29,9 @@ GEOMETRIES = (
 )
 LINK = 30
 """Matches that tie two photos together."""
+ERROR, LEAST_ERROR = 0.0025, 1.5
+"""How far a point may lie from where a photo shows it: as a share of the photo's longer side, and
+at least so many pixels. COLMAP's own limit is 4 pixels, whatever the size."""
 ANGLED = 2000
 """Points whose angles are measured, at most."""
 
@@ -86,6 +89,10 @@ def map_photos(
     options.min_model_size = 3
     with database(path) as opened:
         progress.begin("capture: poses", "photos", opened.num_images())
+        limit = error_limit(opened.read_all_cameras())
+    options.mapper.filter_max_reproj_error = limit
+    options.triangulation.merge_max_reproj_error = limit
+    options.triangulation.complete_max_reproj_error = limit
     out.mkdir(exist_ok=True)
     # Two photos begin a model.
     found = pycolmap.incremental_mapping(
@@ -97,6 +104,12 @@ def map_photos(
         next_image_callback=progress.advance,
     )
     return sorted(found.values(), key=lambda model: -model.num_reg_images())
+
+
+def error_limit(cameras: Sequence[pycolmap.Camera]) -> float:
+    """Largest reprojection error of a point, in pixels, for photos by these cameras."""
+    side = max(max(camera.width, camera.height) for camera in cameras)
+    return max(ERROR * side, LEAST_ERROR)
 
 
 def registered_names(model: pycolmap.Reconstruction) -> list[str]:

@@ -23,6 +23,8 @@ from ovnerf.storage.atomic import atomic_file
 FOCAL_GUESS = 0.85
 """Focal length over the longer side where EXIF does not say it: phones have 0.7 to 0.85, and
 COLMAP refines it."""
+FAINT = 0.001
+"""Least contrast of features in photos that show little (COLMAP's own is 0.0067)."""
 CHUNK = 100
 """Pairs matched between two looks at whether the stage was asked to end."""
 
@@ -62,12 +64,23 @@ def read_grey(path: Path) -> np.ndarray:
     return grey
 
 
-def add_features(path: Path, images: Path, settings: Capture) -> None:
-    """SIFT features of the photos that have none in the database yet."""
+def extractor(features: int, contrast: float | None = None) -> pycolmap.FeatureExtractor:
+    """Finds at most so many SIFT features, of at least this contrast (COLMAP's own by default)."""
     options = pycolmap.FeatureExtractionOptions()
     options.num_threads, options.use_gpu = threads(), False
-    options.sift.max_num_features = settings.features
-    extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+    options.sift.max_num_features = features
+    if contrast:
+        options.sift.peak_threshold = contrast
+    return pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu)
+
+
+def add_features(path: Path, images: Path, settings: Capture) -> None:
+    """SIFT features of the photos that have none in the database yet.
+
+    Where a photo has fewer than half of `features`, it gets fainter ones, too: bare walls and plain
+    furniture have few others (docs/capturing.md#faint-features).
+    """
+    usual, faint = extractor(settings.features), extractor(settings.features, FAINT)
     with database(path) as opened:
         photos = sorted(opened.read_all_images(), key=lambda image: image.name)
         todo = [image for image in photos if not opened.exists_descriptors(image.image_id)]
@@ -75,7 +88,9 @@ def add_features(path: Path, images: Path, settings: Capture) -> None:
         for image in todo:
             stop_if_wanted()
             grey = read_grey(images / image.name)
-            points, descriptors = extractor.extract_from_uint8_array(grey)
+            points, descriptors = usual.extract_from_uint8_array(grey)
+            if len(points) < settings.features / 2:
+                points, descriptors = faint.extract_from_uint8_array(grey)
             with pycolmap.DatabaseTransaction(opened):
                 opened.write_keypoints(image.image_id, pycolmap.keypoints_to_matrix(points))
                 opened.write_descriptors(image.image_id, descriptors)

@@ -41,7 +41,7 @@ class Capture(Strict):
     camera: Literal["SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"] = "SIMPLE_RADIAL"
     """COLMAP's camera model; all photos share one camera."""
     features: Positive = 4096
-    """SIFT features of a photo at most."""
+    """SIFT features of a photo at most; where it has fewer than half, faint ones count, too."""
     exhaustive_up_to: Positive = 60
     """Up to so many photos (not frames of a video) are all matched with each other."""
     overlap: Positive = 10

@@ -66,6 +66,22 @@ def test_the_gpu_check_by_cpu(capsys):
     assert "label_view: 0.00%" in said and said.endswith("passed\n")
 
 
+def test_the_gpu_check_finds_a_wrong_gradient(capsys, monkeypatch):
+    """A hundredth too long in one run, as where products are rounded to ten bits."""
+    real = gpu.slopes
+    calls = iter([1.0, 1.01, 1.0])
+
+    def slopes(run):
+        losses, gradients = real(run)
+        return losses, [gradient * factor for factor in [next(calls)] for gradient in gradients]
+
+    monkeypatch.setattr(gpu, "slopes", slopes)
+    assert not gpu.check_stage("b", TINY, "cpu")
+    numbers = r"stage_b \| 0.0e\+00 \| (\S+) \| (\S+)"
+    ((gap, used),) = re.findall(numbers, capsys.readouterr().out)
+    assert gap == "1.0e-02" and float(used) > 1
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
 def test_the_gpu_check_wants_a_device(capsys):
     assert gpu.main([]) == 2
