@@ -105,5 +105,6 @@ def composite(
     Rays without samples give 0. `offset` and `ray` as in `Samples`; offset has r + 1 entries.
     """
     if len(ray) == 0:
-        return value.new_zeros(len(offset) - 1, value.shape[-1])
+        # Zeros that are still computed from their inputs: a loss of them has gradients, all 0.
+        return (value.sum(0) + weight.sum()).repeat(len(offset) - 1, 1)
     return WeightedSum.apply(weight, value, offset, ray)

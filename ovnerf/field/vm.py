@@ -82,8 +82,8 @@ def scatter(
 ) -> Float32[Tensor, "cells d"]:
     """The transpose of `gather`: from the gradient of its result to that of the table."""
     rows = (weight[..., None] * gradient[:, None]).flatten(0, 1)
-    spread = index.reshape(-1, 1).expand_as(rows)
-    return torch.zeros_like(table).scatter_add_(0, spread, rows)
+    # Where bytes are to be the same again, CUDA sorts whole rows for this, not single numbers.
+    return torch.zeros_like(table).index_add_(0, index.flatten(), rows)
 
 
 class PlaneTimesLine(torch.autograd.Function):

@@ -113,7 +113,10 @@ def test_results_do_not_depend_on_threads(threads):
     assert all(torch.equal(a, b) for a, b in zip(one, results(), strict=True))
 
 
-def test_rays_that_miss_give_nothing():
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_rays_that_miss_give_nothing(native: str, monkeypatch: pytest.MonkeyPatch):
+    """Neither compiled nor by tensors, and a step of training on them moves nothing."""
+    monkeypatch.setenv("OVNERF_NATIVE", native)
     field = radiance_field()
     origin, direction = torch.tensor([[9.0, 9, 9]]), torch.tensor([[1.0, 0, 0]])
     samples, weight = field.samples_above_threshold(origin, direction)
