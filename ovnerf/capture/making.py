@@ -12,7 +12,13 @@ import pycolmap
 
 from ovnerf.capture.choosing import choose
 from ovnerf.capture.colmap import quiet
-from ovnerf.capture.mapping import map_photos, match_graph, median_angle, registered_names
+from ovnerf.capture.mapping import (
+    map_photos,
+    match_graph,
+    median_angle,
+    refine,
+    registered_names,
+)
 from ovnerf.capture.matching import add_features, add_matches, add_photos, read_descriptors
 from ovnerf.capture.model import place_in_world, rescale
 from ovnerf.capture.pairs import chosen_pairs
@@ -190,6 +196,7 @@ def reconstruct(
     angle = median_angle(models[0]) if models else 0.0
     found = Found(len(names), registered[0], others, angle)
     judge(str(source), graph, found, settings.min_registered)
+    refine(models[0])
     return models[0]
 
 

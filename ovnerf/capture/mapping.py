@@ -32,6 +32,8 @@ LINK = 30
 ERROR, LEAST_ERROR = 0.0025, 1.5
 """How far a point may lie from where a photo shows it: as a share of the photo's longer side, and
 at least so many pixels. COLMAP's own limit is 4 pixels, whatever the size."""
+ROBUST = 0.5
+"""Residuals beyond this share of the mean one count ever less in the last adjustment."""
 ANGLED = 2000
 """Points whose angles are measured, at most."""
 
@@ -104,6 +106,21 @@ def map_photos(
         next_image_callback=progress.advance,
     )
     return sorted(found.values(), key=lambda model: -model.num_reg_images())
+
+
+def refine(model: pycolmap.Reconstruction) -> None:
+    """Adjust all poses, points and the camera once more, with what fits badly counting little.
+
+    COLMAP's own adjustment squares every residual, so that points that do not stay in one place
+    (where one edge passes before another) bend the poses. Here the loss is Cauchy's.
+    """
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.loss_function_scale = ROBUST * model.compute_mean_reprojection_error()
+    options.ceres.solver_options.num_threads = threads()
+    pycolmap.bundle_adjustment(model, options)
+    model.update_point_3d_errors()
 
 
 def error_limit(cameras: Sequence[pycolmap.Camera]) -> float:

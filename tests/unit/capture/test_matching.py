@@ -1,4 +1,4 @@
-"""Features of photos that show little and of photos that show much; how far points may be off."""
+"""Features of photos that show little and of photos that show much."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pycolmap
 import pytest
 from capture_fixtures import picture, walk
 
 from ovnerf.capture.colmap import database, quiet
-from ovnerf.capture.mapping import error_limit
 from ovnerf.capture.matching import add_features, add_photos, extractor
 from ovnerf.config.capture import Capture
 
@@ -49,12 +47,3 @@ def test_a_photo_that_shows_much_is_searched_once(tmp_path: Path, rich: np.ndarr
     usual = found(rich, 800)
     assert 400 < usual < found(rich, 800, 0.001)
     assert stored_features(tmp_path / "rich", rich, Capture(features=800)) == usual
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "pixels"),
-    [(320, 240, 1.5), (640, 480, 1.6), (1600, 1200, 4.0), (1080, 1920, 4.8)],
-)
-def test_points_may_be_off_by_a_share_of_the_longer_side(width: int, height: int, pixels: float):
-    camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", 500.0, width, height)
-    assert error_limit([camera]) == pytest.approx(pixels)
