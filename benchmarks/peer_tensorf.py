@@ -108,8 +108,11 @@ def run_one(key: Row, settings: Reconstruct, checkout: Path, out: Path) -> Row:
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     command = [sys.executable, "-m", "benchmarks.peer_runs", str(folder / "job.json")]
+    # TensoRF's code takes a card wherever it sees one.
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if key["device"] == "cpu" else {}
+    environment = os.environ | ENVIRONMENT | hidden
     with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        subprocess.run(command, env=os.environ | ENVIRONMENT, stdout=log, stderr=log, check=True)
+        subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
     views = np.load(folder / "views.npz")
     store = open_store(frames, "frames")
     photos = read(store, "rgb", frame_indices(store, "test"))

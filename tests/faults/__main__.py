@@ -1,4 +1,4 @@
-"""`make faults`: 110 kills over the long stages and every other fault; writes results/faults.json.
+"""`make faults`: 120 kills over the long stages and every other fault; writes results/faults.json.
 
 python tests/faults [--kills 10] [--groups 2] [--seed 0] [--only CASE...] [--out FILE]
 """

@@ -27,6 +27,7 @@ MOMENT = {
     "train_semantics": 0.5,
     "render_views": 0.2,
     "lift": 0.02,
+    "fuse_labels": 0.02,
 }
 """Seconds: a frame's, or an interval between checkpoints."""
 
@@ -80,9 +81,8 @@ def began(place: Place, stage: str, process: psutil.Process) -> tuple[int, int] 
 
 def progress_of(place: Place, stage: str, process: psutil.Process) -> int:
     """Frames on disk, or the last iteration that a process said it has kept; 0 before."""
-    parts = place.path(stage).with_name(place.path(stage).name + ".partial")
-    if parts.is_dir():
-        return len(list(parts.glob("*.npz")))
+    if kept := place.kept_frames(stage):
+        return kept
     said = "\n".join(lines_of(place, stage, process))
     return max(map(int, re.findall(r"(?:kept|goes on at) (\d+)", said)), default=0)
 
@@ -124,10 +124,15 @@ def make_under_fire(
             snakemake = place.start(*arguments)
     assert snakemake.wait() == 0, place.said()
     tally.rounds += 1
-    went_on_at = int(place.closing(stage)["went_on_at"])
     if landed and tally.kept_at_kill[-1]:
-        assert went_on_at == tally.kept_at_kill[-1], "what was kept was not used"
+        assert went_on_at(place, stage) == tally.kept_at_kill[-1], "what was kept was not used"
         tally.went_on += 1
+
+
+def went_on_at(place: Place, stage: str) -> int:
+    """Units that were there when the last process began the first of its loops."""
+    begun = re.findall(r"^\[(\d+)\] .*(?:begins|goes on) at (\d+) of", place.log(stage), re.M)
+    return next(int(units) for process, units in begun if process == begun[-1][0])
 
 
 def next_process(

@@ -47,13 +47,14 @@ SYSTEM_RUNS = {"lerf": "toy", "3dovs": "toy", "dff": "simulated_lseg", "fcclip":
 SYSTEMS = {
     f"train_semantics:{variant}": f"{SCENE}/{encoder}/{variant}/seed0/semantics"
     for variant, encoder in SYSTEM_RUNS.items()
-} | {"lift": f"{SCENE}/toy/lift/seed0/views.zarr"}
-"""What `make faults` kills besides `OUTPUTS`: compared systems, as `stage:variant`, and lift."""
+} | {"lift": f"{SCENE}/toy/lift/seed0/views.zarr", "fuse_labels": f"{SCENE}/toy/fused.zarr"}
+"""What `make faults` kills besides `OUTPUTS`: compared systems, as `stage:variant`, lift, and the
+labels of `consensus`."""
 CASES = OUTPUTS | SYSTEMS
 LOGS |= {
     f"train_semantics:{variant}": f"tiny.room7.{encoder}.{variant}.seed0"
     for variant, encoder in SYSTEM_RUNS.items()
-} | {"lift": "tiny.room7.toy.seed0"}
+} | {"lift": "tiny.room7.toy.seed0", "fuse_labels": "tiny.room7.toy"}
 TABLE = "results/tables/metrics.csv"
 LONG = {"iterations": 240, "batch_rays": 1024}
 """Of `train_semantics` of the compared systems: without CSE their iterations are short."""
@@ -62,8 +63,9 @@ PATIENCE = 300
 
 
 def with_systems(config: dict[str, Any]) -> dict[str, Any]:
-    """A config of one run with those of the compared systems and lift beside it."""
-    groups = [{"encoders": config["encoders"], "variants": config["variants"]}]
+    """A config of one run with those of the compared systems, `consensus` and lift beside it."""
+    variants = [*config["variants"], "consensus"]
+    groups = [{"encoders": config["encoders"], "variants": variants}]
     groups += [
         {"encoders": [encoder], "variants": [variant]} for variant, encoder in SYSTEM_RUNS.items()
     ]
@@ -97,7 +99,7 @@ class Place:
         """Write the sheet, the config, and weights of its own that a test may change.
 
         Args:
-            systems: whether the compared systems and lift run, too.
+            systems: whether the compared systems, `consensus` and lift run, too.
         """
         (self.folder / "weights").mkdir(parents=True)
         (self.folder / "sheet.tsv").write_text(SHEET)
@@ -214,8 +216,8 @@ class Place:
     def forget(self, stage: str) -> None:
         """Remove what a stage made, finished or not."""
         path = self.path(stage)
-        shutil.rmtree(path, ignore_errors=True)
-        shutil.rmtree(path.with_name(path.name + ".partial"), ignore_errors=True)
+        for folder in (path, *path.parent.glob(f"{path.name}.*")):
+            shutil.rmtree(folder, ignore_errors=True)
         self.checkpoint(stage).unlink(missing_ok=True)
 
     def checkpoint(self, stage: str) -> Path:
@@ -225,10 +227,14 @@ class Place:
 
     def kept(self, stage: str) -> int:
         """Frames or iterations that an unfinished stage has on disk."""
-        path = self.path(stage)
         if self.checkpoint(stage).exists():
             return int(load_tensors(self.checkpoint(stage))[1]["iteration"])
-        return len(list(path.with_name(path.name + ".partial").glob("*.npz")))
+        return self.kept_frames(stage)
+
+    def kept_frames(self, stage: str) -> int:
+        """Frames that an unfinished stage has on disk; `fuse_labels` has two rounds of them."""
+        path = self.path(stage)
+        return len(list(path.parent.glob(f"{path.name}*.partial/*.npz")))
 
 
 def stage_process(stage: str, parent: int) -> psutil.Process | None:
