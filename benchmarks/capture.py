@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from benchmarks.peer_runs import render_views, train_ours, view_of_ours
-from benchmarks.peer_tensorf import SCHEDULE, image_scores
+from benchmarks.peer_tensorf import SCHEDULE, VARIANTS, image_scores
 from ovnerf.config.frames import Layout, SampleFrames
 from ovnerf.scenes.frames import reader_of
 from ovnerf.scenes.layouts import list_scene
@@ -99,8 +99,8 @@ def held_out_psnr(scene: Path, layout: Layout, frames: int | None, store: Path) 
     settings = SampleFrames(layout=layout, frames=frames, width=160, height=120, classes=classes)
     sample_frames.run(folder=scene, out=store, settings=settings)
     sampled = open_store(store, "frames")
-    device = torch.device("cpu")
-    view = view_of_ours(train_ours(sampled, SCHEDULE, device))
+    device, schedule = torch.device("cpu"), SCHEDULE.model_copy(update=VARIANTS["started"])
+    view = view_of_ours(train_ours(sampled, schedule, device))
     views, _ = render_views(sampled, view, device, time.process_time)
     photos = read(sampled, "rgb", frame_indices(sampled, "test"))
     return image_scores(views["rgb"], photos)["psnr"]
