@@ -119,7 +119,12 @@ def refine(model: pycolmap.Reconstruction) -> None:
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = ROBUST * model.compute_mean_reprojection_error()
     options.ceres.solver_options.num_threads = threads()
-    pycolmap.bundle_adjustment(model, options)
+    what = pycolmap.BundleAdjustmentConfig()
+    for image in model.reg_image_ids():
+        what.add_image(image)
+    what.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    # `pycolmap.bundle_adjustment` is the same, but logs what `quiet` forbids.
+    pycolmap.create_default_bundle_adjuster(options, what, model).solve()
     model.update_point_3d_errors()
 
 
