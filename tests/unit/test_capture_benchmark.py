@@ -1,0 +1,43 @@
+"""What `benchmarks.capture --psnr` trains, and how it scores it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import capture
+from benchmarks.peer_runs import train_ours
+from ovnerf.config.field import Reconstruct
+from ovnerf.config.frames import MakeRoom
+from ovnerf.config.run import read_yaml
+from ovnerf.stages import make_room
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.storage.splits import frame_indices
+from ovnerf.storage.stores import Store, open_store, read
+from ovnerf.training.reconstruct import Reconstruction
+
+SHORT = {"iterations": 3, "batch_rays": 64, "voxels_start": 1000, "voxels_end": 1000}
+
+
+def test_held_out_views_of_a_field_by_the_examples_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    room = MakeRoom(seed=1, frames=10, width=160, height=120, supersampling=1)
+    make_room.run(out=tmp_path / "room" / "room.json", settings=room)
+    asked: list[Reconstruct] = []
+
+    def train(store: Store, settings: Reconstruct, device: torch.device) -> Reconstruction:
+        asked.append(settings)
+        return train_ours(store, settings.model_copy(update=SHORT), device)
+
+    monkeypatch.setattr(capture, "train_ours", train)
+    found = capture.held_out_psnr(tmp_path / "room", "replica", None, tmp_path / "frames.zarr")
+    example = read_yaml(REPOSITORY_ROOT / "config/example_replica.yaml")
+    assert asked == [Reconstruct.model_validate(example["reconstruct"])]
+    # Three iterations know no more than that photos are neither black nor white.
+    store = open_store(tmp_path / "frames.zarr", "frames")
+    photos = read(store, "rgb", frame_indices(store, "test")).astype(float)
+    assert 10 * np.log10(255**2 / np.mean(np.maximum(photos, 255 - photos) ** 2)) < found < 25
