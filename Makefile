@@ -47,7 +47,8 @@ bench: .venv/.installed
 gpu-check: .venv/.installed
 	.venv/bin/python -m benchmarks.gpu
 
-# A quarter of an hour on two free cores; the disk faults need root and are skipped without.
+# 120 kills and every other fault (60 kills took a quarter of an hour; the whole was never timed). The
+# disk faults need root and are skipped without.
 faults: .venv/.installed-test
 	.venv/bin/python tests/faults --out results/faults.json
 

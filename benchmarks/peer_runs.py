@@ -235,6 +235,7 @@ def main() -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
     after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
+    peak = peak_mb(device)
     views, seconds = render_views(store, view, device, clock)
     np.savez(folder / "views.npz", **views)
     costs = {
@@ -242,7 +243,7 @@ def main() -> None:
         "system_s": after.ru_stime - before.ru_stime,
         "wall_s": end - begin,
         "view_s": seconds,
-        "peak_mb": peak_mb(device),
+        "peak_mb": peak,
     }
     (folder / "costs.json").write_text(json.dumps(costs) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Six kills and one fault of each kind; `make faults` does sixty and all. See docs/faults.md.
+"""Six kills and one fault of each kind; `make faults` does 120 and all. See docs/faults.md.
 
 The message for a store or checkpoint that is cut short is tested for every length in tests/unit.
 """

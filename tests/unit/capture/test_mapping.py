@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pycolmap
 import pytest
+from scipy.spatial.transform import Rotation
 
 from ovnerf.capture.colmap import quiet
 from ovnerf.capture.mapping import error_limit, refine
@@ -19,9 +20,8 @@ def centres(model: pycolmap.Reconstruction) -> np.ndarray:
 
 def away(model: pycolmap.Reconstruction, true: np.ndarray) -> float:
     """Root mean square distance of the cameras from true ones, after the best rotation."""
-    found = centres(model)
-    left, _, right = np.linalg.svd(true.T @ found)
-    return float(np.sqrt(((true - found @ (left @ right).T) ** 2).sum(1).mean()))
+    _, distance = Rotation.align_vectors(true, centres(model))
+    return float(distance / np.sqrt(len(true)))
 
 
 def spoilt_model() -> tuple[pycolmap.Reconstruction, np.ndarray]:
