@@ -18,11 +18,17 @@ READERS = re.compile(
 SLOW = (
     "tests/faults",
     "tests/tools",
+    "tests/unit/capture/test_capturing.py",
+    "tests/unit/inspection/test_overview.py::test_real_photos",
+    "tests/unit/scenes/test_box.py::test_real_scenes_lie_inside",
     "tests/unit/test_benchmarks.py",
+    "tests/unit/test_capture_benchmark.py",
     "tests/unit/training/test_runs.py",
+    "tests/unit/training/test_systems.py",
     WORKFLOW,
 )
-"""Folders and modules that run whole workflows or trainings; `make test-fast` leaves them out."""
+"""Folders, modules and tests that run whole workflows, captures or trainings, or read whole scenes;
+`make test-fast` leaves them out."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -180,17 +180,49 @@ def test_no_result_comes_out_of_a_room_that_counts_as_neutral() -> None:
     }
 
 
-def digests(package_parent: Path) -> dict[str, str]:
-    """Stage -> digest of its code, of the package below a folder."""
-    program = (
-        "import json; from ovnerf.cli import stage_names;"
-        "from ovnerf.storage.provenance import code_digest;"
-        "print(json.dumps({name: code_digest(name) for name in stage_names()}))"
-    )
+DIGESTS_AFTER_EDITS = """
+import json, sys
+from pathlib import Path
+from ovnerf.cli import stage_names
+from ovnerf.storage import provenance
+
+# Sources are parsed once for all edits: read_source remembers by text here, not by path alone. What
+# a stage imports stays the same.
+parse, parsed = provenance.read_source.__wrapped__, {}
+
+def read_source(path):
+    key = path, path.read_text(encoding="utf-8")
+    if key not in parsed:
+        parsed[key] = parse(path)
+    return parsed[key]
+
+provenance.read_source = read_source
+
+def digests():
+    provenance.code_digest.cache_clear()
+    return {name: provenance.code_digest(name) for name in stage_names()}
+
+found = {"": digests()}
+for file in sys.argv[1:]:
+    path = Path("ovnerf", file)
+    source = path.read_text(encoding="utf-8")
+    path.write_text(source + "\\nEDITED = 1\\n", encoding="utf-8")
+    found[file] = digests()
+    path.write_text(source, encoding="utf-8")
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Edited file ("" for none) -> stage -> digest of its code, in a copy of the package."""
+    folder = tmp_path_factory.mktemp("checkout")
+    skipped = shutil.ignore_patterns("__pycache__", "weights")
+    shutil.copytree(PACKAGE, folder / "ovnerf", ignore=skipped)
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(package_parent)},
-        cwd=package_parent,
+        [sys.executable, "-c", DIGESTS_AFTER_EDITS, *EDITS],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
@@ -198,28 +230,9 @@ def digests(package_parent: Path) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkout")
-    skipped = shutil.ignore_patterns("__pycache__", "weights")
-    shutil.copytree(PACKAGE, folder / "ovnerf", ignore=skipped)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def before(copy: Path) -> dict[str, str]:
-    return digests(copy)
-
-
 @pytest.mark.parametrize("file", EDITS)
 def test_an_edit_reruns_what_depends_on_it_and_nothing_else(
-    file: str, copy: Path, before: dict[str, str]
+    file: str, digests: dict[str, dict[str, str]]
 ) -> None:
-    path = copy / "ovnerf" / file
-    source = path.read_text(encoding="utf-8")
-    try:
-        path.write_text(source + "\nEDITED = 1\n", encoding="utf-8")
-        after = digests(copy)
-    finally:
-        path.write_text(source, encoding="utf-8")
+    before, after = digests[""], digests[file]
     assert {stage for stage in before if before[stage] != after[stage]} == EDITS[file]
