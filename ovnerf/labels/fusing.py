@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,8 +77,22 @@ def alike(ranker: RegionRanker, voter: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return kind, first
 
 
+def own_shares(labels: np.ndarray, classes: int) -> PixelShares:
+    """The labels of a view's pixels as shares: 1 for a pixel's own label, whatever its regions say.
+
+    Args:
+        labels: u16 (H, W), first labels; from `classes` on (void, the blank prompt) is no vote.
+    """
+    voter = np.minimum(labels.ravel(), classes).astype(np.int32)
+    return PixelShares(np.where(voter < classes, voter, -1), np.eye(classes, dtype=np.float32))
+
+
 EVIDENCE = 6.0
 """Shares meant over views count as much as so many independent votes."""
+OWN_WEIGHT = 0.3
+"""What the pixels' own labels say counts so much beside what their regions say."""
+STEPS = 20
+"""How often profiles are taken from labels, and labels chosen by profiles; by then few change."""
 LEAST_SHARE = 0.002
 """Share of every class that is added to each profile: no vote is proof against a class."""
 
@@ -89,41 +102,70 @@ class Profiles:
     """What the votes on the pixels of each class look like (after Dawid and Skene, 1979).
 
     Attributes:
-        share: f64 (C, C), mean shares (columns) of the pixels of a class (rows); rows sum to 1.
-        frequency: f64 (C,), share of the pixels that have each class, above 0.
+        regions: f64 (C, C), mean shares by region votes (columns) of the pixels of a class (rows);
+            rows sum to 1.
+        own: f64 (C, C), the same of the shares by the pixels' own labels.
+        frequency: f64 (C,), share of the pixels that have each class, above 0; sums to 1.
     """
 
-    share: np.ndarray
+    regions: np.ndarray
+    own: np.ndarray
     frequency: np.ndarray
 
-    def labels(self, mean: np.ndarray) -> np.ndarray:
-        """The most probable class k of each pixel, by its mean shares m and Bayes' rule.
+    def labels(self, regions: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """The most probable class k of each pixel, by its mean shares m and o and Bayes' rule.
 
-        It has the greatest sum_j m_j log share[k, j] + log frequency[k] / `EVIDENCE`; the smaller
-        index if two are equal.
+        It has the greatest sum_j m_j log regions[k, j] + `OWN_WEIGHT` sum_j o_j log own[k, j] +
+        log frequency[k] / `EVIDENCE`; the smaller index if two are equal.
 
         Args:
-            mean: f32 (pixels, C).
+            regions: m, mean shares by region votes f32 (pixels, C). own: o, by own labels.
         """
-        score = mean @ np.log(self.share).T.astype(np.float32)
+        score = regions @ np.log(self.regions).T.astype(np.float32)
+        score += own @ (OWN_WEIGHT * np.log(self.own)).T.astype(np.float32)
         score += (np.log(self.frequency) / EVIDENCE).astype(np.float32)
         return np.asarray(score.argmax(1))
 
 
-def class_profiles(means: Iterable[np.ndarray], classes: int) -> Profiles:
-    """Profiles of the classes, by pixels that have the class of their greatest mean share.
+def class_profiles(regions: np.ndarray, own: np.ndarray) -> Profiles:
+    """Profiles of the classes, from labels and profiles in turn.
+
+    The labels are at first the classes of the greatest mean shares by region votes. From then on a
+    class may gain frequency, up to an even share, and none loses any: rare classes can come back,
+    and where votes say little no class takes all pixels.
 
     Args:
-        means: mean shares f32 (pixels, C) of each view; rows of zeros do not count.
+        regions, own: as in `Profiles.labels`; pixels whose `regions` are zeros do not count.
     """
-    total, count = np.zeros((classes, classes)), np.zeros(classes)
-    for mean in means:
-        known = mean[mean.any(1)]
-        label = known.argmax(1)
-        count += np.bincount(label, minlength=classes)
-        # One after the other, so that the number of threads has no part in the sums.
-        for voted in range(classes):
-            total[:, voted] += np.bincount(label, known[:, voted], classes)
+    known = regions.any(1)
+    regions, own = regions[known], own[known]
+    classes = regions.shape[1]
+    label = regions.argmax(1)
+    first = frequencies(label, classes)
+    for _ in range(STEPS):
+        found = frequencies(label, classes).clip(first, np.maximum(first, 1 / classes))
+        profiles = Profiles(profile(regions, label), profile(own, label), found / found.sum())
+        label = profiles.labels(regions, own)
+    return profiles
+
+
+def frequencies(label: np.ndarray, classes: int) -> np.ndarray:
+    """Share of the pixels f64 (C,) that have each label, as if each class had one pixel more."""
+    return (np.bincount(label, minlength=classes) + 1) / (len(label) + classes)
+
+
+def profile(shares: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Mean shares f64 (C, C) of the pixels of each class (rows); rows sum to 1.
+
+    Args:
+        shares: f32 (pixels, C). label: i64 (pixels,).
+    """
+    classes = shares.shape[1]
+    count = np.bincount(label, minlength=classes)
+    # One column after the other, so that the number of threads has no part in the sums.
+    total: np.ndarray = np.stack(
+        [np.bincount(label, shares[:, voted], classes) for voted in range(classes)], axis=1
+    )
     # A class that no pixel has gets a profile of its own votes alone: little looks like it.
-    total += np.diag(np.full(classes, 0.5)) + LEAST_SHARE * count[:, None] + 1e-6
-    return Profiles(total / total.sum(1, keepdims=True), (count + 1) / (count.sum() + classes))
+    total = total + np.diag(np.full(classes, 0.5)) + LEAST_SHARE * count[:, None] + 1e-6
+    return total / total.sum(1, keepdims=True)

@@ -1,9 +1,9 @@
 """Labels that all training views vote on: shares of region votes, meant over views, twice.
 
 The first labels of every training view vote in its regions, and each surface point takes the class
-that the mean shares over the training views that see it make most probable. These labels then vote
-in the same regions, and the greatest mean share wins (docs/method.md#fused-labels). Held-out views
-neither vote nor get labels.
+that is most probable by the mean shares, and by the labels of its own pixels, over the training
+views that see it. These labels then vote in the same regions, and the greatest mean share wins
+(docs/method.md#fused-labels). Held-out views neither vote nor get labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from tqdm import tqdm
 
 from ovnerf.config.base import Strict
 from ovnerf.field.covisibility import DepthViews, add_rows
-from ovnerf.labels.fusing import PixelShares, Profiles, class_profiles, pixel_shares
+from ovnerf.labels.fusing import (
+    PixelShares,
+    Profiles,
+    class_profiles,
+    own_shares,
+    pixel_shares,
+)
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
@@ -30,10 +36,14 @@ from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import open_store, read
 from ovnerf.training.data import depth_views
 
-PROFILE_VIEWS = 16
-"""Views, spread evenly, that the profiles of the classes are taken from."""
-Choose = Callable[[np.ndarray], np.ndarray]
-"""Mean class shares f32 (pixels, C) -> the class of each pixel."""
+PROFILE_VIEWS, PROFILE_PIXELS = 16, 8192
+"""Views, and at most so many pixels of each, spread evenly, that the classes' profiles are from."""
+Said = Sequence[PixelShares]
+"""What each view says of its own pixels, in the order of the views."""
+Means = list[np.ndarray]
+"""Mean class shares f32 (pixels, C), one array for each that was said."""
+Choose = Callable[..., np.ndarray]
+"""These arrays -> the class of each pixel."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class Voters:
     classes: list[str]
 
     def shares(self, label: Callable[[int], np.ndarray]) -> list[PixelShares]:
-        """What each view says of its own pixels.
+        """What the regions of each view say of its pixels.
 
         Args:
             label: slot of a view -> its label map, u16 (H, W).
@@ -63,19 +73,44 @@ class Voters:
             for slot, frame in enumerate(self.frames)
         ]
 
-    def profiles(self, shares: Sequence[PixelShares]) -> Profiles:
-        """What the votes on the pixels of each class look like."""
-        some = spread_evenly(range(len(self.frames)), PROFILE_VIEWS)
-        means = (mean_shares(self.views, shares, slot, len(self.classes)) for slot in some)
-        return class_profiles(means, len(self.classes))
+    def means(self, slot: int, said: Sequence[Said], among: np.ndarray | None = None) -> Means:
+        """Mean shares of a view's pixels over all views that see their points, for each of `said`.
 
-    def write(self, path: Path, shares: Sequence[PixelShares], choose: Choose, digest: str) -> None:
-        """Write a `fused` store: of each pixel the class chosen by its mean shares over views."""
+        The view itself counts as one that sees them. Rows are 0 where no view has a share.
+
+        Args:
+            among: i32 (pixels,), the pixels; all of the view's if None.
+        """
+        if among is None:
+            among = np.arange(self.views.distance[slot].size, dtype=np.int32)
+        total = [np.zeros((len(among), len(self.classes)), dtype=np.float32) for _ in said]
+        count = [np.zeros(len(among), dtype=np.int32) for _ in said]
+        for view, pixel in ((slot, among), *self.views.others(slot, among)):
+            for summed, added, shares in zip(total, count, said, strict=True):
+                add_rows(summed, added, shares[view].table, shares[view].row, pixel)
+        return [
+            summed / np.maximum(added, 1)[:, None].astype(np.float32)
+            for summed, added in zip(total, count, strict=True)
+        ]
+
+    def profiles(self, regions: Said, own: Said) -> Profiles:
+        """What the votes on the pixels of each class look like."""
+        pixels = range(self.views.distance[0].size)
+        among = np.array(spread_evenly(pixels, PROFILE_PIXELS), dtype=np.int32)
+        slots = spread_evenly(range(len(self.frames)), PROFILE_VIEWS)
+        means = [self.means(slot, (regions, own), among) for slot in slots]
+        return class_profiles(*(np.concatenate(part) for part in zip(*means, strict=True)))
+
+    def write(self, path: Path, said: Sequence[Said], choose: Choose, digest: str) -> None:
+        """Write a `fused` store: of each pixel the class chosen by its mean shares over views.
+
+        Pixels without shares of the first of `said` are void.
+        """
 
         def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
             for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
-                mean = mean_shares(self.views, shares, slot, len(self.classes))
-                found = np.where(mean.any(1), choose(mean), VOID).astype(np.uint16)
+                means = self.means(slot, said)
+                found = np.where(means[0].any(1), choose(*means), VOID).astype(np.uint16)
                 yield slot, {"label": found.reshape(self.views.distance.shape[1:])}
 
         attributes = {"frames": self.frames, "classes": self.classes}
@@ -97,33 +132,20 @@ def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) ->
     # Kept until the second round is there, so that a kill in the second does not cost the first.
     first_round = out.with_name(out.name + ".round1")
     if not (first_round.exists() and open_store(first_round, "fused").attrs["digest"] == digest):
-        shares = voters.shares(lambda slot: read(first, "clip", index.slot(training[slot])))
-        voters.write(first_round, shares, voters.profiles(shares).labels, digest)
+
+        def label(slot: int) -> np.ndarray:
+            return np.asarray(read(first, "clip", index.slot(training[slot])))
+
+        own = [own_shares(label(slot), len(voters.classes)) for slot in range(len(training))]
+        said = voters.shares(label), own
+        voters.write(first_round, said, voters.profiles(*said).labels, digest)
     voted = open_store(first_round, "fused")
-    voters.write(out, voters.shares(lambda slot: read(voted, "label", slot)), greatest, digest)
+    said_again = voters.shares(lambda slot: read(voted, "label", slot))
+    voters.write(out, [said_again], greatest, digest)
     shutil.rmtree(first_round)
     stored = open_store(out, "fused")
     void = [np.mean(read(stored, "label", slot) == VOID) for slot in range(len(training))]
     return {"frames": len(training), "void_percent": round(100 * float(np.mean(void)), 2)}
-
-
-def mean_shares(
-    views: DepthViews, shares: Sequence[PixelShares], target: int, classes: int
-) -> np.ndarray:
-    """Mean class shares f32 (H W, C) of a view's pixels over all views that see their points.
-
-    The view itself counts as one that sees them. Rows are 0 where no view has a share.
-
-    Args:
-        shares: of every view, in the order of `views`.
-    """
-    pixels = views.distance[target].size
-    total = np.zeros((pixels, classes), dtype=np.float32)
-    count = np.zeros(pixels, dtype=np.int32)
-    own = np.arange(pixels, dtype=np.int32)
-    for view, pixel in ((target, own), *views.others(target)):
-        add_rows(total, count, shares[view].table, shares[view].row, pixel)
-    return total / np.maximum(count, 1)[:, None].astype(np.float32)
 
 
 def greatest(mean: np.ndarray) -> np.ndarray:
