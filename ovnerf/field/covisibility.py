@@ -67,17 +67,9 @@ class DepthViews:
         _pixels(point, turn, centre, self.intrinsics, self.distance[view], tolerance, found)
         return found
 
-    def others(
-        self, view: int, among: Int32[np.ndarray, " pixels"] | None = None
-    ) -> Iterator[tuple[int, Int32[np.ndarray, " pixels"]]]:
-        """(other view, `pixels` in it of this view's surface) for each other view.
-
-        Args:
-            among: the pixels of this view to look for; all of them if None.
-        """
+    def others(self, view: int) -> Iterator[tuple[int, Int32[np.ndarray, " pixels"]]]:
+        """(other view, `pixels` in it of this view's surface) for each other view."""
         point = self.surface(view)
-        if among is not None:
-            point = point[among]
         for other in range(len(self)):
             if other != view:
                 yield other, self.pixels(point, other)

@@ -85,7 +85,9 @@ class Voters:
             among = np.arange(self.views.distance[slot].size, dtype=np.int32)
         total = [np.zeros((len(among), len(self.classes)), dtype=np.float32) for _ in said]
         count = [np.zeros(len(among), dtype=np.int32) for _ in said]
-        for view, pixel in ((slot, among), *self.views.others(slot, among)):
+        point = self.views.surface(slot)[among]
+        for view in range(len(self.views)):
+            pixel = among if view == slot else self.views.pixels(point, view)
             for summed, added, shares in zip(total, count, said, strict=True):
                 add_rows(summed, added, shares[view].table, shares[view].row, pixel)
         return [
