@@ -174,10 +174,10 @@ def render_depth(job: Job) -> Parts:
 def all_views(job: Job) -> Parts:
     """Distances and labels or shares of all views; class sums of one view, masks of one frame.
 
-    Bytes: 16 n P + P (12 classes + 1000)
+    Bytes: 16 n P + P (20 classes + 1000)
     """
     views = 16 * job.frames * job.pixels
-    return {"views": views, "frame": job.pixels * (12 * job.classes + 1000)}
+    return {"views": views, "frame": job.pixels * (20 * job.classes + 1000)}
 
 
 def own_share(settings: Any) -> float:
