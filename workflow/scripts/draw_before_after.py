@@ -3,9 +3,11 @@
     python workflow/scripts/draw_before_after.py results/demo/room?/toy --out docs
 
 Writes rsr.png (photo, first labels, labels after RSR, truth) and cse.png (photo, the field of
-variant `cse` when self-enhancement begins, the same field at the end, truth). A scene is named by
-the folder of its encoder; it needs true labels and, for the first labels, features of all views
-(`cache_features.views: all`, as in the demo). Percentages are accuracy on the labelled pixels.
+variant `cse` when self-enhancement begins, the same field at the end, truth); with `--variants`
+instead variants.png (photo, the fields of these variants, truth). A scene is named by the folder
+of its encoder; it needs true labels and, for the first labels, features of all views
+(`cache_features.views: all`, as in the demo). Seed 0. Percentages are accuracy on the labelled
+pixels.
 """
 
 from __future__ import annotations
@@ -57,14 +59,29 @@ def cse_panels(folder: Path, frames: Store, truth: Store, frame: int) -> Panels:
     (shared,) = folder.glob("shared-clip-*/seed0/shared")
     tensors, header = load_tensors(shared / "checkpoint.safetensors")
     begin = semantics_from_header(header, strip(tensors, "field.")).eval()
-    tensors, header = load_tensors(folder / "cse/seed0/semantics/field.safetensors")
-    end = semantics_from_header(header, tensors).eval()
     return {
         "photo": read(frames, "rgb", frame),
         "field before CSE": rendered(begin, folder, frames, frame),
-        "field after CSE": rendered(end, folder, frames, frame),
+        "field after CSE": rendered(trained(folder, "cse"), folder, frames, frame),
         "truth": read(truth, "label", frame),
     }
+
+
+def variant_panels(
+    folder: Path, frames: Store, truth: Store, frame: int, variants: Sequence[str]
+) -> Panels:
+    """Photo, labels rendered from the field of each variant, truth."""
+    return {
+        "photo": read(frames, "rgb", frame),
+        **{name: rendered(trained(folder, name), folder, frames, frame) for name in variants},
+        "truth": read(truth, "label", frame),
+    }
+
+
+def trained(folder: Path, variant: str) -> SemanticField:
+    """The trained field of a variant."""
+    tensors, header = load_tensors(folder / variant / "seed0/semantics/field.safetensors")
+    return semantics_from_header(header, tensors).eval()
 
 
 def rendered(field: SemanticField, folder: Path, frames: Store, frame: int) -> np.ndarray:
@@ -102,16 +119,19 @@ def accuracy(label: np.ndarray, truth: np.ndarray) -> str:
     return f", {100 * float((label == truth)[truth != VOID].mean()):.0f} % right"
 
 
-def main(folders: Sequence[Path], view: int, out: Path) -> None:
-    """Write both pictures of held-out view number `view` of each scene to folder `out`."""
-    before_after: dict[str, list[Panels]] = {"rsr": [], "cse": []}
+def main(folders: Sequence[Path], view: int, variants: Sequence[str], out: Path) -> None:
+    """Write the pictures of held-out view number `view` of each scene to folder `out`."""
+    pictures: dict[str, list[Panels]] = {}
     for folder in folders:
         frames = open_store(folder.parent / "frames.zarr", "frames")
         truth = open_truth(folder.parent / "truth.zarr", frames)
-        frame = frame_indices(frames, "test")[view]
-        before_after["rsr"].append(rsr_panels(folder, frames, truth, frame))
-        before_after["cse"].append(cse_panels(folder, frames, truth, frame))
-    for name, lines in before_after.items():
+        scene = folder, frames, truth, frame_indices(frames, "test")[view]
+        if variants:
+            pictures.setdefault("variants", []).append(variant_panels(*scene, variants))
+        else:
+            pictures.setdefault("rsr", []).append(rsr_panels(*scene))
+            pictures.setdefault("cse", []).append(cse_panels(*scene))
+    for name, lines in pictures.items():
         figure = draw(lines, list(frames.attrs["classes"]))
         figure.savefig(out / f"{name}.png", dpi=90, metadata={"Software": None})
 
@@ -122,6 +142,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--view", type=int, default=0, help="number of the held-out view")
+    parser.add_argument("--variants", nargs="+", default=[], help="draw these beside each other")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    main(options.folders, options.view, options.out)
+    main(options.folders, options.view, options.variants, options.out)
