@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
+import runpy
 
 import numpy as np
 import pytest
@@ -117,16 +117,13 @@ def test_every_job_is_in_the_table_of_runs(finished: Place) -> None:
 
 def test_variants_are_drawn_beside_each_other_as_they_were_rendered(finished: Place) -> None:
     path = REPOSITORY_ROOT / "workflow" / "scripts" / "draw_before_after.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = runpy.run_path(str(path))
     (views,) = (finished.folder / "results").glob("*/*/simulated/ovnerf/seed0/views.zarr")
     folder = views.parents[2]
     frames = open_store(folder.parent / "frames.zarr", "frames")
     truth = open_truth(folder.parent / "truth.zarr", frames)
     frame = frame_indices(frames, "test")[0]
-    panels = script.variant_panels(folder, frames, truth, frame, ["rsr", "ovnerf"])
+    panels = script["variant_panels"](folder, frames, truth, frame, ["rsr", "ovnerf"])
     assert list(panels) == ["photo", "rsr", "ovnerf", "truth"]
     np.testing.assert_array_equal(panels["ovnerf"], read(open_store(views, "views"), "label", 0))
-    assert script.accuracy(np.array([1, 0, 2]), np.array([1, 1, 65535])) == ", 50 % right"
+    assert script["accuracy"](np.array([1, 0, 2]), np.array([1, 1, 65535])) == ", 50 % right"
