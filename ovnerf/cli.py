@@ -57,10 +57,22 @@ DISK_ERRORS = {
     errno.ESTALE: "the network disk lost the file",
 }
 """What a person does about each; other errors of the system are bugs."""
-CHECK = "check"
-"""Not a stage: `python -m ovnerf check CONFIG ...` says whether a dry run would refuse a config."""
-PLAN = "plan"
-"""Not a stage: `python -m ovnerf plan CONFIG` says what a config will cost on this machine."""
+CHECK, PLAN = "check", "plan"
+ON_CONFIGS = {
+    CHECK: """\
+Says what a dry run would refuse or warn of, in seconds and without running anything: settings,
+scene sheet, class lists, cameras, names of files. Prints one JSON line, config -> its scenes;
+warnings go to standard error. Exit code 2 and one message where a run would be refused.
+
+    python -m ovnerf check config/mine.yaml""",
+    PLAN: """\
+Says what a config would cost on this machine, without running anything: hours, memory and disk of
+each rule, hours until the last job ends, and which changes would save most. Estimates, within a
+factor of two or so. The first time, two small programs are timed for some seconds.
+
+    python -m ovnerf plan config/laptop.yaml""",
+}
+"""What is asked of configs, not stages: command -> its help."""
 DEMO = "config/config.yaml"
 WORKFLOW = "workflow"
 """Not a stage: `python -m ovnerf workflow ...` is Snakemake with the workflow of this package."""
@@ -323,6 +335,20 @@ def print_plan(paths: Sequence[str]) -> None:
         print("\n".join(lines_of(Path(shipped(path)), machine, card)))
 
 
+def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:
+    """The configs that `check` and `plan` are asked for; its help says what the command does."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m ovnerf {command}",
+        description=ON_CONFIGS[command],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "configs", nargs="*", metavar="CONFIG", help=f"a YAML file; {DEMO} where none is named"
+    )
+    return parser.parse_args(arguments).configs
+
+
 def camera_warnings(plan: Plan) -> Iterator[str]:
     """What a person should know about the cameras of the scenes whose folders are there."""
     # It brings OpenCV, which other commands need not wait for.
@@ -372,14 +398,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     if arguments[0] == WORKFLOW:
         run_workflow(arguments[1:])
-    if arguments[0] not in (CHECK, PLAN, *names):
+    if arguments[0] not in (*ON_CONFIGS, *names):
         print(f"error: no stage {arguments[0]!r}; one of: {', '.join(names)}", file=sys.stderr)
         return BAD_INPUT
     try:
         if arguments[0] == CHECK:
-            print(json.dumps(check_configs(arguments[1:])))
+            print(json.dumps(check_configs(read_config_names(CHECK, arguments[1:]))))
         elif arguments[0] == PLAN:
-            print_plan(arguments[1:])
+            print_plan(read_config_names(PLAN, arguments[1:]))
         else:
             run_stage(arguments[0], arguments[1:])
     except UserError as error:

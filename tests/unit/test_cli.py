@@ -181,6 +181,19 @@ def test_the_help_of_a_stage_explains_every_setting(
         assert re.search(rf"\n  {name}( = |:\n)", said), name
 
 
+@pytest.mark.parametrize("command", ["check", "plan"])
+def test_what_is_asked_of_configs_has_its_help(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert f"python -m ovnerf {command} config/" in said
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--confg"])
+    assert caught.value.code == 2
+    assert "--confg" in capsys.readouterr().err
+
+
 def test_stages_without_networks_do_not_import_torch() -> None:
     """It takes a second of every job."""
     program = (
