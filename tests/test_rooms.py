@@ -114,6 +114,7 @@ EDITS = {
     },
     "evaluation/agreement.py": {"score_agreement", "evaluate"},
     "labels/fusing.py": {"fuse_labels"},
+    "labels/patches.py": {"render_views"},
     "training/pseudo_labels.py": TRAININGS,
     "training/reconstruct.py": {"reconstruct"},
     "labels/rsr.py": {"rank_regions", "fuse_labels", "score_labels", *TRAININGS},

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ovnerf.config.base import Positive, Strict
+from ovnerf.config.base import Fraction, Positive, Strict
 
 
 class RenderViews(Strict):
@@ -23,6 +23,9 @@ class RenderViews(Strict):
     """Largest scale that is tried, in scene units."""
     query_scales: Positive = 30
     """Scales that are tried, evenly from 0."""
+    least_patch: Fraction = 0.0
+    """Patches of one label that are a smaller share of the view take the labels around them
+    (docs/method.md#small-patches). 0 is the paper's: all stay."""
 
 
 class Evaluate(Strict):

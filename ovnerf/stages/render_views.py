@@ -24,6 +24,7 @@ from ovnerf.field.rendering import (
     to_uint8,
     view_weights,
 )
+from ovnerf.labels.patches import without_small_patches
 from ovnerf.labels.void import VOID
 from ovnerf.runtime import notices
 from ovnerf.runtime.errors import UserError
@@ -57,6 +58,7 @@ def run(
     text = text_bank(feature_store, settings.text_bank, settings.blank_prompt, device)
     metres = 1 / similarity(scene).scale
     height, width = photos.size
+    least_patch = settings.least_patch * height * width
 
     predict = predictor(field, text, feature_store, settings)
 
@@ -64,7 +66,10 @@ def run(
         for slot in tqdm(todo, "render_views", disable=None, unit="view"):
             camera = photos.camera(slot)
             view = view_weights(field.radiance, camera)
-            labels = {name: part.where(part < classes, VOID) for name, part in predict(view)}
+            labels = {
+                name: part.where(part < classes, VOID).view(height, width).cpu().numpy()
+                for name, part in predict(view)
+            }
             rgb = to_uint8(render_rgb(field.radiance, view), height, width)
             rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
             depth = (surface_distance(camera, view) * metres).view(height, width)
@@ -75,7 +80,7 @@ def run(
                 "depth": depth.cpu().numpy().astype(np.float32),
                 "opacity": opacity.cpu().numpy().astype(np.float16),
                 **{
-                    name: label.view(height, width).cpu().numpy().astype(np.uint16)
+                    name: without_small_patches(label.astype(np.uint16), least_patch)
                     for name, label in labels.items()
                 },
             }

@@ -17,6 +17,7 @@ from ovnerf.config.run import override, parse, read_yaml
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
 from ovnerf.field.field import semantics_from_header
+from ovnerf.labels.patches import without_small_patches
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import (
@@ -190,6 +191,7 @@ def test_a_rays_scale_by_hand(stores: Path) -> None:  # noqa: F811
 def test_lerf_renders_two_label_maps_and_both_are_scored(
     stores: Path,  # noqa: F811
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = settings_of("lerf").model_copy(update={"iterations": 3})
     paths = inputs(stores)
@@ -209,6 +211,15 @@ def test_lerf_renders_two_label_maps_and_both_are_scored(
     render_views.run(**named, **fields, out=views, settings=rule)
     group = open_store(views, "views")
     assert read(group, "label").shape == read(group, "label_cosine").shape
+    # So short a training sees one class everywhere, so the patches are made up.
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 3, HEIGHT * WIDTH))
+    monkeypatch.setattr(render_views, "predictor", lambda *_: lambda view: [("label", noise)])
+    cleaned, share = tmp_path / "cleaned.zarr", {"least_patch": 3.5 / (HEIGHT * WIDTH)}
+    render_views.run(**named, **fields, out=cleaned, settings=rule.model_copy(update=share))
+    made_up = noise.view(HEIGHT, WIDTH).numpy()
+    expected = without_small_patches(made_up, 4)
+    assert 0.1 < (expected != made_up).mean() < 0.5
+    np.testing.assert_array_equal(read(open_store(cleaned, "views"), "label", 0), expected)
     closing = evaluate.run(
         frames=stores / "frames.zarr",
         views=views,
