@@ -15,7 +15,8 @@ def small_pixels(labels, least):
         patch, todo = {start}, [start]
         while todo:
             row, column = todo.pop()
-            for near in [(row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)]:
+            for down, right in [(1, 0), (-1, 0), (0, 1), (0, -1)]:
+                near = (row + down, column + right)
                 inside = 0 <= near[0] < labels.shape[0] and 0 <= near[1] < labels.shape[1]
                 if inside and near not in patch and labels[near] == labels[start]:
                     patch.add(near)
