@@ -193,7 +193,7 @@ COSTS: dict[str, Cost] = {
     "cache_features": FEATURES,
     "rank_regions": per_pixel(formulas.one_frame, 3.0, 4),
     "fuse_labels": Cost(
-        formulas.all_views,
+        formulas.fuse_labels,
         lambda job: 2 * constant.FUSE * job.frames**2 * job.pixels,
         lambda job: 4 * job.frames * job.pixels,
         constant.OF_THE_DEMO,

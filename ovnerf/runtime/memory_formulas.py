@@ -180,6 +180,16 @@ def all_views(job: Job) -> Parts:
     return {"views": views, "frame": job.pixels * (20 * job.classes + 1000)}
 
 
+def fuse_labels(job: Job) -> Parts:
+    """As `all_views`; before it the mean shares of the pixels that profiles are taken from.
+
+    Bytes: 16 n P + the larger of P (20 classes + 1000) and 17 classes min(n P, 131 072)
+    """
+    parts = all_views(job)
+    pixels = min(job.frames * job.pixels, constant.PROFILE_PIXELS)
+    return parts | {"frame": max(parts["frame"], 17 * pixels * job.classes)}
+
+
 def own_share(settings: Any) -> float:
     """Planes of the semantic head's own volume over those of the radiance field."""
     return sum(settings.own_ranks) / RANKS if settings.feature_volume == "own" else 0.0

@@ -17,6 +17,7 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime import costs
 from ovnerf.runtime.job import Job
 from ovnerf.runtime.memory_formulas import region_parts
+from ovnerf.stages import fuse_labels
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 MB = 2**20
@@ -101,6 +102,13 @@ def test_the_memory_of_rules_that_hold_all_frames() -> None:
     assert found["photos"] == 6 * 10 * 48 * 64 and found["box"] == 240 * 1000 + 20 * MB
     found = costs.memory_parts(of("read_truth", SMALL))
     assert found["labels"] == 48 * 64 * (10 * (8 + 1) + 8)
+    # Ten small views have fewer pixels than profiles are taken from at most.
+    found = costs.memory_parts(of("fuse_labels", SMALL))
+    assert found["views"] == 16 * 10 * 48 * 64 and found["frame"] == 17 * 10 * 48 * 64 * 8
+    middle = replace(PAPER, height=120, width=160, classes=60)
+    found = costs.memory_parts(of("fuse_labels", middle))
+    assert found["frame"] == 17 * fuse_labels.PROFILE_VIEWS * fuse_labels.PROFILE_PIXELS * 60
+    assert costs.memory_parts(of("fuse_labels"))["frame"] == 480 * 640 * (20 * 51 + 1000)
     room = of("make_room", SMALL, MakeRoom(supersampling=3))
     assert costs.memory_parts(room)["rays"] == 500 * 48 * 64 * 9
 
