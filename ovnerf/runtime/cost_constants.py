@@ -100,10 +100,18 @@ FUSE = 1e-7
 """Seconds per pixel of a view and other view that it is compared with."""
 CPU_ENCODERS = 50.0
 """Encoders on one CPU core of about 100 GFLOP/s (docs/performance.md) against `FLOPS`."""
-CPU_RECONSTRUCT = 8.0
-"""One core against `RECONSTRUCT`: 0.28 s an iteration at the paper's last grid."""
+CPU_RECONSTRUCT = 24.0
+"""One core against `RECONSTRUCT`, measured with `config/laptop.yaml` (0.2 s an iteration of 1024 rays
+at 4 million voxels)."""
+HEAD_WIDTH, HEAD_SHARE = 128, 0.65
+"""Width of the colour head there, and its share of these seconds: with a width of 64 an iteration
+takes 0.1 s (docs/performance.md#tensorf)."""
 CPU_TRAIN = 2.0
 """One core against `TRAIN` and `RENDER`: 0.31 s an iteration, 6 s a view at the paper's sizes."""
+LABEL_VIEW = 0.26 / (640 * 480)
+"""Seconds per pixel of a label map that self-enhancement renders and ranks, on an H200."""
+CPU_LABEL_VIEW = 25.0
+"""One core against it, measured with `config/laptop.yaml`: 6.5 s."""
 OF_CAPTURES = "captures of three rooms, one EPYC core"
 OF_THE_DEMO = "the demo, one EPYC core"
 OF_THE_PAPER = "OV-NeRF paper, A100"

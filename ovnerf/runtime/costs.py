@@ -70,12 +70,44 @@ def reconstruct_seconds(job: Job) -> float:
     return constant.RECONSTRUCT * job.settings.iterations * job.settings.batch_rays
 
 
-def train_seconds(job: Job) -> float:
+def reconstruct_on_cpu(job: Job) -> float:
+    """One core against a card: the wider the colour head, the more of the time is spent in it."""
+    head = (job.settings.head_width / constant.HEAD_WIDTH) ** 2
+    return constant.CPU_RECONSTRUCT * (1 - constant.HEAD_SHARE * (1 - head))
+
+
+def step_seconds(job: Job) -> float:
     """Optimisation steps: the shared part's up to iteration T, a variant's from there."""
     settings = job.settings
     start = settings.cse.start
     share = start if job.rule == "train_shared" else 1 - start
     return constant.TRAIN * settings.iterations * share * settings.batch_rays / constant.TRAIN_RAYS
+
+
+def refresh_seconds(job: Job) -> float:
+    """Label maps that self-enhancement renders anew, all refreshes together."""
+    cse = job.settings.cse
+    if job.rule == "train_shared" or not cse.enabled:
+        return 0.0
+    refreshes = ceil(round((1 - cse.start) / cse.every, 6))
+    labelled = job.settings.view_fraction * (job.frames - job.held_out)
+    return constant.LABEL_VIEW * refreshes * (labelled + cse.novel_views) * job.pixels
+
+
+def train_seconds(job: Job) -> float:
+    """Optimisation steps and refreshed labels."""
+    return step_seconds(job) + refresh_seconds(job)
+
+
+def train_on_cpu(job: Job) -> float:
+    """One core against a card; label maps gain more from a card than steps do."""
+    cpu = constant.CPU_TRAIN * step_seconds(job) + constant.CPU_LABEL_VIEW * refresh_seconds(job)
+    return cpu / train_seconds(job)
+
+
+def as_long(times: float) -> Callable[[Job], float]:
+    """A rule that one CPU core takes so many times longer for, whatever the job."""
+    return lambda job: times
 
 
 @dataclass(frozen=True)
@@ -88,7 +120,7 @@ class Cost:
         disk: bytes of its results before compression.
         source: where the seconds come from.
         card: whether it computes on a card where there is one.
-        on_cpu: how many times longer one CPU core takes than the card.
+        on_cpu: how many times longer one CPU core takes for a job than `seconds` says.
         spare_minutes: of its time limit.
     """
 
@@ -97,7 +129,7 @@ class Cost:
     disk: Callable[[Job], float]
     source: str
     card: bool = False
-    on_cpu: float = 1.0
+    on_cpu: Callable[[Job], float] = as_long(1.0)
     spare_minutes: int = constant.SPARE_MINUTES
 
 
@@ -145,7 +177,7 @@ def trained(memory: Callable[[Job], Parts], disk: Callable[[Job], float]) -> Cos
         disk,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=train_on_cpu,
     )
 
 
@@ -160,7 +192,7 @@ FEATURES = Cost(
     feature_bytes,
     constant.OF_ARITHMETIC,
     card=True,
-    on_cpu=constant.CPU_ENCODERS,
+    on_cpu=as_long(constant.CPU_ENCODERS),
 )
 COSTS: dict[str, Cost] = {
     "fetch_weights": per_pixel(formulas.nothing, spare_minutes=constant.DOWNLOAD_MINUTES),
@@ -179,7 +211,8 @@ COSTS: dict[str, Cost] = {
         region_bytes,
         constant.OF_ARITHMETIC,
         card=True,
-        on_cpu=constant.CPU_ENCODERS,
+        # Superpixels are counted in seconds of a CPU core.
+        on_cpu=lambda job: constant.CPU_ENCODERS if job.settings.reads_weights else 1.0,
     ),
     "cache_dino": Cost(
         formulas.cache_dino,
@@ -187,7 +220,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 2 * job.tokens,
         constant.OF_ARITHMETIC,
         card=True,
-        on_cpu=constant.CPU_ENCODERS,
+        on_cpu=as_long(constant.CPU_ENCODERS),
     ),
     "cache_features_part": FEATURES,
     "cache_features": FEATURES,
@@ -211,7 +244,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 1.1 * cube_bytes(job.radiance),
         constant.OF_TENSORF,
         card=True,
-        on_cpu=constant.CPU_RECONSTRUCT,
+        on_cpu=reconstruct_on_cpu,
     ),
     "render_depth": Cost(
         formulas.render_depth,
@@ -219,7 +252,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 4 * job.frames * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=as_long(constant.CPU_TRAIN),
     ),
     # A checkpoint holds the field and Adam's moments; a trained branch its field alone.
     "train_shared": trained(formulas.train_shared, lambda job: 4 * cube_bytes(job.radiance)),
@@ -232,7 +265,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 14 * views_of(job) * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=as_long(constant.CPU_TRAIN),
     ),
     "lift": Cost(
         formulas.lift,
@@ -240,7 +273,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 4 * job.held_out * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=as_long(constant.CPU_TRAIN),
     ),
     "evaluate": per_pixel(formulas.one_frame, 2.5),
     "fuse_points": Cost(
@@ -249,7 +282,7 @@ COSTS: dict[str, Cost] = {
         lambda job: constant.POINT_BYTES * constant.VOXELS_PER_PIXEL * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=as_long(constant.CPU_TRAIN),
     ),
     "query": per_pixel(formulas.query, 100.0, 20),
     "draw_query": Cost(
@@ -264,7 +297,7 @@ COSTS: dict[str, Cost] = {
         lambda job: (300 * constant.VOXELS_PER_PIXEL + 6 * job.frames) * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=constant.CPU_TRAIN,
+        on_cpu=as_long(constant.CPU_TRAIN),
     ),
     "write_page": per_pixel(formulas.write_page, bytes_per_pixel=4),
     "draw_figures": per_pixel(formulas.panels, 5.0, 3),
@@ -291,12 +324,6 @@ def modelled_seconds(job: Job) -> float:
     return constant.START + COSTS[job.rule].seconds(job)
 
 
-def on_cpu(job: Job) -> float:
-    """How many times longer one CPU core takes for a job than `Cost.seconds` says."""
-    superpixels = job.rule == "propose_regions" and not job.settings.reads_weights
-    return 1.0 if superpixels else COSTS[job.rule].on_cpu
-
-
 def reserved_mb(job: Job) -> int:
     """`mem_mb` of a job's first attempt: the estimate and a margin, rounded up."""
     needed = constant.MEMORY_MARGIN * megabytes(memory_parts(job))
@@ -311,5 +338,5 @@ def time_limit_minutes(job: Job, device: str) -> int:
     """
     slower = constant.TIME_MARGIN
     if device == "cpu":
-        slower = max(slower, constant.TIME_MARGIN_ON_CPU * on_cpu(job))
+        slower = max(slower, constant.TIME_MARGIN_ON_CPU * COSTS[job.rule].on_cpu(job))
     return COSTS[job.rule].spare_minutes + ceil(slower * modelled_seconds(job) / 60)

@@ -64,8 +64,8 @@ def test_seconds_on_a_core_of_another_speed(jobs: list[Planned]) -> None:
     flop = 2 * 632e6 * 4096 + 16 * 4096**2 * 1280 + 1024 * 3.5e9
     assert forecast.job_seconds(regions, slow, False) == pytest.approx(4 + 30 * flop / 50e9)
     assert forecast.job_seconds(regions, slow, True) == pytest.approx(4 + 30 * flop / 5e12)
-    # 17.4 minutes on a V100, eight times that on a core, four times that here.
-    assert forecast.job_seconds(field, slow, False) == pytest.approx(4 + 17.4 * 60 * 8 * 4)
+    # 17.4 minutes on a V100, 24 times that on a core, four times that here.
+    assert forecast.job_seconds(field, slow, False) == pytest.approx(4 + 17.4 * 60 * 24 * 4)
 
 
 def test_what_would_be_cheaper_is_named_with_the_hours_it_saves(jobs: list[Planned]) -> None:
@@ -76,7 +76,7 @@ def test_what_would_be_cheaper_is_named_with_the_hours_it_saves(jobs: list[Plann
     assert float(lines[1].split()[0]) == pytest.approx(saved, abs=0.006)
     # Three quarters of both parts of the schedule's rays.
     assert float(next(line for line in lines if "reconstruct:" in line).split()[0]) == (
-        pytest.approx(0.75 * 17.4 * 8 / 60, abs=0.006)
+        pytest.approx(0.75 * 17.4 * 24 / 60, abs=0.006)
     )
     assert float(next(line for line in lines if "train_semantics:" in line).split()[0]) == (
         pytest.approx(0.75 * 2 * 2 / 3, abs=0.006)

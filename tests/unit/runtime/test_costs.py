@@ -143,7 +143,8 @@ def test_seconds_on_a_card() -> None:
     # 15 000 iterations take an hour, two thirds of it in the shared part.
     assert costs.modelled_seconds(of("train_shared", settings=TrainSemantics())) == 4 + 2400
     rest = costs.modelled_seconds(of("train_semantics", settings=TrainSemantics()))
-    assert rest == pytest.approx(4 + 1200)
+    # Five refreshes of 0.8 x 270 labelled and 60 novel views, each 0.26 s.
+    assert rest == pytest.approx(4 + 1200 + 5 * (216 + 60) * 0.26)
     # 3.8 s for each of the 30 held-out views.
     assert costs.modelled_seconds(of("render_views")) == pytest.approx(4 + 30 * 3.8)
     # 300 frames of 3205 windows of 35 GFLOP at 5 TFLOP/s; a third of them in each of three parts.
@@ -157,6 +158,26 @@ def test_seconds_on_a_card() -> None:
     dense = CacheFeatures(encoder=DenseClip(kind="dense_clip", model="ViT-B-16", weights="none"))
     seconds = costs.modelled_seconds(of("cache_features", settings=dense))
     assert seconds == pytest.approx(4 + 300 * 6 * 35e9 / 5e12)
+
+
+def test_seconds_on_a_core() -> None:
+    def seconds(rule: str, settings: object) -> float:
+        job = of(rule, settings=settings)
+        return costs.COSTS[rule].on_cpu(job) * costs.COSTS[rule].seconds(job)
+
+    ray = 1044 / (30_000 * 4096)
+    for width, times in ((128, 24), (64, 24 * (0.35 + 0.65 / 4))):
+        short = Reconstruct(iterations=40, batch_rays=256, head_width=width)
+        assert seconds("reconstruct", short) == pytest.approx(times * 40 * 256 * ray)
+    every = {"start": 0.5, "every": 0.2, "novel_views": 4}
+    short = TrainSemantics.model_validate({"iterations": 1500, "batch_rays": 1024, "cse": every})
+    # Half of the iterations, at a quarter of the rays, and refreshes at 0.5, 0.7 and 0.9.
+    steps = 2 * 360 / 2 / 4
+    assert seconds("train_shared", short) == pytest.approx(steps)
+    views = 3 * (216 + 4)
+    assert seconds("train_semantics", short) == pytest.approx(steps + views * 25 * 0.26)
+    off = short.model_copy(update={"cse": short.cse.model_copy(update={"enabled": False})})
+    assert seconds("train_semantics", off) == pytest.approx(steps)
 
 
 def test_memory_of_dense_clip() -> None:
