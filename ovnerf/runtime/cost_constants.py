@@ -101,8 +101,8 @@ FUSE = 1e-7
 CPU_ENCODERS = 50.0
 """Encoders on one CPU core of about 100 GFLOP/s (docs/performance.md) against `FLOPS`."""
 CPU_RECONSTRUCT = 24.0
-"""One core against `RECONSTRUCT`, measured with `config/laptop.yaml` (0.2 s an iteration of 1024 rays
-at 4 million voxels)."""
+"""One core against `RECONSTRUCT`, measured with `config/laptop.yaml`: 0.2 s an iteration of 1024
+rays at 4 million voxels."""
 HEAD_WIDTH, HEAD_SHARE = 128, 0.65
 """Width of the colour head there, and its share of these seconds: with a width of 64 an iteration
 takes 0.1 s (docs/performance.md#tensorf)."""

@@ -110,6 +110,9 @@ def as_long(times: float) -> Callable[[Job], float]:
     return lambda job: times
 
 
+AS_LONG = as_long(1.0)
+
+
 @dataclass(frozen=True)
 class Cost:
     """How a rule is reckoned.
@@ -129,7 +132,7 @@ class Cost:
     disk: Callable[[Job], float]
     source: str
     card: bool = False
-    on_cpu: Callable[[Job], float] = as_long(1.0)
+    on_cpu: Callable[[Job], float] = AS_LONG
     spare_minutes: int = constant.SPARE_MINUTES
 
 
