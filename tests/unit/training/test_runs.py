@@ -40,6 +40,7 @@ from ovnerf.training import assemble, novel_regions
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
+from ovnerf.training.semantics import refresh_interval
 
 RECONSTRUCT = Reconstruct(
     iterations=24,
@@ -149,6 +150,21 @@ def whole(stores, tmp_path_factory):
     """Folder, final tensors and header of one unbroken run."""
     folder = tmp_path_factory.mktemp("whole")
     return folder, *train(stores, folder)
+
+
+@pytest.mark.parametrize(
+    ("every", "iterations", "interval"),
+    [
+        (1000 / 15_000, 15_000, 1000),
+        (0.115, 800, 92),
+        (1 / 15, 800, 54),
+        (1 / 15, 2000, 134),
+        (0, 9, 1),
+    ],
+)
+def test_no_refresh_comes_from_rounding(every: float, iterations: int, interval: int) -> None:
+    """1333 + 5 x 133 would be a sixth refresh, two of 2000 iterations before the end."""
+    assert refresh_interval(every, iterations) == interval
 
 
 def test_a_trained_field_gives_what_the_published_arithmetic_gives(
