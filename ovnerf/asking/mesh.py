@@ -15,7 +15,7 @@ from ovnerf.asking.cloud_files import class_comments, stored_coordinates
 from ovnerf.asking.description import Description
 from ovnerf.asking.ply import write_ply
 from ovnerf.asking.points import Points
-from ovnerf.asking.surfaces import see
+from ovnerf.asking.surfaces import depths
 from ovnerf.asking.volume import DepthView, empty_volume, surface, used_vertices
 from ovnerf.config.export import Export
 from ovnerf.config.points import FusePoints
@@ -54,13 +54,13 @@ def make_mesh(
     frames = description.training_frames
     progress.begin("export mesh", "frames", len(frames), 0)
     for frame in frames:
-        seen = see(field, description, frame, counted)
+        found = depths(field, description, frame, counted)
         volume.add(
             DepthView(
                 description.pose[frame],
                 description.intrinsics,
-                seen.distance.reshape(size),
-                seen.seen.reshape(size),
+                found.distance.reshape(size),
+                found.seen.reshape(size),
             )
         )
         progress.advance()

@@ -11,8 +11,8 @@ import torch
 from ovnerf.asking.description import Description
 from ovnerf.config.points import FusePoints
 from ovnerf.field.field import SemanticField
-from ovnerf.field.rendering import ViewWeights, render_rgb, view_weights
-from ovnerf.field.surface import median_distance, points_at, render_ray_features
+from ovnerf.field.rendering import ViewWeights, view_weights
+from ovnerf.field.surface import median_distance, points_at, ray_colours, render_ray_features
 from ovnerf.runtime.errors import UserError
 
 
@@ -24,7 +24,8 @@ class Surface:
         seen: bool (r,), which pixels count.
         distance: f64 (r,), from the camera, world units.
         point, normal: f64 (r, 3), world; normals are unit vectors towards the camera, or 0.
-        opacity: f32 (r,). colour: f32 (r, 3) in [0, 1]. feature: f32 (r, 28), u of each ray.
+        opacity: f32 (r,). feature: f32 (r, 28), u of each ray.
+        colour: f32 (r, 3) in [0, 1], of the surface (`ray_colours`).
     """
 
     seen: np.ndarray
@@ -78,6 +79,7 @@ def see(
 ) -> Surface:
     """March the view of one frame and take from it what its pixels see."""
     found = depths(field, description, frame, settings)
+    feature = render_ray_features(field, found.view)
     centre, size = description.pose[frame, :3, 3], (description.height, description.width)
     return Surface(
         found.seen,
@@ -85,8 +87,8 @@ def see(
         found.point,
         normals(found.point, found.seen, centre, size),
         found.opacity,
-        render_rgb(field.radiance, found.view).cpu().numpy(),
-        render_ray_features(field, found.view).cpu().numpy(),
+        ray_colours(field, found.view, feature).cpu().numpy(),
+        feature.cpu().numpy(),
     )
 
 

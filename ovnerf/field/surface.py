@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ovnerf.field.compositing import sum_before
 from ovnerf.field.field import SemanticField
-from ovnerf.field.rendering import ViewWeights, sample_rays
+from ovnerf.field.rendering import ViewWeights, render_rgb, sample_rays
 from ovnerf.geometry.camera import Camera
 
 if TYPE_CHECKING:
@@ -50,3 +50,23 @@ def render_ray_features(field: SemanticField, view: ViewWeights) -> Float32[Tens
     for rays, samples, weight in view.tiles(field.radiance.box):
         out[rays] = field.ray_features(samples, weight)
     return out
+
+
+@torch.no_grad()
+def ray_colours(
+    field: SemanticField, view: ViewWeights, feature: Float32[Tensor, "r width"]
+) -> Float32[Tensor, "r 3"]:
+    """Colour of every ray over black, decoded from its mean appearance instead of every sample.
+
+    The colour head runs once a ray, not forty times, which is most of the time of rendering colours
+    (docs/asking.md#points has what it changes). A field whose ray features are of a volume of its
+    own has its colours rendered.
+
+    Args:
+        feature: u of each ray, by `render_ray_features`.
+    """
+    if field.own is not None:
+        return render_rgb(field.radiance, view)
+    opacity = feature[:, -1:]
+    mean = feature[:, :-1] / opacity.clamp_min(1e-6)
+    return (field.radiance.colour(mean, view.direction) * opacity).clamp(0, 1)

@@ -14,8 +14,9 @@ from ovnerf.asking import fuse, surfaces, voxels
 from ovnerf.asking.description import read_description
 from ovnerf.asking.voxels import VoxelGrid, VoxelSums
 from ovnerf.config.points import FusePoints
+from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import render_rgb, view_weights
-from ovnerf.field.surface import median_distance, render_ray_features
+from ovnerf.field.surface import median_distance, ray_colours, render_ray_features
 from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.stages import fuse_points
 from ovnerf.storage.stores import open_store, read, verify
@@ -31,7 +32,6 @@ def slow_points(field, frames):
     for frame in frames:
         camera = DESCRIPTION.camera(DESCRIPTION.pose[frame])
         view = view_weights(field.radiance, camera)
-        rgb = render_rgb(field.radiance, view)
         low, high = field.radiance.box
         for ray in range(len(view.origin)):
             inside = slice(int(view.offset[ray]), int(view.offset[ray + 1]))
@@ -48,7 +48,10 @@ def slow_points(field, frames):
             world = place.numpy() / 2 + np.array([1.0, 2.0, 3.0])
             world_samples = view.origin[ray] + view.distance[inside, None] * view.direction[ray]
             point = (world_samples - low) * (2 / (high - low)) - 1
-            head = field.clip(field.radiance.basis(field.radiance.appearance.features(point)))
+            appearance = field.radiance.basis(field.radiance.appearance.features(point))
+            head = field.clip(appearance)
+            seen = (weight[:, None] * appearance.double()).sum(0) / opacity
+            rgb = field.radiance.colour(seen[None].float(), view.direction[ray][None])[0]
             feature = (weight[:, None] * head.double()).sum(0).detach().numpy()
             cell = tuple(np.floor((world - GRID.origin) / GRID.size).astype(int))
             row = found.setdefault(cell, [0.0, 0, set(), 0.0, 0.0, 0.0])
@@ -56,9 +59,22 @@ def slow_points(field, frames):
             row[1] += 1
             row[2].add(frame)
             row[3] = row[3] + opacity * world
-            row[4] = row[4] + opacity * rgb[ray].double().numpy()
+            row[4] = row[4] + opacity * opacity * rgb.detach().double().numpy()
             row[5] = row[5] + opacity * feature
     return found
+
+
+def test_colours_of_a_field_whose_features_have_their_own_volume_are_rendered():
+    field = asked_field()
+    view = view_weights(field.radiance, DESCRIPTION.camera(DESCRIPTION.pose[0]))
+    own = SemanticField(
+        field.radiance, (1, 1, 1), 2, 16, 8, torch.Generator().manual_seed(0), own_ranks=(2, 1, 1)
+    )
+    feature = render_ray_features(own, view)
+    rendered = render_rgb(field.radiance, view)
+    assert torch.equal(ray_colours(own, view, feature), rendered)
+    decoded = ray_colours(field, view, render_ray_features(field, view))
+    assert 0 < (decoded - rendered).abs().max() < 0.2
 
 
 def test_points_are_those_of_a_slow_reference(tmp_path):
