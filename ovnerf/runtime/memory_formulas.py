@@ -217,16 +217,18 @@ def train_shared(job: Job) -> Parts:
 
 
 def train_semantics(job: Job) -> Parts:
-    """As the shared part; with CSE the views' weights, regions and pseudo labels.
+    """As the shared part; with CSE the views' weights, regions and pseudo labels, and the field
+    as it was reconstructed.
 
-    Bytes: train_shared + propose_regions' + cache_mb + 32 (n + novel views) P + 600 P
+    Bytes: train_shared + propose_regions' + cache_mb + field + 32 (n + novel views) P + 600 P
     """
     parts, cse = train_shared(job), job.settings.cse
     if not cse.enabled:
         return parts
     refreshed = (job.frames + cse.novel_views) * job.pixels
     regions = region_parts(job, job.regions) if cse.novel_views and job.regions else {}
-    return {**parts, **regions, "refresh": cse.cache_mb * MB + 32 * refreshed + 600 * job.pixels}
+    refresh = cse.cache_mb * MB + 32 * refreshed + 600 * job.pixels
+    return {**parts, **regions, "reconstruction": job.radiance, "refresh": refresh}
 
 
 def render_views(job: Job) -> Parts:

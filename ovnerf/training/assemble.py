@@ -256,8 +256,10 @@ def assemble_pseudo_labels(
     def image_of(photo: int) -> np.ndarray:
         return data.photos.rgb[photo].cpu().numpy()
 
+    reconstruction = radiance_from_header(inputs.radiance_header, inputs.radiance)
     return PseudoLabels(
         training.field,
+        reconstruction.to(data.photos.rgb.device),
         [data.photos.camera(photo) for photo in range(len(data.photos))],
         data.labelled.tolist(),
         [

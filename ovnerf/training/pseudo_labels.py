@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ovnerf.config.semantics import Cse
-from ovnerf.field.field import SemanticField
+from ovnerf.field.field import RadianceField, SemanticField
 from ovnerf.field.rendering import (
     ViewWeights,
     render_labels_and_probability,
@@ -79,10 +79,11 @@ class PseudoLabels:
 
     Args:
         field: the field in training.
+        reconstruction: the field before it, whose colours the novel views are shown in.
         cameras: all training cameras, in the order of the sequence.
         refreshed: indices in `cameras` of the views whose labels are replaced.
         rankers: RSR of each refreshed view, None where `cse.rank_pseudo_labels` is off.
-        propose: region proposals for novel renders.
+        propose: region proposals for novel views.
         rules: see `LabelRules`.
         poses: camera to scene of the novel views, f32 (m, 4, 4).
     """
@@ -90,6 +91,7 @@ class PseudoLabels:
     def __init__(
         self,
         field: SemanticField,
+        reconstruction: RadianceField,
         cameras: list[Camera],
         refreshed: list[int],
         rankers: Sequence[RegionRanker | None],
@@ -98,10 +100,12 @@ class PseudoLabels:
         settings: Cse,
         poses: Tensor,
     ) -> None:
-        self.field, self.cameras, self.refreshed = field, cameras, refreshed
+        self.field, self.reconstruction = field, reconstruction
+        self.cameras, self.refreshed = cameras, refreshed
         self.rankers, self.propose, self.rules, self.settings = rankers, propose, rules, settings
         self.cache = ViewCache(field, settings.cache_mb)
         self.novel = self.place_novel_views(poses)
+        self.novel_rankers: dict[str, RegionRanker] = {}
 
     def place_novel_views(self, poses: Tensor) -> list[tuple[str, Camera, Tensor]]:
         """The novel views that see enough: (name, camera, valid pixels as bool (H * W,)) each."""
@@ -171,11 +175,20 @@ class PseudoLabels:
         """
         label, probability = self.label_map(name, camera)
         trusted = valid.view(camera.height, camera.width).cpu().numpy() & (probability >= least)
-        if not self.settings.rank_pseudo_labels:
-            return self.cleaned(label, trusted, None)
-        rgb = render_rgb(self.field.radiance, self.cache.get(name, camera))
-        image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
-        return self.cleaned(label, trusted, self.rules.ranker(self.propose(image), image))
+        ranked = self.settings.rank_pseudo_labels
+        return self.cleaned(label, trusted, self.novel_ranker(name, camera) if ranked else None)
+
+    def novel_ranker(self, name: str, camera: Camera) -> RegionRanker:
+        """RSR of a novel view, by the regions of its colours as they were reconstructed.
+
+        Made once: these colours do not change, and SAM would take minutes at every refresh. A run
+        that goes on after a kill makes the same ones.
+        """
+        if name not in self.novel_rankers:
+            rgb = render_rgb(self.reconstruction, self.cache.get(name, camera))
+            image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
+            self.novel_rankers[name] = self.rules.ranker(self.propose(image), image)
+        return self.novel_rankers[name]
 
 
 def least_probability(maps: list[np.ndarray], share: float) -> float:

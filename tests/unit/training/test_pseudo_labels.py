@@ -35,9 +35,8 @@ def refreshed(monkeypatch, of_uncovered=VOID, **settings) -> tuple[list[int], li
     ranker = RegionRanker(LEFT) if cse.rank_pseudo_labels else None
     camera = type("Camera", (), {"height": 1, "width": 6})()
     rules = LabelRules(torch.eye(3), 3, of_uncovered, "generator")
-    labels = Rendered(
-        field, [camera], [0], [ranker], lambda _: LEFT, rules, cse, torch.zeros(0, 4, 4)
-    )
+    fields, no_poses = (field, None), torch.zeros(0, 4, 4)
+    labels = Rendered(*fields, [camera], [0], [ranker], lambda _: LEFT, rules, cse, no_poses)
     labels.cache.get = lambda *_: None
     labels.novel = [("novel0", camera, VALID)]
     train, novel = labels.refresh()

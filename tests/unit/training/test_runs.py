@@ -21,6 +21,7 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.field import field
 from ovnerf.field.field import semantics_from_header
+from ovnerf.field.rendering import render_rgb, to_uint8, view_weights
 from ovnerf.regions.runlength import encode_all
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError
@@ -59,7 +60,7 @@ SEMANTICS = TrainSemantics(
     head_width=8,
     scale_selection_ranks=(2, 1, 1),
     dino={"crops": 2},
-    cse={"every": 0.1, "novel_views": 2, "min_seen_by": 1, "min_valid": 0.0, "min_opacity": 0.0},
+    cse={"every": 1 / 12, "novel_views": 2, "min_seen_by": 1, "min_valid": 0.0, "min_opacity": 0.0},
 )
 REGIONS = ProposeRegions(architecture="toy", weights="unused")
 
@@ -370,6 +371,28 @@ def test_semantics_resume_to_the_same_field(stores, whole, tmp_path, cut):
     while second.iteration < SEMANTICS.iterations:
         second.step()
     assert same(second.field.state_dict(), whole[1])
+
+
+def test_regions_of_novel_views_are_proposed_once_on_reconstructed_colours(stores):
+    opened = assemble.open_inputs(**inputs(stores))
+    regions, images = open_store(stores / "regions.zarr", "regions"), []
+
+    def propose(image):
+        images.append(image)
+        return halves(image)
+
+    run = assemble.assemble_training(opened, SEMANTICS, 0)
+    run.pseudo_labels = assemble.assemble_pseudo_labels(run, opened, regions, propose)
+    refreshes = 0
+    while run.iteration < SEMANTICS.iterations:
+        refreshes += run.refreshes_now()
+        run.step()
+    novel = run.pseudo_labels.novel
+    assert refreshes > 1 and len(images) == len(novel) > 0
+    before = field.radiance_from_header(opened.radiance_header, opened.radiance)
+    for image, (_, camera, _) in zip(images, novel, strict=True):
+        rgb = render_rgb(before, view_weights(before, camera))
+        np.testing.assert_array_equal(image, to_uint8(rgb, HEIGHT, WIDTH).numpy())
 
 
 def test_superpixels_snapping_and_class_balance_resume_to_the_same_field(stores, tmp_path):
