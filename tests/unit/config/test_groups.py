@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ovnerf.config.run import read_config, read_yaml, variant_settings
+from ovnerf.config.run import override, read_config, read_yaml, variant_settings
 from ovnerf.evaluation.paper_figures import figures_of
 from ovnerf.inspection.jobs import shared_id
 from ovnerf.inspection.plan import Plan, make_plan
@@ -128,6 +128,15 @@ def test_the_papers_figures_have_their_runs(monkeypatch) -> None:
     }
     assert found["room0"] == found["scene0494_00"] == {"systems", "parts", "novel_views"}
     assert found["bed"] == found["garden"] == {"systems"}
+
+
+def test_the_judges_are_six_rooms_beside_the_demos(monkeypatch) -> None:
+    monkeypatch.chdir(REPOSITORY_ROOT)
+    demo = read_yaml("config/config.yaml")
+    plan = make_plan(override(demo, read_yaml("config/overlays/judge_rooms.yaml")))
+    assert len(plan.runs) == 6 * 3 and plan.config.propose_regions.architecture == "superpixels"
+    tuned = {scene.toy_seed for scene in make_plan(demo).scenes.values()}
+    assert tuned == {0, 1} and not tuned & {scene.toy_seed for scene in plan.scenes.values()}
 
 
 def test_a_system_is_refused_on_features_that_it_cannot_learn_from(tmp_path, monkeypatch) -> None:
