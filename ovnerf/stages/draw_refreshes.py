@@ -20,7 +20,6 @@ from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.figures import save
 from ovnerf.evaluation.refresh_figures import label_rows
-from ovnerf.field.rendering import render_rgb, to_uint8
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.atomic import atomic_folder
@@ -143,13 +142,8 @@ def by_view(names: Sequence[str], columns: Sequence[np.ndarray]) -> dict[str, li
 
 
 def renders(pseudo: PseudoLabels, views: Sequence[int]) -> np.ndarray:
-    """Colours of novel views u8 (views, H, W, 3), by the field as it is at the last refresh."""
-    found = []
-    for view in views:
-        name, camera, _ = pseudo.novel[view]
-        rgb = render_rgb(pseudo.field.radiance, pseudo.cache.get(name, camera))
-        found.append(to_uint8(rgb, camera.height, camera.width).cpu().numpy())
-    return np.stack(found)
+    """Colours of novel views u8 (views, H, W, 3), on which their regions are proposed."""
+    return np.stack([pseudo.novel_image(*pseudo.novel[view][:2]) for view in views])
 
 
 def other_losses(replayed: pd.DataFrame, trained: pd.DataFrame) -> dict[str, str]:

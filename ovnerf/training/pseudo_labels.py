@@ -185,10 +185,14 @@ class PseudoLabels:
         that goes on after a kill makes the same ones.
         """
         if name not in self.novel_rankers:
-            rgb = render_rgb(self.reconstruction, self.cache.get(name, camera))
-            image = to_uint8(rgb, camera.height, camera.width).cpu().numpy()
+            image = self.novel_image(name, camera)
             self.novel_rankers[name] = self.rules.ranker(self.propose(image), image)
         return self.novel_rankers[name]
+
+    def novel_image(self, name: str, camera: Camera) -> np.ndarray:
+        """Colours u8 (H, W, 3) of a novel view, as they were reconstructed."""
+        rgb = render_rgb(self.reconstruction, self.cache.get(name, camera))
+        return to_uint8(rgb, camera.height, camera.width).cpu().numpy()
 
 
 def least_probability(maps: list[np.ndarray], share: float) -> float:
