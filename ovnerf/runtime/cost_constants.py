@@ -112,6 +112,9 @@ LABEL_VIEW = 0.26 / (640 * 480)
 """Seconds per pixel of a label map that self-enhancement renders and ranks, on an H200."""
 CPU_LABEL_VIEW = 25.0
 """One core against it, measured with `config/laptop.yaml`: 6.5 s."""
+CPU_VIEW = 5.0
+"""One core against `RENDER` for all that is rendered of a held-out view, colours twice, measured
+with `config/laptop.yaml`: 20 s."""
 OF_CAPTURES = "captures of three rooms, one EPYC core"
 OF_THE_DEMO = "the demo, one EPYC core"
 OF_THE_PAPER = "OV-NeRF paper, A100"

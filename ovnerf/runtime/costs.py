@@ -268,7 +268,7 @@ COSTS: dict[str, Cost] = {
         lambda job: 14 * views_of(job) * job.pixels,
         constant.OF_THE_PAPER,
         card=True,
-        on_cpu=as_long(constant.CPU_TRAIN),
+        on_cpu=as_long(constant.CPU_VIEW),
     ),
     "lift": Cost(
         formulas.lift,
