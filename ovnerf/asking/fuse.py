@@ -22,9 +22,9 @@ from ovnerf.asking.voxels import (
     VoxelSums,
     cells_of_keys,
     in_range,
+    joined,
     keys_of,
     merged,
-    summed_by_key,
 )
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.points import FusePoints
@@ -180,7 +180,7 @@ def voxel_sums(surface: Surface, grid: VoxelGrid) -> VoxelSums:
     )
     ones = np.ones(len(cell), dtype=np.int64)
     pixels = VoxelSums(keys_of(cell), ones, ones, weight, values * weight[:, None])
-    summed = summed_by_key(pixels)
+    summed = joined([pixels])
     return VoxelSums(
         summed.key, summed.pixels, np.ones_like(summed.pixels), summed.weight, summed.sums
     )

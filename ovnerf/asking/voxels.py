@@ -11,6 +11,8 @@ from ovnerf.runtime.errors import UserError
 
 CELL_BITS = 21
 """Bits of a voxel's index along one axis; three of them make up a 63-bit key."""
+COLUMNS = 4
+"""Columns of sums that are sorted at once."""
 PENDING_ROWS = 1_000_000
 """Rows of views that are gathered before they are merged with the sum so far, at least."""
 
@@ -77,26 +79,33 @@ class VoxelSums:
         return len(self.key)
 
 
-def summed_by_key(rows: VoxelSums) -> VoxelSums:
-    """Rows of equal key added up, ascending by key."""
-    if not len(rows):
-        return rows
-    order = np.argsort(rows.key, kind="stable")
-    key = rows.key[order]
-    first = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
-    columns = (rows.pixels, rows.views, rows.weight, rows.sums)
-    return VoxelSums(key[first], *(np.add.reduceat(part[order], first) for part in columns))
-
-
 def joined(parts: Sequence[VoxelSums]) -> VoxelSums:
-    """Sums of several views in one."""
-    rows = VoxelSums(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("key", "pixels", "views", "weight", "sums")
-        )
+    """Rows of several parts, or of one, with those of equal key added up; ascending by key.
+
+    The columns of `sums` are sorted a few at a time: all at once they would need three times the
+    memory.
+    """
+    key = np.concatenate([part.key for part in parts])
+    if not len(key):
+        return parts[0]
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.flatnonzero(np.diff(key, prepend=key[0] - 1))
+
+    def added(columns: Sequence[np.ndarray]) -> np.ndarray:
+        return np.add.reduceat(np.concatenate(columns)[order], first)
+
+    sums = np.empty((len(first), parts[0].sums.shape[1]))
+    for begin in range(0, sums.shape[1], COLUMNS):
+        some = slice(begin, begin + COLUMNS)
+        sums[:, some] = added([part.sums[:, some] for part in parts])
+    return VoxelSums(
+        key[first],
+        added([part.pixels for part in parts]),
+        added([part.views for part in parts]),
+        added([part.weight for part in parts]),
+        sums,
     )
-    return summed_by_key(rows)
 
 
 def merged(parts: Iterable[VoxelSums]) -> VoxelSums:

@@ -254,9 +254,9 @@ def lift(job: Job) -> Parts:
 def fuse_points(job: Job) -> Parts:
     """The field, one view with its colours and ray features, sums of the voxels that are seen.
 
-    A voxel is as wide as a pixel, so there are about as many as pixels in eight views.
+    A voxel is as wide as a pixel, so there are about as many as pixels in ten views.
 
-    Bytes: 3 field + 1500 P + 10000 P
+    Bytes: 3 field + 1500 P + 12500 P
     """
     voxels = constant.VOXELS_PER_PIXEL * job.pixels
     return {
@@ -269,7 +269,7 @@ def fuse_points(job: Job) -> Parts:
 def query(job: Job) -> Parts:
     """The field, its points, one view with its ray features, a score map per view and phrase.
 
-    Bytes: 3 field + 3 weights + 4700 P + 8 P phrases (held-out views + 8)
+    Bytes: 3 field + 3 weights + 5500 P + 8 P phrases (held-out views + 8)
     """
     voxels = constant.VOXELS_PER_PIXEL * job.pixels
     places = job.held_out * job.pixels + voxels
@@ -285,7 +285,7 @@ def query(job: Job) -> Parts:
 def draw_query(job: Job) -> Parts:
     """The field, its points, all views with their ray features, CLIP's scores of one of them.
 
-    Bytes: 3 field + 3 weights + 4700 P + 200 P views
+    Bytes: 3 field + 3 weights + 5500 P + 200 P views
     """
     return {
         "grids": 3 * job.semantics,
@@ -299,7 +299,7 @@ def draw_query(job: Job) -> Parts:
 def export(job: Job) -> Parts:
     """The field, its points, one view with its ray features, the mesh's grid at its largest.
 
-    Bytes: 3 field + 4700 P + 400 MB
+    Bytes: 3 field + 5500 P + 400 MB
     """
     return {
         "grids": 3 * job.semantics,
@@ -312,7 +312,7 @@ def export(job: Job) -> Parts:
 def write_page(job: Job) -> Parts:
     """The field, its points, the page with at most a given number of them.
 
-    Bytes: 3 field + 3200 P + 150 max_points
+    Bytes: 3 field + 4000 P + 150 max_points
     """
     return {
         "grids": 3 * job.semantics,
