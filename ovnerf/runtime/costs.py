@@ -111,6 +111,7 @@ def as_long(times: float) -> Callable[[Job], float]:
 
 
 AS_LONG = as_long(1.0)
+"""Of rules whose seconds are those of a CPU core."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ovnerf.cli import main
-from ovnerf.config.run import read_yaml
+from ovnerf.config.run import override, read_yaml
 from ovnerf.inspection import forecast, machine
 from ovnerf.inspection.jobs import PlannedJobs, shared_id
 from ovnerf.inspection.machine import Machine
@@ -83,6 +83,15 @@ def test_what_would_be_cheaper_is_named_with_the_hours_it_saves(jobs: list[Plann
     )
     table = forecast.table(jobs, [3600.0] * 4)
     assert table[-1].split()[:4] == ["all", "rules", "4", "4.00"]
+
+
+def test_fewer_refreshes_are_offered_where_there_are_more_than_two() -> None:
+    def offered(every: float) -> list[str]:
+        cse = {"train_semantics": {"cse": {"every": every}}}
+        plan = make_plan(override(DATA, cse), CONFIG)
+        return [each.text for each in forecast.changes(plan) if "cse.every" in each.text]
+
+    assert len(offered(0.1)) == 1 and not offered(0.17)
 
 
 def test_the_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
