@@ -60,7 +60,7 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     ran = []
 
     def run_one(key: peer.Row, settings: Reconstruct, checkout: Path, out: Path) -> peer.Row:
-        ran.append((key["side"], key["variant"], settings.seed, settings.density_start))
+        ran.append((key["side"], key["variant"], settings.seed, settings.tv_density))
         return {**key, **SCORES}
 
     monkeypatch.setattr(peer, "run_one", run_one)
@@ -68,11 +68,11 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.argv", ["peer_tensorf", *words, "--out", f"{tmp_path}"])
     assert peer.main() == 0
     assert ran == [
-        ("tensorf", "plain", 0, 0),
-        ("ovnerf", "started", 0, 0.1),
-        ("ovnerf", "plain", 1, 0),
-        ("tensorf", "plain", 1, 0),
-        ("ovnerf", "started", 1, 0.1),
+        ("tensorf", "plain", 0, 0.1),
+        ("ovnerf", "smooth", 0, 1.0),
+        ("ovnerf", "plain", 1, 0.1),
+        ("tensorf", "plain", 1, 0.1),
+        ("ovnerf", "smooth", 1, 1.0),
     ]
     assert peer.main() == 0 and len(ran) == 5
 
