@@ -66,6 +66,7 @@ VARIANTS: dict[str, dict[str, float]] = {
 (docs/method.md#density-start), which TensoRF does not have; and with this start and ten times the
 total variation of the density, as in the config."""
 OURS_ALONE = ("started", "smooth")
+"""Variants that are not run on TensoRF's side."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
