@@ -35,7 +35,7 @@ $(FILMED)/walk.mp4: | .venv/.installed
 test: .venv/.installed-test
 	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder
 
-# The tests that run no workflow and no training.
+# The tests that run no workflow, no training and nothing else that takes long.
 test-fast: .venv/.installed-test
 	.venv/bin/python -m pytest -m "not slow" -n 2 --no-loadscope-reorder
 

@@ -17,18 +17,24 @@ READERS = re.compile(
 """Modules that read the session's one finished run."""
 SLOW = (
     "tests/faults",
+    "tests/test_rooms.py::test_an_edit_reruns_what_depends_on_it_and_nothing_else",
     "tests/tools",
     "tests/unit/capture/test_capturing.py",
+    "tests/unit/field/test_native.py::test_without_a_writable_cache",
     "tests/unit/inspection/test_overview.py::test_real_photos",
+    "tests/unit/regions/test_runlength.py::test_a_view_of_150_regions",
     "tests/unit/scenes/test_box.py::test_real_scenes_lie_inside",
+    "tests/unit/scenes/test_box.py::test_textured_room",
+    "tests/unit/storage/test_parts.py::test_parts_make_the_same_bytes",
     "tests/unit/test_benchmarks.py",
     "tests/unit/test_capture_benchmark.py",
+    "tests/unit/test_cli.py::test_stages_without_networks_do_not_import_torch",
     "tests/unit/training/test_runs.py",
     "tests/unit/training/test_systems.py",
     WORKFLOW,
 )
-"""Folders, modules and tests that run whole workflows, captures or trainings, or read whole scenes;
-`make test-fast` leaves them out."""
+"""Folders, modules and tests that run whole workflows, captures or trainings, read whole scenes, or
+take seconds for another reason; `make test-fast` leaves them out."""
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -35,20 +35,30 @@ SHELL_SAFE = {
 """Made of checked names and of `results`, which is checked, or quoted where they are made."""
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def sources() -> list[tuple[str, ast.Module]]:
     """Every Python file of the repository, parsed."""
-    for folder in FOLDERS:
-        for path in sorted((REPOSITORY_ROOT / folder).rglob("*.py")):
-            yield str(path.relative_to(REPOSITORY_ROOT)), ast.parse(path.read_text())
+    return [
+        (str(path.relative_to(REPOSITORY_ROOT)), ast.parse(path.read_text(encoding="utf-8")))
+        for folder in FOLDERS
+        for path in sorted((REPOSITORY_ROOT / folder).rglob("*.py"))
+    ]
 
 
-def calls() -> Iterator[tuple[str, ast.Call, str, dict[str, ast.expr]]]:
+@cache
+def calls() -> list[tuple[str, ast.Call, str, dict[str, ast.expr]]]:
     """(file and line, call, dotted name, keywords) of every call."""
-    for name, tree in sources():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                keywords = {word.arg: word.value for word in node.keywords if word.arg}
-                yield f"{name}:{node.lineno}", node, ast.unparse(node.func), keywords
+    return [
+        (
+            f"{name}:{node.lineno}",
+            node,
+            ast.unparse(node.func),
+            {word.arg: word.value for word in node.keywords if word.arg},
+        )
+        for name, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    ]
 
 
 def constant(keywords: dict[str, ast.expr], name: str) -> object:
