@@ -1,9 +1,10 @@
 """`python -m benchmarks.capture SCENE`: a scene with known poses as a video, and what `capture`
 makes of it: share of the frames with a pose, error of the poses after the best similarity, seconds.
 With `--psnr` also how well a field that is trained on what was captured shows the held-out views,
-and one that is trained on the scene's own images and poses: both at 160x120, with one seed and the
-schedule of `config/example_replica.yaml`. What a video's compression and the lens correction cost
-counts with the poses.
+one that is trained on the captured images with the scene's own poses, and one on the scene's own
+images and poses: all at 160x120, with one seed and the schedule of `config/example_replica.yaml`.
+The first two differ by what the estimated poses and lens cost, the last two by what the video's
+compression does.
 
     python -m benchmarks.capture data/livingroom --layout replica --frames 71 --psnr
     python -m benchmarks.capture data/office --layout scannet --photos
@@ -27,6 +28,7 @@ import torch
 
 from benchmarks.peer_runs import render_views, train_ours, view_of_ours
 from benchmarks.peer_tensorf import SCHEDULE, VARIANTS, image_scores
+from ovnerf.asking.camera_files import OPENCV_TO_OPENGL
 from ovnerf.config.frames import Layout, SampleFrames
 from ovnerf.scenes.frames import reader_of
 from ovnerf.scenes.layouts import list_scene
@@ -64,11 +66,16 @@ def similarity(found: np.ndarray, true: np.ndarray) -> tuple[float, np.ndarray]:
     return float((size * np.diag(sign)).sum() / (one**2).sum()), left @ sign @ right
 
 
+def number_of(name: str) -> int:
+    """Which frame of the source a captured image is."""
+    return int(Path(name).stem.removeprefix("frame_"))
+
+
 def compare(scene: Path, true: np.ndarray) -> list[str]:
     """How the poses of a captured scene agree with the true ones of its frames, by number."""
     listing = list_scene(scene, "colmap", None, "")
     pose = reader_of(listing).poses(listing)
-    numbers = [int(Path(name).stem.removeprefix("frame_")) for name in listing.numbers]
+    numbers = [number_of(name) for name in listing.numbers]
     wanted = true[numbers]
     good = np.isfinite(pose).all((1, 2)) & np.isfinite(wanted).all((1, 2))
     pose, wanted = pose[good], wanted[good]
@@ -87,6 +94,23 @@ def compare(scene: Path, true: np.ndarray) -> list[str]:
         f"up: {up:.2f} degrees from the true vertical (where the scene's z axis is that)",
         f"one unit of the capture is {scale:.3f} m",
     ]
+
+
+def with_true_poses(captured: Path, listing: Listing, true: np.ndarray) -> None:
+    """Write `transforms.json` beside captured images: their true poses, and the scene's camera."""
+    images = sorted((captured / "images").iterdir())
+    height, width = read_rgb(images[0]).shape[:2]
+    matrix = reader_of(listing).intrinsics(listing, width, height)
+    frames = [
+        {
+            "file_path": f"images/{image.name}",
+            "transform_matrix": (true[number_of(image.name)] * OPENCV_TO_OPENGL).tolist(),
+        }
+        for image in images
+    ]
+    camera = {"fl_x": matrix[0, 0], "fl_y": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
+    content = {"camera_model": "PINHOLE", "w": width, "h": height, **camera, "frames": frames}
+    (captured / "transforms.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def held_out_psnr(scene: Path, layout: Layout, frames: int | None, store: Path) -> float:
@@ -122,7 +146,7 @@ def main() -> None:
     parser.add_argument("--photos", action="store_true", help="a folder instead of a video")
     parser.add_argument("--settings", default="{}", help="of capture, as JSON")
     parser.add_argument("--keep", type=Path, help="where the captured scene is left")
-    parser.add_argument("--psnr", action="store_true", help="train two fields (minutes each)")
+    parser.add_argument("--psnr", action="store_true", help="train three fields (minutes each)")
     options = parser.parse_args()
     listing = list_scene(options.scene, options.layout, options.frames, "")
     true = reader_of(listing).poses(listing)
@@ -144,9 +168,14 @@ def main() -> None:
         print(f"{seconds:.0f} s, {used:.0f} of them computing, one thread; {peak} MB at most")
         if options.psnr:
             whole = options.scene, options.layout, options.frames
-            known = held_out_psnr(*whole, Path(name) / "true.zarr")
             found = held_out_psnr(out, "colmap", None, Path(name) / "found.zarr")
-            print(f"held-out views: {found:.2f} dB from the capture, {known:.2f} from the scene")
+            with_true_poses(out, listing, true)
+            posed = held_out_psnr(out, "nerfstudio", None, Path(name) / "posed.zarr")
+            known = held_out_psnr(*whole, Path(name) / "true.zarr")
+            print(
+                f"held-out views: {found:.2f} dB from the capture, {posed:.2f} with its images and "
+                f"the scene's poses, {known:.2f} from the scene"
+            )
 
 
 if __name__ == "__main__":

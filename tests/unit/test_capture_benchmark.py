@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from benchmarks.peer_runs import train_ours
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import MakeRoom
 from ovnerf.config.run import read_yaml
+from ovnerf.scenes.frames import reader_of
+from ovnerf.scenes.layouts import list_scene
 from ovnerf.stages import make_room
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 from ovnerf.storage.splits import frame_indices
@@ -43,3 +46,25 @@ def test_held_out_views_of_a_field_by_the_examples_schedule(
     example = read_yaml(REPOSITORY_ROOT / "config/example_replica.yaml")
     assert asked == [Reconstruct.model_validate(example["reconstruct"])]
     assert found == pytest.approx(28.1308, abs=1e-3)  # 20 log10(255 / 10)
+
+
+def test_captured_images_get_the_poses_of_the_frames_they_are(tmp_path: Path):
+    """All frames but 0 and 3 were captured; the scene's camera is that of its own files."""
+    make_room.run(
+        out=tmp_path / "room" / "room.json",
+        settings=MakeRoom(seed=1, frames=12, width=40, height=30, supersampling=1),
+    )
+    listing = list_scene(tmp_path / "room", "replica", None, "")
+    true = reader_of(listing).poses(listing)
+    images = tmp_path / "captured" / "images"
+    images.mkdir(parents=True)
+    captured = [number for number in range(12) if number not in (0, 3)]
+    for number in captured:
+        shutil.copy(listing.images[number], images / f"frame_{number:06d}.png")
+    capture.with_true_poses(tmp_path / "captured", listing, true)
+    found = list_scene(tmp_path / "captured", "nerfstudio", None, "scannet_20")
+    reader = reader_of(found)
+    assert np.allclose(reader.poses(found), true[captured])
+    assert np.allclose(
+        reader.intrinsics(found, 40, 30), reader_of(listing).intrinsics(listing, 40, 30)
+    )
