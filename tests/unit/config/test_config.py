@@ -43,6 +43,17 @@ def test_shipped_configs_are_complete(path: Path) -> None:
         variant_settings(checked, folder / f"variants/{name}.yaml")
 
 
+def test_every_variant_goes_with_a_fitted_start() -> None:
+    """Those whose head cannot be fitted, or that have no labels to fit, start at random."""
+    config = read_config({**MINIMAL, "train_semantics": {"head_start": "fitted", "joint_start": 0}})
+    starts = {
+        path.stem: variant_settings(config, path)[0].head_start
+        for path in (REPOSITORY_ROOT / "config/variants").glob("*.yaml")
+    }
+    at_random = {name for name, start in starts.items() if start == "random"}
+    assert at_random == {"3dovs", "3dovs_nofda", "dff", "fcclip", "language", "lerf"}
+
+
 def test_the_four_variants_are_the_two_switches() -> None:
     checked = read_config(MINIMAL)
     switches = {}
