@@ -344,7 +344,11 @@ def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "configs", nargs="*", metavar="CONFIG", help=f"a YAML file; {DEMO} where none is named"
+        "configs",
+        nargs="*",
+        metavar="CONFIG",
+        help=f"a YAML file; {DEMO} where none is named. Several are read one by one, each alone, "
+        "and not laid over each other as `snakemake --configfile A B` does",
     )
     return parser.parse_args(arguments).configs
 
