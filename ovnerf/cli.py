@@ -36,7 +36,7 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel
 
-from ovnerf.config.run import parse, read_yaml, scene_settings
+from ovnerf.config.run import laid_over, parse, read_yaml, scene_settings
 from ovnerf.inspection.plan import Plan, make_plan, shipped
 from ovnerf.runtime import progress
 from ovnerf.runtime.allocator import keep_freed_memory
@@ -64,7 +64,8 @@ Says what a dry run would refuse or warn of, in seconds and without running anyt
 scene sheet, class lists, cameras, names of files. Prints one JSON line, config -> its scenes;
 warnings go to standard error. Exit code 2 and one message where a run would be refused.
 
-    python -m ovnerf check config/mine.yaml""",
+    python -m ovnerf check config/mine.yaml
+    python -m ovnerf check config/config.yaml config/overlays/judge_rooms.yaml""",
     PLAN: """\
 Says what a config would cost on this machine, without running anything: hours, memory and disk of
 each rule, hours until the last job ends, and which changes would save most. Estimates, within a
@@ -299,44 +300,49 @@ def set_up_torch(threads: int) -> None:
     torch.set_deterministic_debug_mode("warn")
 
 
-def check_configs(paths: Sequence[str]) -> dict[str, list[str]]:
+def check_config(paths: Sequence[str]) -> dict[str, list[str]]:
     """Config -> its scenes; without a config the demo's, as Snakemake does.
 
     What stops nothing is a warning on standard error. UserError for whatever a dry run refuses, and
     for nothing else: what `sample_frames` will refuse inside a file is a warning, too.
+
+    Args:
+        paths: files that are laid over each other, the last on top.
     """
-    found = {}
-    for path in paths or [shipped(DEMO)]:
-        plan = make_plan(read_yaml(path), path)
-        for text in (*plan.warnings, *camera_warnings(plan)):
-            print(f"warning: {text}", file=sys.stderr)
-        found[path] = ["/".join(scene) for scene in plan.scenes]
-    return found
+    data, where = laid_over(paths or [shipped(DEMO)])
+    plan = make_plan(data, where)
+    for text in (*plan.warnings, *camera_warnings(plan)):
+        print(f"warning: {text}", file=sys.stderr)
+    return {where: ["/".join(scene) for scene in plan.scenes]}
 
 
 def print_plan(paths: Sequence[str]) -> None:
     """Hours, memory and disk by rule on this machine, and what would make them less.
 
     The machine's speed is measured the first time, for some seconds.
+
+    Args:
+        paths: as of `check_config`.
     """
     # They bring PyTorch, which other commands need not wait for.
     from ovnerf.inspection.forecast import lines_of
     from ovnerf.inspection.machine import this_machine
 
-    for path in paths or [DEMO]:
-        settings = make_plan(read_yaml(shipped(path)), path).config
-        card = settings.device != "cpu" and card_mb() is not None
-        machine = this_machine(settings.compute_threads)
-        print(
-            f"{path}: this machine, {settings.compute_threads} threads a job, has "
-            f"{machine.encoders:.2f} (networks) and {machine.rest:.2f} (all else) times the speed "
-            f"of the core that the cost model is for{'; a card as fast as an A100' if card else ''}"
-        )
-        print("\n".join(lines_of(Path(shipped(path)), machine, card)))
+    files = [shipped(path) for path in paths or [DEMO]]
+    data, where = laid_over(files)
+    settings = make_plan(data, where).config
+    card = settings.device != "cpu" and card_mb() is not None
+    machine = this_machine(settings.compute_threads)
+    print(
+        f"{where}: this machine, {settings.compute_threads} threads a job, has "
+        f"{machine.encoders:.2f} (networks) and {machine.rest:.2f} (all else) times the speed "
+        f"of the core that the cost model is for{'; a card as fast as an A100' if card else ''}"
+    )
+    print("\n".join(lines_of(files, machine, card)))
 
 
 def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:
-    """The configs that `check` and `plan` are asked for; its help says what the command does."""
+    """The files that `check` and `plan` are asked for; its help says what the command does."""
     parser = argparse.ArgumentParser(
         prog=f"python -m ovnerf {command}",
         description=ON_CONFIGS[command],
@@ -347,8 +353,8 @@ def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:
         "configs",
         nargs="*",
         metavar="CONFIG",
-        help=f"a YAML file; {DEMO} where none is named. Several are read one by one, each alone, "
-        "and not laid over each other as `snakemake --configfile A B` does",
+        help=f"a YAML file; {DEMO} where none is named. Several are laid over each other, the last "
+        "on top, as by `snakemake --configfile FIRST SECOND`",
     )
     return parser.parse_args(arguments).configs
 
@@ -407,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     try:
         if arguments[0] == CHECK:
-            print(json.dumps(check_configs(read_config_names(CHECK, arguments[1:]))))
+            print(json.dumps(check_config(read_config_names(CHECK, arguments[1:]))))
         elif arguments[0] == PLAN:
             print_plan(read_config_names(PLAN, arguments[1:]))
         else:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -311,6 +313,14 @@ def override(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = override(merged[key], value) if nested else value
     return merged
+
+
+def laid_over(paths: Sequence[Path | str]) -> tuple[dict[str, Any], str]:
+    """Config files laid over each other, the last on top, and what messages call them together.
+
+    As `snakemake --configfile FIRST SECOND` merges them.
+    """
+    return reduce(override, map(read_yaml, paths)), " + ".join(map(str, paths))
 
 
 def read_config(data: Any, where: str = "config") -> Config:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ovnerf.config.run import override, read_yaml
+from ovnerf.config.run import laid_over, override
 from ovnerf.inspection.jobs import PlannedJobs
 from ovnerf.inspection.machine import Machine
 from ovnerf.inspection.plan import Plan, make_plan
@@ -55,11 +55,11 @@ def job_seconds(job: Job, machine: Machine, card: bool) -> float:
     return START + slower * cost.seconds(job) / speed
 
 
-def lines_of(config: Path, machine: Machine, card: bool) -> list[str]:
-    """The forecast of a config as text."""
-    data = read_yaml(config)
-    known = PlannedJobs(make_plan(data, str(config)))
-    jobs = list(planned(dry_run(config), known))
+def lines_of(configs: Sequence[str], machine: Machine, card: bool) -> list[str]:
+    """The forecast of configs that are laid over each other, as text."""
+    data, where = laid_over(configs)
+    known = PlannedJobs(make_plan(data, where))
+    jobs = list(planned(dry_run(*map(Path, configs)), known))
     seconds = [job_seconds(job.job, machine, card) for job in jobs]
     cores = os.cpu_count() or 1
     at_once = 1 if card else max(1, cores // known.plan.config.compute_threads)
@@ -69,7 +69,7 @@ def lines_of(config: Path, machine: Machine, card: bool) -> list[str]:
         "",
         f"About {wall / 3600:.1f} hours on {cores} cores, {at_once} jobs at once"
         + (" (one, where the card is shared)" if card else ""),
-        *cheaper(data, str(config), jobs, machine, card),
+        *cheaper(data, where, jobs, machine, card),
         *guesses(known),
     ]
 

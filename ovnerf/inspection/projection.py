@@ -65,13 +65,15 @@ def read_jobs(path: Path) -> PlannedJobs:
     return PlannedJobs(make_plan(read_yaml(path), str(path)))
 
 
-def dry_run(path: Path) -> str:
-    """What Snakemake would do if nothing were there yet."""
+def dry_run(*configs: Path) -> str:
+    """What Snakemake would do if nothing were there yet, by configs laid over each other."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--forceall", "--cores", "1"]
-    command += ["--snakefile", str(WORKFLOW_ROOT / "workflow/Snakefile"), "--configfile", str(path)]
+    command += ["--snakefile", str(WORKFLOW_ROOT / "workflow/Snakefile")]
+    command += ["--configfile", *map(str, configs)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"{path}: it cannot be planned:\n{done.stdout}{done.stderr}".rstrip())
+        where = " + ".join(map(str, configs))
+        raise UserError(f"{where}: it cannot be planned:\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout + done.stderr
 
 

@@ -257,6 +257,20 @@ def test_a_good_config_passes(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {str(config): ["mine/room"]}
 
 
+def test_configs_are_laid_over_each_other_the_last_on_top(tmp_path, capsys):
+    folder = write_replica(tmp_path / "scene")
+    config = sheet(
+        tmp_path, f"mine\troom\treplica\t{folder}", config="sample_frames:\n  width: 160"
+    )
+    over = tmp_path / "over.yaml"
+    over.write_text("sample_frames:\n  width: 0\n", encoding="utf-8")
+    refused(
+        capsys, f"{config} + {over}: sample_frames.width: Input should be", "check", config, over
+    )
+    assert main(["check", str(over), str(config)]) == 0
+    assert json.loads(capsys.readouterr().out) == {f"{over} + {config}": ["mine/room"]}
+
+
 @pytest.mark.parametrize(
     ("rows", "config", "said"),
     [
