@@ -42,7 +42,7 @@ from ovnerf.runtime import progress
 from ovnerf.runtime.allocator import keep_freed_memory
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.runtime.lock import hold_lock
-from ovnerf.runtime.memory import card_mb, check_memory, expected_mb
+from ovnerf.runtime.memory import check_memory, expected_mb
 from ovnerf.scenes.layouts import list_scene
 from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
@@ -324,21 +324,10 @@ def print_plan(paths: Sequence[str]) -> None:
     Args:
         paths: as of `check_config`.
     """
-    # They bring PyTorch, which other commands need not wait for.
+    # It brings PyTorch, which other commands need not wait for.
     from ovnerf.inspection.forecast import lines_of
-    from ovnerf.inspection.machine import this_machine
 
-    files = [shipped(path) for path in paths or [DEMO]]
-    data, where = laid_over(files)
-    settings = make_plan(data, where).config
-    card = settings.device != "cpu" and card_mb() is not None
-    machine = this_machine(settings.compute_threads)
-    print(
-        f"{where}: this machine, {settings.compute_threads} threads a job, has "
-        f"{machine.encoders:.2f} (networks) and {machine.rest:.2f} (all else) times the speed "
-        f"of the core that the cost model is for{'; a card as fast as an A100' if card else ''}"
-    )
-    print("\n".join(lines_of(files, machine, card)))
+    print("\n".join(lines_of([shipped(path) for path in paths or [DEMO]])))
 
 
 def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:

@@ -10,13 +10,14 @@ from typing import Any
 
 from ovnerf.config.run import laid_over, override
 from ovnerf.inspection.jobs import PlannedJobs
-from ovnerf.inspection.machine import Machine
+from ovnerf.inspection.machine import Machine, this_machine
 from ovnerf.inspection.plan import Plan, make_plan
 from ovnerf.inspection.projection import Planned, dry_run, finish_times, planned
 from ovnerf.runtime import costs
 from ovnerf.runtime.cost_constants import CPU_ENCODERS, START
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.job import Job
+from ovnerf.runtime.memory import card_mb
 
 WORTH = 0.05
 """A change that saves a smaller share of the hours is not mentioned."""
@@ -55,16 +56,22 @@ def job_seconds(job: Job, machine: Machine, card: bool) -> float:
     return START + slower * cost.seconds(job) / speed
 
 
-def lines_of(configs: Sequence[str], machine: Machine, card: bool) -> list[str]:
-    """The forecast of configs that are laid over each other, as text."""
+def lines_of(configs: Sequence[str]) -> list[str]:
+    """The forecast of configs that are laid over each other, on this machine, as text."""
     data, where = laid_over(configs)
     known = PlannedJobs(make_plan(data, where))
+    settings = known.plan.config
+    card = settings.device != "cpu" and card_mb() is not None
+    machine = this_machine(settings.compute_threads)
     jobs = list(planned(dry_run(*map(Path, configs)), known))
     seconds = [job_seconds(job.job, machine, card) for job in jobs]
     cores = os.cpu_count() or 1
-    at_once = 1 if card else max(1, cores // known.plan.config.compute_threads)
+    at_once = 1 if card else max(1, cores // settings.compute_threads)
     wall = finish_times(jobs, seconds, at_once)
     return [
+        f"{where}: this machine, {settings.compute_threads} threads a job, has "
+        f"{machine.encoders:.2f} (networks) and {machine.rest:.2f} (all else) times the speed "
+        f"of the core that the cost model is for{'; a card as fast as an A100' if card else ''}",
         *table(jobs, seconds),
         "",
         f"About {wall / 3600:.1f} hours on {cores} cores, {at_once} jobs at once"
