@@ -12,7 +12,9 @@ from types import ModuleType
 import pytest
 from tiny_run import Place
 
+from ovnerf.cli import main
 from ovnerf.evaluation.runs import closing_line
+from ovnerf.inspection import machine
 from ovnerf.runtime.costs import reserved_mb, time_limit_minutes
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
@@ -73,6 +75,22 @@ def test_snakemake_is_given_what_the_model_says(
     assert (shared.frames, shared.width, shared.height, shared.held_out) == (12, 64, 48, 2)
     # 48 pixels high: windows of 16, 8 apart, 5 x 7; and of 9, 4 apart, 11 x 15.
     assert one["cache_features"].windows == 35 + 11 * 15
+
+
+def test_plan_lays_configs_over_each_other(
+    place: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(machine, "measure", lambda threads: machine.Machine(1.0, 1.0))
+    monkeypatch.chdir(place.folder)
+    Path("over.yaml").write_text("seeds: [3, 4, 5]\n", encoding="utf-8")
+    assert main(["plan", "config.yaml", "over.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("config.yaml + over.yaml: ")
+    assert re.search(r"(?m)^train_semantics +12 ", printed)  # four variants, three seeds
 
 
 def test_measured_seconds_scale_the_rule_and_the_table_says_so(
