@@ -25,10 +25,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from skimage.transform import SimilarityTransform
 
 from benchmarks.peer_runs import render_views, train_ours, view_of_ours
 from benchmarks.peer_tensorf import SCHEDULE, VARIANTS, image_scores
-from ovnerf.asking.camera_files import OPENCV_TO_OPENGL
+from ovnerf.asking.camera_files import pinhole_scene
 from ovnerf.config.frames import Layout, SampleFrames
 from ovnerf.scenes.frames import reader_of
 from ovnerf.scenes.layouts import list_scene
@@ -58,14 +59,6 @@ def write_photos(folder: Path, images: list[Path]) -> None:
         shutil.copy(image, folder / f"frame_{number:06d}{image.suffix}")
 
 
-def similarity(found: np.ndarray, true: np.ndarray) -> tuple[float, np.ndarray]:
-    """Scale and rotation that bring points (n, 3) nearest to others (Umeyama 1991)."""
-    one, other = found - found.mean(0), true - true.mean(0)
-    left, size, right = np.linalg.svd(other.T @ one)
-    sign = np.diag([1, 1, np.sign(np.linalg.det(left @ right))])
-    return float((size * np.diag(sign)).sum() / (one**2).sum()), left @ sign @ right
-
-
 def number_of(name: str) -> int:
     """Which frame of the source a captured image is."""
     return int(Path(name).stem.removeprefix("frame_"))
@@ -79,9 +72,9 @@ def compare(scene: Path, true: np.ndarray) -> list[str]:
     wanted = true[numbers]
     good = np.isfinite(pose).all((1, 2)) & np.isfinite(wanted).all((1, 2))
     pose, wanted = pose[good], wanted[good]
-    scale, turn = similarity(pose[:, :3, 3], wanted[:, :3, 3])
-    centred = [each[:, :3, 3] - each[:, :3, 3].mean(0) for each in (pose, wanted)]
-    away = np.linalg.norm(centred[1] - scale * centred[0] @ turn.T, axis=1)
+    nearest = SimilarityTransform.from_estimate(pose[:, :3, 3], wanted[:, :3, 3])
+    scale, turn = nearest.scale, nearest.params[:3, :3] / nearest.scale
+    away = np.linalg.norm(wanted[:, :3, 3] - nearest(pose[:, :3, 3]), axis=1)
     between = np.swapaxes(wanted[:, :3, :3], 1, 2) @ turn @ pose[:, :3, :3]
     angle = np.arccos(np.clip((np.trace(between, axis1=1, axis2=2) - 1) / 2, -1, 1))
     path = np.linalg.norm(np.diff(wanted[:, :3, 3], axis=0), axis=1).sum()
@@ -101,15 +94,9 @@ def with_true_poses(captured: Path, listing: Listing, true: np.ndarray) -> None:
     images = sorted((captured / "images").iterdir())
     height, width = read_rgb(images[0]).shape[:2]
     matrix = reader_of(listing).intrinsics(listing, width, height)
-    frames = [
-        {
-            "file_path": f"images/{image.name}",
-            "transform_matrix": (true[number_of(image.name)] * OPENCV_TO_OPENGL).tolist(),
-        }
-        for image in images
-    ]
-    camera = {"fl_x": matrix[0, 0], "fl_y": matrix[1, 1], "cx": matrix[0, 2], "cy": matrix[1, 2]}
-    content = {"camera_model": "PINHOLE", "w": width, "h": height, **camera, "frames": frames}
+    files = [f"images/{image.name}" for image in images]
+    poses = true[[number_of(file) for file in files]]
+    content = pinhole_scene(files, poses, matrix, width, height)
     (captured / "transforms.json").write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -22,34 +22,54 @@ def photo_files(description: Description) -> list[str]:
     return [f"images/{in_file_name(name)}.png" for name in description.names]
 
 
+def pinhole_scene(
+    files: Sequence[str], poses: np.ndarray, intrinsics: np.ndarray, width: int, height: int
+) -> dict[str, Any]:
+    """What `transforms.json` says of photos of one camera without lens distortion.
+
+    Args:
+        files: path of each photo from the folder of `transforms.json`.
+        poses: (n, 4, 4) camera to world, OpenCV's axes (x right, y down, z forward).
+        intrinsics: (3, 3), pixels.
+    """
+    return {
+        "camera_model": "PINHOLE",
+        "w": width,
+        "h": height,
+        "fl_x": float(intrinsics[0, 0]),
+        "fl_y": float(intrinsics[1, 1]),
+        "cx": float(intrinsics[0, 2]),
+        "cy": float(intrinsics[1, 2]),
+        "frames": [
+            {"file_path": file, "transform_matrix": (pose * OPENCV_TO_OPENGL).tolist()}
+            for file, pose in zip(files, poses, strict=True)
+        ],
+    }
+
+
 def transforms_json(description: Description, cloud: str | None) -> dict[str, Any]:
-    """What `transforms.json` holds: camera-to-world poses with OpenGL axes, in the world's frame.
+    """What `transforms.json` of a run holds: its cameras in the world's frame, and its split.
 
     Args:
         cloud: path of the points from there, where they are written.
     """
     files = photo_files(description)
-    intrinsics = description.intrinsics
 
     def listed(frames: Sequence[int]) -> list[str]:
         return [files[frame] for frame in frames]
 
     return {
-        "camera_model": "PINHOLE",
-        "w": description.width,
-        "h": description.height,
-        "fl_x": float(intrinsics[0, 0]),
-        "fl_y": float(intrinsics[1, 1]),
-        "cx": float(intrinsics[0, 2]),
-        "cy": float(intrinsics[1, 2]),
+        **pinhole_scene(
+            files,
+            description.pose,
+            description.intrinsics,
+            description.width,
+            description.height,
+        ),
         **({"ply_file_path": cloud} if cloud else {}),
         "train_filenames": listed(description.training_frames),
         "val_filenames": listed(description.held_out_frames),
         "test_filenames": listed(description.held_out_frames),
-        "frames": [
-            {"file_path": file, "transform_matrix": (pose * OPENCV_TO_OPENGL).tolist()}
-            for file, pose in zip(files, description.pose, strict=True)
-        ],
     }
 
 
