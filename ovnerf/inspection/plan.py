@@ -249,6 +249,7 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
         return SceneFiles(scene.path, (), (), LAYOUTS[scene.layout].labelled)
     wanted = scene_settings(config.sample_frames, scene)
     listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
+    listing.require_classes()
     labels = listing.label_inputs() if any(listing.labels) else []
     return SceneFiles(
         scene.path,

@@ -129,11 +129,7 @@ def class_names(listing: Listing) -> list[str]:
     """The scene's class list, without void; UserError when it has none and none is asked for."""
     if listing.class_list is not None:
         return read_names(listing.class_list)
-    if listing.classes is None:
-        raise UserError(
-            f"{listing.folder}: the scene has no class list, and none is asked for",
-            "name one as `classes`, in `sample_frames` or in the scene sheet (config/README.md)",
-        )
+    listing.require_classes()
     return list(reader_of(listing).classes(listing).values())
 
 

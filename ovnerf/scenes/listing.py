@@ -81,6 +81,16 @@ class Listing:
         """The files that say which classes there are."""
         return [path for path in (self.class_list, self.classes) if path]
 
+    def require_classes(self) -> None:
+        """UserError when the scene has no class list and none is asked for."""
+        if not self.class_inputs():
+            raise UserError(
+                f"{self.folder}: the scene has no class list, and none is asked for",
+                "name a list as `classes`, in `sample_frames` or in the scene sheet; the layouts "
+                f"colmap, llff and nerfstudio also read {self.folder / 'classes.txt'}, one class "
+                "name per line",
+            )
+
     def label_inputs(self) -> list[Path]:
         """Every file `read_truth` reads; UserError when a sampled frame has no label image."""
         if not all(self.labels) and not self.partial_labels:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from scene_folders import write_replica
+from scene_formats import write_nerfstudio
 from tiny_run import Place
 
 from ovnerf.cli import main
@@ -31,6 +32,14 @@ def scene(name: str, labels: bool = True) -> Callable[[Place], None]:
         (place.folder / "sheet.tsv").write_text(f"dataset\tscene\tpath\ntiny\troom\t{name}\n")
 
     return make
+
+
+def without_names(place: Place) -> None:
+    """The sheet names a scene folder in which nothing lists the classes."""
+    write_nerfstudio(place.folder / "room")
+    (place.folder / "room/classes.txt").unlink()
+    rows = "dataset\tscene\tlayout\tpath\ntiny\troom\tnerfstudio\troom\n"
+    (place.folder / "sheet.tsv").write_text(rows)
 
 
 def sheet(text: str) -> Callable[[Place], None]:
@@ -75,6 +84,7 @@ BAD = [
     ("results that are a file", {"results": "sheet.tsv"}, as_it_is, "sheet.tsv is a file"),
     ("braces in a folder", {"encoders": ["toy"]}, scene("a{x}b"), "a{x}b: found a brace"),
     ("no labels to simulate from", {}, scene("room", labels=False), "has no label files"),
+    ("no class list", {"encoders": ["toy"]}, without_names, "room: the scene has no class list"),
     ("a taken name", {}, sheet("dataset\tscene\ttoy_seed\nlogs\ta\t7\n"), "dataset logs: results"),
     ("one log for two", {}, sheet("dataset\tscene\ttoy_seed\na.b\tc\t7\na\tb.c\t7\n"),
      "a.b/c and a/b.c: found the name a.b.c"),
