@@ -129,13 +129,14 @@ def train(folder: Path, iterations: int) -> dict[str, object]:
     ranker = RegionRanker(masks(HEIGHT, WIDTH))
     run.pseudo_labels = FourViews(
         run.field,
+        run.field.radiance,
         [run.data.photos.camera(photo) for photo in range(len(run.data.photos))],
         refreshed,
         [ranker] * len(refreshed),
         lambda image: np.zeros((0, *image.shape[:2]), bool),
         LabelRules(run.data.text, CLASSES, VOID, "generator"),
         cse,
-        0,
+        torch.zeros(0, 4, 4),
     )
     run.pseudo_labels.kept = run.label
     loaded_mb = peak_mb()

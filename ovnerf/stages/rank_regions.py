@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ovnerf.compute.device import resolve_device
 from ovnerf.config.labels import RankRegions
 from ovnerf.encoders.pyramid import class_scores, relevancy_labels
 from ovnerf.encoders.text import text_bank
@@ -92,7 +91,8 @@ def run(*, frames: Path, features: Path, regions: Path, out: Path, settings: Ran
 def relevancy_of(features: Store, settings: RankRegions) -> FirstLabels:
     """First labels of a `features` store's frames: the class most like CLIP's features (Eq. 4)."""
     height, width = features.attrs["shape"]
-    text = text_bank(features, settings.text_bank, settings.blank_prompt, resolve_device())
+    # On the CPU, wherever else the run computes: its cluster job asks for no card.
+    text = text_bank(features, settings.text_bank, settings.blank_prompt, torch.device("cpu"))
     scale = torch.from_numpy(read(features, "scale"))
 
     def labels(slot: int) -> np.ndarray:

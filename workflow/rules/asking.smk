@@ -47,6 +47,7 @@ rule query:
     resources:
         mem_mb=memory("query"),
         runtime=minutes("query"),
+        gpu=GPU,
     params:
         run=run_folder,
         settings=setting("query"),
@@ -84,6 +85,7 @@ rule draw_query:
     resources:
         mem_mb=memory("draw_query"),
         runtime=minutes("draw_query"),
+        gpu=GPU,
     params:
         run=run_folder,
         settings=setting("draw_query"),
@@ -198,6 +200,7 @@ rule write_page:
     resources:
         mem_mb=memory("write_page"),
         runtime=minutes("write_page"),
+        gpu=GPU,
     params:
         run=run_folder,
         answers=option("answers"),
