@@ -12,6 +12,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveNumber = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+Ranks = tuple[Positive, Positive, Positive]
 Seed = Annotated[int, Field(ge=0)]
 
 

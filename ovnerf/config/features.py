@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ovnerf.config.base import Fraction, Positive, Strict
+from ovnerf.config.base import Fraction, Positive, Seed, Strict
 
 
 class OpenClip(Strict):
@@ -34,7 +34,7 @@ class Simulated(Strict):
     confusion: Fraction = 0.0
     """Probability per (view, class) that its embedding is another class's. It does not average out
     over the windows of a view."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of class vectors, noise and confusion."""
     cell: Positive | None = None
     """Features of touching squares of so many pixels, as a dense encoder gives, instead of the
@@ -131,13 +131,13 @@ class CacheFeatures(Strict):
     """Filled in from config/encoders/<name>.yaml."""
     views: Literal["train", "all"] = "train"
     """`all` also embeds test views (used for scoring label maps only)."""
-    scales: tuple[Positive, ...] = (5, 7, 10)
+    scales: tuple[Positive, ...] = Field(default=(5, 7, 10), min_length=1)
     """Window side of scale k is floor(min(H, W) / k)."""
     stride: Fraction = 0.25
     """Stride as a fraction of the window side; at least 1 pixel."""
     jitter: Fraction = 0.25
     """Each side of a window moves outward by up to this fraction of its side."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the window jitter."""
     batch: Positive = 256
     """Windows encoded at once; memory, not results."""

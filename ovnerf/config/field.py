@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from ovnerf.config.base import Count, Fraction, Positive, Seed, Strict
+from ovnerf.config.base import (
+    Amount,
+    Count,
+    Fraction,
+    Positive,
+    PositiveNumber,
+    Ranks,
+    Seed,
+    Strict,
+)
 
 
 class Reconstruct(Strict):
@@ -23,9 +30,9 @@ class Reconstruct(Strict):
     occupancy_at: tuple[Fraction, ...] = (2500 / 30000,)
     """When the occupancy grid is made (the first time the box shrinks, too); never before
     iteration 400."""
-    density_ranks: tuple[int, int, int] = (16, 4, 4)
+    density_ranks: Ranks = (16, 4, 4)
     """Density components per axis pair."""
-    appearance_ranks: tuple[int, int, int] = (48, 12, 12)
+    appearance_ranks: Ranks = (48, 12, 12)
     """Appearance components per axis pair."""
     appearance_width: Positive = 27
     """Width of the appearance feature."""
@@ -36,30 +43,30 @@ class Reconstruct(Strict):
     2 TensoRF's own (docs/method.md#heads)."""
     fea_pe: Count = 0
     """The same for the appearance feature."""
-    density_start: float = Field(default=0.0, ge=0)
+    density_start: Amount = 0.0
     """Density that all of the box starts with, beside the noise (docs/method.md#density-start). 0
     is TensoRF's: noise alone, which the ReLU keeps at nothing in half of the box."""
-    step_ratio: float = 0.5
+    step_ratio: PositiveNumber = 0.5
     """Step length in mean voxel edges."""
-    distance_scale: float = 25.0
+    distance_scale: PositiveNumber = 25.0
     """Step lengths are multiplied by this before alpha is computed."""
-    weight_threshold: float = 1e-4
+    weight_threshold: Fraction = 1e-4
     """Samples with a smaller rendering weight carry no appearance."""
-    learning_rate_grid: float = 0.02
+    learning_rate_grid: Amount = 0.02
     """Adam, planes and lines."""
-    learning_rate_head: float = 1e-4
+    learning_rate_head: Amount = 1e-4
     """Adam, appearance basis and colour head."""
-    learning_rate_decay: float = 0.1
+    learning_rate_decay: PositiveNumber = 0.1
     """Learning rates fall to this factor over the run."""
-    tv_density: float = 1.0
+    tv_density: Amount = 1.0
     """Weight of the total variation of density planes."""
-    tv_appearance: float = 1.0
+    tv_appearance: Amount = 1.0
     """Weight of the total variation of appearance planes."""
     random_background: bool = True
     """Composite over white for half of the batches (docs/method.md#random-background)."""
-    near_scene: float = 0.05
+    near_scene: Amount = 0.05
     """Rays begin this far from the camera, in scene units."""
-    seed: int = 20211202
+    seed: Seed = 20211202
     """Seed of initial values and ray batches."""
     seeds: tuple[Seed, ...] = ()
     """Several fields a scene, so that tables carry their spread, too: the i-th of the run's `seeds`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ovnerf.config.base import Positive, Strict
+from ovnerf.config.base import Positive, Seed, Strict
 
 Layout = Literal["replica", "semantic_nerf", "nice_slam", "scannet", "llff", "colmap", "nerfstudio"]
 
@@ -12,7 +12,7 @@ Layout = Literal["replica", "semantic_nerf", "nice_slam", "scannet", "llff", "co
 class MakeRoom(Strict):
     """A procedural toy room (`ovnerf/toy/rooms.py`), written in the Replica layout."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Which room. Demo rooms use seeds below 1000; toy models are trained on seeds from 1000."""
     frames: Positive = 40
     """Views on the camera path."""

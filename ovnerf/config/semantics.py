@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ovnerf.config.base import Fraction, Positive, Strict
+from ovnerf.config.base import Amount, Fraction, Positive, PositiveNumber, Ranks, Strict
 
 
 class Cse(Strict):
@@ -55,15 +55,15 @@ class Dino(Strict):
     """`cached`: tokens of whole images (approximation). `online`: the paper's crops."""
     crops: int = Field(default=8, ge=0)
     """Crops per step; 0 leaves the loss out."""
-    crop_side: float = 0.53
+    crop_side: PositiveNumber = 0.53
     """Crop side over the short image side, rounded to a multiple of 8 (256 of 480)."""
     shift: float = 0.7
     """Similarity below this counts as different."""
-    temperature: float = 0.2
+    temperature: PositiveNumber = 0.2
     """Temperature of the class distribution."""
-    positive_weight: float = 200.0
+    positive_weight: Amount = 200.0
     """Weight of pixel pairs that DINO calls alike."""
-    negative_weight: float = 0.2
+    negative_weight: Amount = 0.2
     """Weight of pairs that it calls different."""
     divergence: Literal["kl", "js"] = "kl"
     """KL is what the published code evaluates; the paper says Jensen-Shannon."""
@@ -89,20 +89,20 @@ class TrainSemantics(Strict):
     """Rays per step."""
     head_width: Positive = 128
     """Width of the two inner layers of the semantic head."""
-    scale_selection_ranks: tuple[int, int, int] = (16, 4, 4)
+    scale_selection_ranks: Ranks = (16, 4, 4)
     """Components per axis pair of the scale-selection volume."""
     ray_length: Literal["full", "as_shipped"] = "full"
     """`as_shipped` cuts training rays at the initial grid's count (docs/method.md#short-rays)."""
     logits: Literal["dot", "cosine"] = "dot"
     """Cross-entropy logits: dot product at temperature 1, or cosine / `logit_temperature`."""
-    logit_temperature: float = 0.05
+    logit_temperature: PositiveNumber = 0.05
     """Divides cosine logits."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Bank of the training losses (as shipped: bare)."""
     class_balance: Fraction = 0.0
     """How much more rare classes weigh in the cross-entropy (docs/method.md#class-balance): 0 not
     at all, 1 so that all classes of the labels weigh the same."""
-    feature_weight: float = 1.0
+    feature_weight: Amount = 1.0
     """Weight of the loss to the CLIP features."""
     feature_target: Literal["selected", "cells", "random_scale"] = "selected"
     """What that loss compares with (docs/method.md#systems). `selected`: the mixture of scales that
@@ -112,33 +112,46 @@ class TrainSemantics(Strict):
     scale_knots: tuple[float, ...] = ()
     """Scales, in scene units and ascending order, between which the semantic head is interpolated;
     empty for a head without scale. Needed by `random_scale`, and by nothing else."""
-    dino_feature_weight: float = 0.0
+    dino_feature_weight: Amount = 0.0
     """Weight of the squared distance to cached DINO tokens (LERF); needs `feature_volume: own`."""
     feature_volume: Literal["appearance", "own"] = "appearance"
     """The semantic head reads the appearance features, or those of a volume of its own. With its
     own, colour trains no further (`joint_start: 1`) and CSE is off."""
-    own_ranks: tuple[int, int, int] = (48, 12, 12)
+    own_ranks: Ranks = (48, 12, 12)
     """Components per axis pair of the volume of its own."""
-    rda_weight: float = 0.0
+    rda_weight: Amount = 0.0
     """Weight of 3DOVS's relevancy-distribution alignment (docs/method.md#systems)."""
-    label_weight: float = 1.0
+    label_weight: Amount = 1.0
     """Weight of the cross-entropy to the labels."""
-    colour_weight: float = 1.0
+    colour_weight: Amount = 1.0
     """Weight of the colour loss."""
-    novel_weight: float = 1.0
+    novel_weight: Amount = 1.0
     """Weight of the cross-entropy on novel views."""
-    learning_rate_grid: float = 0.02
+    learning_rate_grid: Amount = 0.02
     """Adam, scale-selection volume, and that of the head's own features."""
-    learning_rate_head: float = 1e-4
+    learning_rate_head: Amount = 1e-4
     """Adam, semantic head, and the basis of its own volume."""
-    learning_rate_joint_grid: float = 5e-3
+    learning_rate_joint_grid: Amount = 5e-3
     """Adam, appearance planes and lines from `joint_start`."""
-    learning_rate_joint_head: float = 5e-5
+    learning_rate_joint_head: Amount = 5e-5
     """Adam, appearance basis and colour head from `joint_start`."""
-    learning_rate_decay: float = 0.1
+    learning_rate_decay: PositiveNumber = 0.1
     """Learning rates fall to this factor over the run."""
     dino: Dino = Dino()
     cse: Cse = Cse()
+
+    @model_validator(mode="after")
+    def something_teaches_the_head(self) -> TrainSemantics:
+        weights = (
+            *(self.label_weight, self.feature_weight, self.rda_weight, self.dino_feature_weight),
+            self.dino.crops * (self.dino.positive_weight + self.dino.negative_weight),
+        )
+        if not any(weights):
+            raise ValueError(
+                "found no loss for the semantic head, expected one of `label_weight`, "
+                "`feature_weight`, `rda_weight`, `dino_feature_weight` or `dino.crops` above 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def own_volume_trains_alone(self) -> TrainSemantics:

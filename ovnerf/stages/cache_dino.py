@@ -55,6 +55,7 @@ def run(*, frames: Path, out: Path, settings: CacheDino) -> dict:
             "patch": PATCH,
             "shape": list(scene["rgb"].shape[1:3]),
             "settings": settings.model_dump(mode="json"),
+            "weights": weights_digest,
         },
         result_digest("cache_dino", settings, inputs),
     )

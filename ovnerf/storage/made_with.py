@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.stores import MADE_BY, Store, open_store
+from ovnerf.storage.provenance import file_digest
+from ovnerf.storage.stores import MADE_BY, Store, open_store, path_of
 
 
 def open_made_with(path: Path, kind: str, settings: BaseModel) -> Store:
@@ -29,3 +30,13 @@ def open_made_with(path: Path, kind: str, settings: BaseModel) -> Store:
             f"give the settings that it was made with, or rerun {MADE_BY[kind]}",
         )
     return store
+
+
+def require_weights(store: Store, weights: Path) -> None:
+    """UserError when a store says that it was made with another weight file than this one."""
+    expected = store.attrs.get("weights")
+    if expected is not None and file_digest(weights) != expected:
+        raise UserError(
+            f"{weights}: not the weights that {path_of(store)} was made with",
+            "put the old file back, or run again: the store is then made anew",
+        )

@@ -23,7 +23,7 @@ from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.frame_index import FrameIndex
-from ovnerf.storage.made_with import open_made_with
+from ovnerf.storage.made_with import open_made_with, require_weights
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import Store, open_store, path_of, read
 from ovnerf.storage.tensors import load_tensors, strip
@@ -214,6 +214,7 @@ def dino_tokens(
     if mode == "online":
         settings = CacheDino(**dino.attrs["settings"])
         weights = find_file(settings.weights, "cache_dino.weights")
+        require_weights(dino, weights)
         encoder = DinoEncoder.load(settings.model, weights, photos.rgb.device)
         return OnlineTokens(encoder.tokens, photos.rgb)
     token = read(dino, "token", FrameIndex(dino).slots(train))

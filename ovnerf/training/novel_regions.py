@@ -7,9 +7,8 @@ from functools import cache
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.regions.sam import RegionProposer
 from ovnerf.regions.superpixels import propose_superpixels
-from ovnerf.runtime.errors import UserError
-from ovnerf.storage.provenance import file_digest
-from ovnerf.storage.stores import Store, path_of
+from ovnerf.storage.made_with import require_weights
+from ovnerf.storage.stores import Store
 from ovnerf.storage.weight_loading import find_file
 from ovnerf.training.pseudo_labels import Proposer
 
@@ -25,14 +24,8 @@ def novel_view_proposer(regions: Store, settings: ProposeRegions) -> Proposer:
     """
     if settings.architecture == "superpixels":
         return lambda image: propose_superpixels(image, settings.superpixels).masks
-    expected = regions.attrs.get("weights")
-    if expected is not None:
-        weights = find_file(settings.weights, "propose_regions.weights")
-        if file_digest(weights) != expected:
-            raise UserError(
-                f"{weights}: not the weights that {path_of(regions)} was made with",
-                "put the old file back, or run again: propose_regions is then made anew",
-            )
+    if "weights" in regions.attrs:
+        require_weights(regions, find_file(settings.weights, "propose_regions.weights"))
     return lazy_proposer(settings)
 
 

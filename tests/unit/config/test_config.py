@@ -6,7 +6,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from ovnerf.config.features import CacheFeatures
+from ovnerf.config.field import Reconstruct
 from ovnerf.config.frames import MakeRoom, SampleFrames
 from ovnerf.config.run import (
     Scene,
@@ -248,3 +251,28 @@ def test_settings_survive_their_own_json() -> None:
     settings = TrainSemantics(iterations=7, dino=Dino(crops=1))
     text = settings.model_dump_json()
     assert TrainSemantics.model_validate_json(text) == settings
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "where"),
+    [
+        (MakeRoom, {"seed": -1}, "seed"),
+        (CacheFeatures, {"seed": -1}, "seed"),
+        (CacheFeatures, {"scales": []}, "scales"),
+        (Reconstruct, {"step_ratio": 0}, "step_ratio"),
+        (Reconstruct, {"density_ranks": [-1, 4, 4]}, "density_ranks"),
+        (Reconstruct, {"appearance_ranks": [0, 0, 0]}, "appearance_ranks"),
+        (Reconstruct, {"learning_rate_head": -1}, "learning_rate_head"),
+        (TrainSemantics, {"logit_temperature": 0}, "logit_temperature"),
+        (TrainSemantics, {"label_weight": -1}, "label_weight"),
+        (
+            TrainSemantics,
+            {"label_weight": 0, "feature_weight": 0, "dino": {"crops": 0}},
+            "no loss for the semantic head",
+        ),
+    ],
+)
+def test_numbers_that_no_stage_could_use_are_refused(model, changes, where):
+    model.model_validate({})
+    with pytest.raises(ValidationError, match=where):
+        model.model_validate(changes)

@@ -4,7 +4,8 @@ import pytest
 from ovnerf.config.labels import RankRegions
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.frame_index import FrameIndex
-from ovnerf.storage.made_with import open_made_with
+from ovnerf.storage.made_with import open_made_with, require_weights
+from ovnerf.storage.provenance import file_digest
 from ovnerf.storage.stores import open_store, write_store
 
 
@@ -34,3 +35,17 @@ def test_a_store_made_with_other_settings_is_refused(tmp_path):
         open_made_with(path, "labels", RankRegions())
     assert str(path) in refused.value.message
     assert "rank_regions.blank_prompt: True, expected False" in refused.value.message
+
+
+def test_a_store_is_not_used_with_other_weights_than_it_was_made_with(tmp_path):
+    """A store that says nothing of weights was made without any, or by an older version."""
+    old, new = tmp_path / "old.pth", tmp_path / "new.pth"
+    old.write_bytes(b"old")
+    new.write_bytes(b"new")
+    path = tmp_path / "dino.zarr"
+    write_store(path, "dino", {}, {"weights": file_digest(old)}, "made")
+    require_weights(open_store(path, "dino"), old)
+    with pytest.raises(UserError, match=r"new\.pth: not the weights that .*dino\.zarr was made"):
+        require_weights(open_store(path, "dino"), new)
+    write_store(path, "dino", {}, {}, "made")
+    require_weights(open_store(path, "dino"), new)
