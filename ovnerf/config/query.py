@@ -30,7 +30,7 @@ class Query(Strict):
     threshold: Fraction = 0.5
     """A point belongs to a phrase from this relevancy on (`relevancy` only)."""
     min_points: Positive = 20
-    """Smaller groups of connected points are no instance."""
+    """Smaller groups of connected points are not reported as objects."""
     normalize: bool = False
     """Pictures stretch each view's scores to the whole colour scale, and say so. Absent things glow
     then, too."""

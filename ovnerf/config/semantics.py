@@ -76,7 +76,7 @@ class TrainSemantics(Strict):
     """Optimisation steps."""
     head_start: Literal["random", "fitted"] = "random"
     """First weights of the semantic head: drawn at random, or the least-squares fit to features and
-    labels (docs/method.md#fitted-start), which makes up for stage A."""
+    labels (docs/method.md#fitted-start); with it stage A can be left out (`joint_start: 0`)."""
     joint_start: Fraction = 5000 / 15_000
     """From here appearance, its basis and the colour head train as well, with the colour loss
     (stage B). 0 is the paper's wording: colour loss throughout."""
