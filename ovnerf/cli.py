@@ -61,8 +61,8 @@ CHECK, PLAN = "check", "plan"
 ON_CONFIGS = {
     CHECK: """\
 Says what a dry run would refuse or warn of, in seconds and without running anything: settings,
-scene sheet, class lists, cameras, names of files. Prints one JSON line, config -> its scenes;
-warnings go to standard error. Exit code 2 and one message where a run would be refused.
+scene sheet, class lists, cameras, names of files. Prints one JSON line with the config's name and
+its scenes; warnings go to standard error. Exit code 2 and one message where a run would be refused.
 
     python -m ovnerf check config/mine.yaml
     python -m ovnerf check config/config.yaml config/overlays/judge_rooms.yaml""",

@@ -1,4 +1,4 @@
-"""Labels that all training views vote on: shares of region votes, meant over views, twice.
+"""Labels that all training views vote on, in two rounds.
 
 The first labels of every training view vote in its regions, and each surface point takes the class
 that is most probable by the mean shares, and by the labels of its own pixels, over the training
