@@ -67,8 +67,11 @@ class RunFiles:
         return self.above(2, "frames.zarr")
 
     def above(self, levels: int, name: str) -> Path | None:
-        """A file so many folders above the variant's, where it is there."""
-        parents = self.folder.absolute().parents
+        """A file so many folders above the variant's, where it is there.
+
+        The folder is followed to where it really lies: `../seed0` and a link have other parents.
+        """
+        parents = self.folder.resolve().parents
         path = parents[levels] / name if len(parents) > levels else self.folder / name
         return path if path.exists() else None
 

@@ -20,7 +20,7 @@ import ovnerf
 from ovnerf.asking import asker, run, views
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import table
-from ovnerf.asking.run import Run, open_run
+from ovnerf.asking.run import Run, find_run, open_run
 from ovnerf.cli import main
 from ovnerf.config.query import Query
 from ovnerf.field import field as field_module
@@ -221,6 +221,17 @@ def test_bad_questions_end_in_one_message(
 def test_a_folder_without_a_field_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"found no trained field, expected semantics/field"):
         open_run(tmp_path)
+
+
+def test_a_run_keeps_its_neighbours_however_it_is_named(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = made.parents[2] / "truth.zarr"
+    (tmp_path / "link").symlink_to(made)
+    monkeypatch.chdir(made / "semantics")
+    for name in (made, Path(".."), Path("../../seed0"), tmp_path / "link"):
+        found = find_run(name).truth
+        assert found is not None and found.samefile(truth)
 
 
 def test_a_phrase_that_is_too_long_is_named(made: Path) -> None:
