@@ -107,7 +107,7 @@ def ways(
 def scores(run: Run, truth: Path) -> Iterator[tuple[str, str, int, list[Row]]]:
     """Way to ask, which words, how many of them, and their rows."""
     classes = open_store(truth, "truth").attrs["classes"]
-    targets = targets_of_truth(truth, run.description, classes)
+    targets = targets_of_truth(truth, run.description)
     phrases = [Phrase((name,)) for name in classes]
     names = run.description.names
     for way, maps in ways(run, phrases):

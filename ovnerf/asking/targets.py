@@ -67,13 +67,10 @@ def boxes_of(mask: np.ndarray) -> tuple[Box, ...]:
     )
 
 
-def targets_of_truth(
-    path: Path, description: Description, classes: Sequence[str] | None = None
-) -> Targets:
+def targets_of_truth(path: Path, description: Description) -> Targets:
     """The true labels of a scene's held-out frames.
 
-    Args:
-        classes: names of the labels, where they are others than the run was trained with.
+    Their classes are those of the store: the list may have changed since the run was trained.
 
     Raises:
         UserError: the `truth` store holds other frames than the run.
@@ -84,7 +81,7 @@ def targets_of_truth(
         description.names[frame]: read(truth, "label", frame)
         for frame in description.held_out_frames
     }
-    known = tuple(classes or description.classes)
+    known = tuple(truth.attrs["classes"])
     return Targets(
         "truth", tuple(label), lambda name, phrase: label_target(label[name], known, phrase)
     )

@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_run(scene)
     label = np.zeros((4, HEIGHT, WIDTH), dtype=np.uint16)
     label[:, 5:, 3:9] = 1
-    names = {"names": ["a", "b", "c", "d"]}
+    names = {"names": ["a", "b", "c", "d"], "classes": CLASSES}
     write_store(scene / "truth.zarr", "truth", {"label": label}, names, "t")
     return folder
 

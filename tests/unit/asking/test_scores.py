@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking_fixtures import DESCRIPTION, RUN
+from asking_fixtures import DESCRIPTION, HEIGHT, RUN, WIDTH
 from scene_formats import write_colmap
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -16,11 +16,19 @@ from ovnerf.asking.description import read_description
 from ovnerf.asking.lerf_ovs import read_lerf_labels
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.scores import area_under_curve, average_precision, score_rows, view_scores
-from ovnerf.asking.targets import Target, Targets, boxes_of, label_target, targets_of_lerf
+from ovnerf.asking.targets import (
+    Target,
+    Targets,
+    boxes_of,
+    label_target,
+    targets_of_lerf,
+    targets_of_truth,
+)
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.frames import read_frames
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.storage.stores import write_store
 
 
 @pytest.mark.parametrize("levels", [3, 1000])
@@ -89,6 +97,22 @@ def test_rows_of_two_views() -> None:
     assert found["lamp; light", "", "pixel_ap"] == 100  # 0.7 is above all that count
     assert found["", "", "existence_auc"] == 100  # 0.7 in a, 0.6 in b
     assert found["", "", "pixel_ap"] == 100
+
+
+def test_true_labels_are_those_of_their_own_class_list(tmp_path: Path) -> None:
+    """The list was sorted after the training: 0 is lamp now, which was 2; `door` is new."""
+    label = np.zeros((4, HEIGHT, WIDTH), dtype=np.uint16)
+    label[0, 0, 0], label[0, 0, 1] = 3, VOID
+    about = {"names": list("abcd"), "classes": ["lamp", "table", "wall", "door"]}
+    write_store(tmp_path / "truth.zarr", "truth", {"label": label}, about, "t")
+    targets = targets_of_truth(tmp_path / "truth.zarr", DESCRIPTION)
+    assert targets.frames == ("a",)
+    pixels = {}
+    for word in about["classes"]:
+        target = targets.at("a", Phrase((word,)))
+        assert target is not None and target.counted.sum() == HEIGHT * WIDTH - 1
+        pixels[word] = target.mask.sum()
+    assert pixels == {"lamp": HEIGHT * WIDTH - 2, "table": 0, "wall": 0, "door": 1}
 
 
 def write_labels(folder: Path, **changes: object) -> Path:
