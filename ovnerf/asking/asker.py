@@ -25,6 +25,7 @@ from ovnerf.config.query import Query
 from ovnerf.encoders.text import unit_mean
 from ovnerf.labels.vocabulary import prompts
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.text import word_form
 
 Score = np.ndarray
 """f32 (n,), of one phrase at n points or pixels, in [0, 1]."""
@@ -104,14 +105,15 @@ class Vectors:
 
     def class_vector(self, word: str) -> np.ndarray:
         """Vector of a class name, for encoders that know no other words."""
-        if word not in self.classes:
+        found = [name for name in self.classes if word_form(name) == word_form(word)]
+        if not found:
             raise UserError(
                 f"phrase {word!r}: the encoder `{self.description.encoder['kind']}` of "
                 f"{self.description.source} has no text half, so it knows its class names only: "
                 f"{', '.join(self.classes)}",
                 "ask for one of them, or train with an `openclip`, `dense_clip` or `lseg` encoder",
             )
-        return self.classes[word]
+        return self.classes[found[0]]
 
 
 class Asker:
@@ -133,7 +135,7 @@ class Asker:
             return phrase.negatives
         if has_text_encoder(self.description):
             return self.settings.negatives
-        return tuple(name for name in self.vectors.classes if name not in phrase.synonyms)
+        return tuple(name for name in self.vectors.classes if not phrase.means(name))
 
     def reduced(self, words: Sequence[str]) -> np.ndarray:
         """U^T t of each word, f32 (k, 28)."""
@@ -170,8 +172,8 @@ class Asker:
 
     def rivals(self, phrases: Sequence[Phrase]) -> list[str]:
         """All negatives of some phrases that are not asked for themselves."""
-        asked = {word for phrase in phrases for word in phrase.synonyms}
-        return sorted({word for phrase in phrases for word in self.negatives(phrase)} - asked)
+        words = {word for phrase in phrases for word in self.negatives(phrase)}
+        return sorted(word for word in words if not any(phrase.means(word) for phrase in phrases))
 
     @property
     def threshold(self) -> float:
@@ -188,7 +190,7 @@ class Asker:
 
         Where no word of the phrase is a class name, no point is known to be of another class.
         """
-        own = [number for number, name in enumerate(self.points.classes) if name in phrase.synonyms]
+        own = [number for number, name in enumerate(self.points.classes) if phrase.means(name)]
         return ~np.isin(self.points.label, own) if own else np.zeros(len(self.points), dtype=bool)
 
     def answer(self, phrase: Phrase, score: Score) -> Answer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.text import clean_name, read_lines
+from ovnerf.storage.text import clean_name, read_lines, word_form
 
 SYNONYMS, NEGATIVES, NEXT_NEGATIVE, COMMENT = ";", "|", ",", "#"
 NOTATION = "expected `phrase`, `phrase; synonym` or `phrase | negative, negative`"
@@ -33,6 +33,10 @@ class Phrase:
     def text(self) -> str:
         """The synonyms, as they are shown."""
         return f"{SYNONYMS} ".join(self.synonyms)
+
+    def means(self, word: str) -> bool:
+        """Whether a word is one of its synonyms, whatever its case and the width of its blanks."""
+        return word_form(word) in map(word_form, self.synonyms)
 
 
 def parse_phrase(text: str, where: str) -> Phrase:

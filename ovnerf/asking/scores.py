@@ -73,6 +73,15 @@ def score_rows(
     return rows
 
 
+def not_scored(phrases: Sequence[Phrase], targets: Targets) -> list[str]:
+    """Phrases that no view's truth knows, so that the means are without them."""
+    return [
+        phrase.text
+        for phrase in phrases
+        if not any(targets.at(frame, phrase) for frame in targets.frames)
+    ]
+
+
 def means(rows: Sequence[Row], source: str) -> list[Row]:
     """The mean of each protocol over its rows, with phrase and view empty."""
     protocols = dict.fromkeys(row["protocol"] for row in rows)

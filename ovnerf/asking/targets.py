@@ -51,7 +51,7 @@ class Targets:
 
 def label_target(label: np.ndarray, classes: Sequence[str], phrase: Phrase) -> Target | None:
     """Where a phrase is in a true label map u16 (H, W); None where no synonym is a class."""
-    wanted = [index for index, name in enumerate(classes) if name in phrase.synonyms]
+    wanted = [index for index, name in enumerate(classes) if phrase.means(name)]
     if not wanted:
         return None
     mask = np.isin(label, wanted)
@@ -116,9 +116,9 @@ def object_target(
     objects: Sequence[LabelledObject], known: set[str], phrase: Phrase, size: tuple[int, int]
 ) -> Target | None:
     """Where a phrase is among a frame's labelled objects; None where no frame has a synonym."""
-    if not known.intersection(phrase.synonyms):
+    if not any(map(phrase.means, known)):
         return None
-    own = [found for found in objects if found.category in phrase.synonyms]
+    own = [found for found in objects if phrase.means(found.category)]
     mask = np.zeros(size, dtype=bool)
     for found in own:
         mask |= found.mask

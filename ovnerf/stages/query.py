@@ -7,7 +7,7 @@ RUN is the folder of a finished run, like results/demo/room0/toy/ovnerf/seed0. I
 found, where, and how sure that is; with `--out` it writes answers.json, answers.csv, and for each
 phrase a cloud and a picture of every held-out view (docs/asking.md#query). The points of the run
 are made first where `points.zarr` is not there. Where the scene has true labels, the scores of
-phrases that are class names go to query_metrics.csv.
+phrases that are class names go to query_metrics.csv; the closing line lists the others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ovnerf.asking.answer_files import write_answers, write_pictures
 from ovnerf.asking.phrases import Phrase, parse_phrases, read_phrases, slugs
 from ovnerf.asking.report import table
 from ovnerf.asking.run import Run, open_run
-from ovnerf.asking.scores import Targets, score_rows, write_metrics
+from ovnerf.asking.scores import Targets, not_scored, score_rows, write_metrics
 from ovnerf.asking.targets import targets_of_lerf, targets_of_truth
 from ovnerf.config.query import Query
 from ovnerf.runtime.errors import UserError
@@ -60,7 +60,9 @@ def run(
         rows = [row for one in targets for row in score_rows(wanted, one, maps)]
         if rows:
             write_metrics(folder / "query_metrics.csv", rows)
-    return {**summary, "views": len(held_out), "scores": len(rows)}
+    summary |= {"views": len(held_out), "scores": len(rows)}
+    unknown = {one.source: left for one in targets if (left := not_scored(wanted, one))}
+    return {**summary, "not_scored": unknown} if unknown else summary
 
 
 def wanted_phrases(asked: list[str], file: Path | None, settings: Query) -> list[Phrase]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.text import clean_name, read_lines, read_text
+from ovnerf.storage.text import clean_name, read_lines, read_text, word_form
 
 
 def read_numbers(path: Path) -> list[list[float]]:
@@ -30,7 +30,7 @@ def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
 
     Raises:
         UserError: there is none, one has no name or a name with unseen characters, or two have the
-            same name.
+            same name, be it in other letters or with other blanks: a phrase would mean both.
     """
     names = {
         identity: clean_name(name, f"{path}, class {identity}") for identity, name in names.items()
@@ -43,13 +43,16 @@ def check_classes(names: dict[int, str], path: Path) -> dict[int, str]:
     for identity, name in names.items():
         if not name:
             raise UserError(f"{path}: class {identity} has no name, expected text")
-        if name in seen:
+        form = word_form(name)
+        if form in seen:
+            first = names[seen[form]]
+            also = "" if name == first else f", once as {first!r}"
             raise UserError(
-                f"{path}: class {name!r} appears twice (ids {seen[name]} and {identity}), "
-                "expected once",
+                f"{path}: class {name!r} appears twice (ids {seen[form]} and {identity}){also}, "
+                "expected once; case and the width of blanks make no difference",
                 "rename or merge one of the two",
             )
-        seen[name] = identity
+        seen[form] = identity
     return names
 
 

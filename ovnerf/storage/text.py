@@ -82,6 +82,15 @@ def same_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def word_form(name: str) -> str:
+    """A word as meanings are compared: without regard to case and to how wide its blanks are.
+
+    >>> word_form("Coffee  Table") == word_form("coffee table")
+    True
+    """
+    return same_form(" ".join(name.casefold().split()))
+
+
 def spellings(name: str) -> tuple[str, ...]:
     """The names that a file of this name may have on other systems: as it is, composed, decomposed.
 

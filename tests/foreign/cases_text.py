@@ -129,6 +129,11 @@ CASES: list[table.Case] = [
         (CLASSES_FILE, "appears twice (ids 1 and 2)"),
     ),
     table.Refused(
+        "two classes that differ in case and blanks",
+        classes(b"void\ncoffee table\nwall\nCoffee  Table\n"),
+        (CLASSES_FILE, "'Coffee  Table' appears twice (ids 1 and 3), once as 'coffee table'"),
+    ),
+    table.Refused(
         "a class list in UTF-16",
         classes("void\nchair\n".encode("utf-16")),
         (CLASSES_FILE + ", line 1: found UTF-16 text, expected UTF-8 text",),

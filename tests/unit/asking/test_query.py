@@ -64,6 +64,8 @@ def test_points_of_another_class_belong_to_no_phrase_that_names_a_class(made: Pa
     for words, own in ((("table",), label == 1), (("desk", "lamp", "wall"), label != 1)):
         np.testing.assert_array_equal(opened.asker.of_another_class(Phrase(words)), ~own)
     assert not opened.asker.of_another_class(Phrase(("desk",))).any()
+    own = opened.asker.of_another_class(Phrase(("Table",)))
+    np.testing.assert_array_equal(own, label != 1)
     settings = Query(threshold=0, **FEW)  # every point is like enough
     commonest = int(np.bincount(label).argmax())
     answer = open_run(made, settings).query(CLASSES[commonest])
@@ -91,6 +93,33 @@ def test_own_negatives_and_synonyms_count(made: Path) -> None:
     assert opened.query("table; lamp").negatives == ("wall",)
     alone = [opened.query(f"{name} | wall").relevancy for name in ("table", "lamp")]
     np.testing.assert_allclose(both, np.maximum(*alone), atol=1e-6)
+
+
+def test_a_word_is_the_same_in_capitals(made: Path) -> None:
+    opened = open_run(made, Query(**FEW))
+    answer, small = opened.query("TABLE; Lamp"), opened.query("table; lamp")
+    assert answer.negatives == ("wall",)
+    np.testing.assert_array_equal(answer.relevancy, small.relevancy)
+    softmax = open_run(made, Query(mode="softmax", **FEW))
+    assert softmax.asker.rivals([Phrase(("Wall",)), Phrase(("lamp",))]) == ["table"]
+
+
+def test_the_closing_line_lists_phrases_without_truth(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`door` is asked for with a made-up vector; the scene has no such class."""
+    plain = asker.Vectors.class_vector
+    monkeypatch.setattr(
+        asker.Vectors,
+        "class_vector",
+        lambda self, word: TEXT[0] if word == "door" else plain(self, word),
+    )
+    arguments = ["query", str(made), "--out", str(tmp_path / "answers")]
+    assert main([*arguments, "Table", "door"]) == 0
+    closing = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert closing["not_scored"] == {"truth": ["door"]}
+    assert main([*arguments, "Table"]) == 0
+    assert "not_scored" not in json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 def test_a_new_phrase_marches_no_ray_and_encodes_once(

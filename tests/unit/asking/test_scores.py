@@ -15,7 +15,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from ovnerf.asking.description import read_description
 from ovnerf.asking.lerf_ovs import read_lerf_labels
 from ovnerf.asking.phrases import Phrase
-from ovnerf.asking.scores import area_under_curve, average_precision, score_rows, view_scores
+from ovnerf.asking.scores import (
+    area_under_curve,
+    average_precision,
+    not_scored,
+    score_rows,
+    view_scores,
+)
 from ovnerf.asking.targets import (
     Target,
     Targets,
@@ -97,6 +103,9 @@ def test_rows_of_two_views() -> None:
     assert found["lamp; light", "", "pixel_ap"] == 100  # 0.7 is above all that count
     assert found["", "", "existence_auc"] == 100  # 0.7 in a, 0.6 in b
     assert found["", "", "pixel_ap"] == 100
+    assert not_scored([lamp, sky], targets) == ["sky"]
+    large = label_target(label["a"], classes, Phrase(("LAMP",)))
+    assert large is not None and large.mask.tolist() == [[False, False], [True, False]]
 
 
 def test_true_labels_are_those_of_their_own_class_list(tmp_path: Path) -> None:
@@ -142,6 +151,8 @@ def test_lerf_labels_are_scaled_to_the_view(tmp_path: Path) -> None:
     target = targets.at("a", Phrase(("mug", "coffee cup")))
     assert target is not None and target.mask.sum() == 30  # 4.5 of 9 rows: 5; 6 of 12 columns
     assert targets.at("a", Phrase(("mug",))) is None
+    same = targets.at("a", Phrase(("Coffee  Cup",)))
+    assert same is not None and (same.mask == target.mask).all() and same.boxes == target.boxes
 
 
 @pytest.mark.parametrize(
