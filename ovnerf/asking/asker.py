@@ -129,17 +129,30 @@ class Asker:
     def negatives(self, phrase: Phrase) -> tuple[str, ...]:
         """What a phrase is compared with: its own negatives, or those of the settings.
 
-        An encoder that knows class names only compares with the other classes.
+        An encoder that knows class names only compares with the other classes. A phrase is never
+        compared with itself or its synonyms.
+
+        Raises:
+            UserError: nothing is left to compare it with. In mode `softmax`, where the phrases
+                compete with each other, there may be none.
         """
-        if phrase.negatives:
-            return phrase.negatives
-        if has_text_encoder(self.description):
-            return self.settings.negatives
-        return tuple(name for name in self.vectors.classes if not phrase.means(name))
+        every = phrase.negatives or self.settings.negatives
+        if not phrase.negatives and not has_text_encoder(self.description):
+            every = tuple(self.vectors.classes)
+        left = tuple(word for word in every if not phrase.means(word))
+        if not left and self.settings.mode == "relevancy":
+            raise UserError(
+                f"phrase {phrase.text!r}: found nothing to compare it with but its own words "
+                f"({', '.join(every) or 'no negatives'}), expected at least one other word",
+                "name what it could be mistaken for after a `|`, or leave out a synonym",
+            )
+        return left
 
     def reduced(self, words: Sequence[str]) -> np.ndarray:
         """U^T t of each word, f32 (k, 28)."""
-        return np.stack([self.vectors[word] for word in words]) @ self.points.matrix
+        matrix = self.points.matrix
+        vectors = np.array([self.vectors[word] for word in words], dtype=np.float32)
+        return vectors.reshape(-1, len(matrix)) @ matrix  # k may be 0
 
     def most_like(self, words: Sequence[str], feature: np.ndarray) -> np.ndarray:
         """Largest cosine of unit features f32 (n, 28) with any of the words, f32 (n,)."""

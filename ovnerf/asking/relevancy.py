@@ -40,7 +40,7 @@ def softmax(phrases: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.
     """Shares f32 (k, n) of k phrases among all phrases and negatives, and who wins i64 (n,).
 
     Args:
-        phrases: cosines f32 (k, n). negatives: cosines f32 (m, n), m >= 1.
+        phrases: cosines f32 (k, n), k >= 1. negatives: cosines f32 (m, n); m may be 0.
 
     Returns:
         The shares, and for each point the index of the phrase it is most like, -1 where that is a

@@ -87,6 +87,32 @@ def test_what_is_asked_for_is_no_rival_of_itself(made: Path) -> None:
     assert opened.asker.rivals(phrases) == ["wall"]
 
 
+def test_where_all_words_are_asked_each_competes_with_the_other_phrases_alone(made: Path) -> None:
+    opened = open_run(made, Query(mode="softmax", **FEW))
+    phrases = [Phrase((name,)) for name in CLASSES]
+    assert opened.asker.rivals(phrases) == []
+    shares = np.stack([answer.relevancy for answer in opened.answers(phrases)])
+    np.testing.assert_array_equal(shares.argmax(0), opened.points.label)
+    assert shares.dtype == np.float32 and ((shares > 0).sum(0) == 1).all()
+    (alone,) = opened.answers([Phrase(tuple(CLASSES))])
+    assert (alone.relevancy == 1).all() and alone.negatives == ()
+
+
+def test_a_phrase_among_the_negatives_does_not_compete_with_itself(
+    made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asker, "has_text_encoder", lambda description: True)
+    opened = open_run(made, Query(negatives=("object", "stuff"), **FEW))
+    opened.asker.vectors.known = {"object": TEXT[0], "Object": TEXT[0], "stuff": TEXT[1]}
+    for word in ("object", "Object"):
+        answer = opened.query(word)
+        assert answer.negatives == ("stuff",)
+        gap = (TEXT[0] - TEXT[1]) @ opened.points.matrix @ opened.points.feature.T
+        np.testing.assert_allclose(answer.relevancy, 1 / (1 + np.exp(-10 * gap)), atol=1e-5)
+    assert opened.query("stuff | stuff, object").negatives == ("object",)
+    assert opened.asker.negatives(Phrase(("table",))) == ("object", "stuff")
+
+
 def test_own_negatives_and_synonyms_count(made: Path) -> None:
     opened = open_run(made, Query(**FEW))
     both = opened.query("table; lamp").relevancy
@@ -233,6 +259,8 @@ def test_the_table_names_what_is_not_found(made: Path) -> None:
         (["  "], "found an empty phrase"),
         (["| wall"], "found only negatives"),
         (["table", "table"], "again"),
+        (["wall; table; lamp"], "phrase 'wall; table; lamp': found nothing to compare it with"),
+        (["table | Table"], "phrase 'table': found nothing to compare it with but its own words"),
         (["table", "--phrases", "p.txt"], "more than one place"),
         (["table", "--labels", "labels"], "found no --out"),
     ],
