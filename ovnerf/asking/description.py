@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ class Description:
     def held_out_frames(self) -> list[int]:
         """Frames that are scored, ascending."""
         return np.flatnonzero(in_split(self.split, TEST)).tolist()
+
+    def frame(self, name: str) -> int:
+        """The index of a frame by its name; UserError when there is none of that name."""
+        if name not in self.names:
+            likely = get_close_matches(name, self.names, 1, 0) or self.names[:1]
+            raise UserError(
+                f"{self.source}: found no frame {name!r} among its {len(self.names)}",
+                f"did you mean {likely[0]!r}? `description.names` lists them all",
+            )
+        return self.names.index(name)
 
     def camera(self, pose: np.ndarray, device: torch.device | None = None) -> Camera:
         """The camera of a pose f64 (4, 4), camera to world, at the size of the frames."""

@@ -126,8 +126,12 @@ class Run:
         return self.asker.answers(phrases)
 
     def render_frame(self, name: str) -> View:
-        """The view of a frame of the run, by its name."""
-        return self.render(self.description.pose[self.description.names.index(name)])
+        """The view of a frame of the run, by its name.
+
+        Raises:
+            UserError: the run has no such frame.
+        """
+        return self.render(self.description.pose[self.description.frame(name)])
 
     def render(self, pose: np.ndarray) -> View:
         """The view of a camera of the run at a pose f64 (4, 4), camera to world, OpenCV axes."""

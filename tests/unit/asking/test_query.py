@@ -192,6 +192,15 @@ def test_a_render_is_what_the_field_renders(made: Path) -> None:
     assert (view.depth[seen] > 0.5).all() and (view.depth[seen] < 3).all()
 
 
+def test_a_frame_that_is_not_there_is_one_message(made: Path) -> None:
+    opened = open_run(made)
+    with pytest.raises(UserError, match=r"safetensors: found no frame 'bb' among its 4") as told:
+        opened.render_frame("bb")
+    assert "did you mean 'b'?" in str(told.value.hint)
+    view = opened.render_frame("b")
+    np.testing.assert_array_equal(view.rgb, opened.render(DESCRIPTION.pose[1]).rgb)
+
+
 def test_points_are_made_where_they_are_missing(made: Path, tmp_path: Path) -> None:
     """A folder that holds the field's file alone can be asked."""
     shutil.copy(made / "semantics/field.safetensors", tmp_path)
