@@ -33,6 +33,12 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
                 f"{other.files.folder}: a run of other frames than {runs[0].files.folder}",
                 "name runs of one scene",
             )
+        if other.description.classes != first.classes:  # They share the legend and its colours.
+            raise UserError(
+                f"{other.files.folder}: a run of other classes than {runs[0].files.folder}: found "
+                f"{difference(other.description.classes, first.classes)}",
+                "name runs that were trained with one class list, or look at each by itself",
+            )
     browser = open_browser(Session(runs, short_names(run), settings), port)
     progress.log(f"view: open http://{HOST}:{port} in a browser; Ctrl-C ends")
     try:
@@ -45,6 +51,18 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
     finally:
         browser.stop()
     return {"runs": len(runs)}
+
+
+def difference(found: Sequence[str], expected: Sequence[str]) -> str:
+    """How a class list differs from another, in words."""
+    added = [name for name in found if name not in expected]
+    missing = [name for name in expected if name not in found]
+    parts = [
+        f"{word} {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for word, names in (("also", added), ("not", missing))
+        if names
+    ]
+    return " and ".join(parts) or "the same in another order"
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:

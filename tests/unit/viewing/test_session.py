@@ -169,9 +169,13 @@ def test_a_window_without_area_wants_nothing(session: Session) -> None:
 
 @pytest.fixture(scope="module")
 def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders of a run, of one of another scene, and of one whose points are another's."""
+    """Folders of a run, of those of other frames or classes, and of one with another's points."""
     assert len(run.points)
-    other, moved = (tmp_path_factory.mktemp(name) for name in ("other", "moved"))
+    other, moved, listed, turned = (
+        tmp_path_factory.mktemp(name) for name in ("other", "moved", "listed", "turned")
+    )
+    write_field(listed / "semantics", classes=["wall", "desk", "door"])
+    write_field(turned / "semantics", classes=CLASSES[::-1])
     write_field(other / "semantics", names=list("wxyz"))
     write_field(moved / "semantics")
     shutil.copytree(run.files.points, moved / "points.zarr")
@@ -179,6 +183,7 @@ def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tensors, header = load_tensors(file)
     save_tensors(file, tensors, {**header, "digest": "another"})
     folders = {"run": run.files.folder, "other": other, "moved": moved, "none": other / "none"}
+    folders |= {"listed": listed, "turned": turned}
     return {name: str(folder) for name, folder in folders.items()}
 
 
@@ -188,6 +193,9 @@ def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (["none"], "found no trained field, expected semantics/field.safetensors"),
         (["run", "run"], "view: found the same run twice"),
         (["run", "other"], "a run of other frames than"),
+        (["run", "listed"], "other classes than"),
+        (["run", "listed"], "found also desk, door and not table, lamp"),
+        (["run", "turned"], "found the same in another order"),
         (["moved"], "points.zarr: made from another field than"),
         (["run"], "of 127.0.0.1 cannot be used"),
     ],
