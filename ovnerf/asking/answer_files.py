@@ -30,7 +30,7 @@ def write_answers(
     with (folder / "answers.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(answers))
+        writer.writerows(rows(answers, asker.points.voxel_size))
     for answer, name in zip(answers, names, strict=True):
         write_cloud(folder / f"{name}.ply", asker, answer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -77,23 +78,44 @@ def json_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """A row of `answers.csv` per instance, and one for each phrase without any."""
+def decimals(voxel_size: float, least: int) -> int:
+    """Decimals of a coordinate whose last digit is at most a hundredth of a voxel; `least` or more.
+
+    A voxel is as wide as a pixel on a surface, in whatever unit the poses came in.
+
+    >>> decimals(0.033, 4), decimals(33.0, 4), decimals(3.3e-5, 4)
+    (4, 4, 7)
+    """
+    return max(least, 2 - floor(log10(voxel_size)))
+
+
+def rows(answers: Sequence[Answer], voxel_size: float) -> list[dict[str, Any]]:
+    """A row of `answers.csv` per instance, and one for each phrase without any.
+
+    Coordinates are written to a hundredth of a voxel or finer, in at least four decimals.
+    """
     found: list[dict[str, Any]] = []
+    digits = decimals(voxel_size, 4)
     for answer in answers:
         base = {"phrase": answer.phrase.text, "found": int(answer.found)}
         if not answer.found:
             found.append({**base, "score": f"{answer.score:.4f}"})
         for number, one in enumerate(answer.instances):
             numbers = np.concatenate([one.centroid, one.surface, one.low, one.high])
-            cells = dict(zip(COLUMNS[5:], (f"{value:.4f}" for value in numbers), strict=True))
+            cells = dict(
+                zip(COLUMNS[5:], (f"{value:.{digits}f}" for value in numbers), strict=True)
+            )
             score = {"instance": number, "score": f"{one.score:.4f}", "points": len(one.index)}
             found.append({**base, **score, **cells})
     return found
 
 
 def table(asker: Asker, answers: Sequence[Answer]) -> list[str]:
-    """Lines for people: phrase, whether it was found, where, how large, how sure."""
+    """Lines for people: phrase, whether it was found, where, how large, how sure.
+
+    Lengths are written to a voxel or finer, in at least two decimals.
+    """
+    digits = decimals(100 * asker.points.voxel_size, 2)
     units = {"metres": "metres"}.get(asker.description.units, "unit of the input's poses")
     head = ("phrase", "found", "how sure", f"where: x y z ({units})", "size", "points")
     lines = [head]
@@ -101,8 +123,8 @@ def table(asker: Asker, answers: Sequence[Answer]) -> list[str]:
         if not answer.found:
             lines.append((answer.phrase.text, "no", f"{answer.score:.2f}", "-", "-", "-"))
         for number, one in enumerate(answer.instances[:SHOWN_INSTANCES]):
-            place = " ".join(f"{value:.2f}" for value in one.centroid)
-            size = " x ".join(f"{value:.2f}" for value in one.box.size)
+            place = " ".join(f"{value:.{digits}f}" for value in one.centroid)
+            size = " x ".join(f"{value:.{digits}f}" for value in one.box.size)
             first = (answer.phrase.text, "yes") if number == 0 else ("", "")
             lines.append((*first, f"{one.score:.2f}", place, size, str(len(one.index))))
         more = len(answer.instances) - SHOWN_INSTANCES

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 import ovnerf
 from ovnerf.asking import asker, run, views
 from ovnerf.asking.phrases import Phrase
-from ovnerf.asking.report import table
+from ovnerf.asking.report import rows, table
 from ovnerf.asking.run import Run, find_run, open_run
 from ovnerf.cli import main
 from ovnerf.config.query import Query
@@ -239,8 +240,8 @@ def test_the_command_prints_a_table_and_writes_the_files(
     for told, one in zip(first["instances"], answer.instances, strict=True):
         assert told["centroid"] == one.centroid.tolist()
         assert told["upright_box"]["quaternion_xyzw"] == one.box.quaternion.tolist()
-    rows = list(csv.DictReader((out / "answers.csv").open()))
-    assert sum(row["phrase"] == "table" for row in rows) == max(1, len(answer.instances))
+    lines = list(csv.DictReader((out / "answers.csv").open()))
+    assert sum(row["phrase"] == "table" for row in lines) == max(1, len(answer.instances))
     picture = np.asarray(Image.open(out / "table/a.png").convert("RGB"))
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
     cloud = trimesh.load(out / "table.ply")
@@ -251,6 +252,20 @@ def test_the_command_prints_a_table_and_writes_the_files(
     scores = list(csv.DictReader((out / "query_metrics.csv").open()))
     assert {row["phrase"] for row in scores} == {"table", ""}  # no view shows a lamp
     assert {"iou@0.5", "lerf_loc", "pixel_ap"} <= {row["protocol"] for row in scores}
+
+
+def test_coordinates_are_as_fine_as_the_points_whatever_the_unit(made: Path) -> None:
+    """The room in a unit of ten kilometres: a voxel is 0.000033 wide, the table's x 0.0000612."""
+    asked = open_run(made, Query(**FEW)).asker
+    (answer,) = asked.answers([Phrase((CLASSES[int(np.bincount(asked.points.label).argmax())],))])
+    small = replace(answer.instances[0], centroid=np.array([6.123456e-5, -2.5e-5, 1.0]))
+    answer = replace(answer, instances=[small])
+    (row,) = rows([answer], 3.3e-5)
+    assert (row["x"], row["y"], row["z"]) == ("0.0000612", "-0.0000250", "1.0000000")
+    (row,) = rows([answer], 0.033)
+    assert (row["x"], row["z"]) == ("0.0001", "1.0000")
+    asked.points = replace(asked.points, voxel_size=3.3e-5)
+    assert " 0.00006 -0.00003 1.00000 " in table(asked, [answer])[1]
 
 
 def test_the_table_names_what_is_not_found(made: Path) -> None:
