@@ -83,11 +83,17 @@ def filled_page(
         server.stop()
 
 
-def add_points(scene: Any, points: Points, middle: np.ndarray, max_points: int) -> None:
-    """The cloud in its colours; and in those of the classes, hidden until it is chosen."""
+def add_points(
+    scene: Any, points: Points, middle: np.ndarray, max_points: int, zoom: float = 1.0
+) -> None:
+    """The cloud in its colours; and in those of the classes, hidden until it is chosen.
+
+    Args:
+        middle, zoom: here and below, a place of the world is at `(place - middle) * zoom`.
+    """
     count = len(points)
     shown = np.random.default_rng(0).choice(count, min(count, max_points), replace=False)
-    place = (points.xyz[shown] - middle).astype(np.float32)
+    place = ((points.xyz[shown] - middle) * zoom).astype(np.float32)
     colours = palette(len(points.classes))[points.label[shown]]
     for name, colour, visible in (
         ("colours", points.rgb[shown], True),
@@ -97,14 +103,16 @@ def add_points(scene: Any, points: Points, middle: np.ndarray, max_points: int) 
             f"/points/{name}",
             place,
             colour,
-            point_size=points.voxel_size,
+            point_size=points.voxel_size * zoom,
             precision="float32",
             visible=visible,
         )
 
 
-def add_cameras(scene: Any, description: Description, middle: np.ndarray, length: float) -> None:
-    """A frustum for each frame; held-out ones have another colour."""
+def add_cameras(
+    scene: Any, description: Description, middle: np.ndarray, length: float, zoom: float = 1.0
+) -> None:
+    """A frustum for each frame, `length` long in the world; held-out ones have another colour."""
     held_out = set(description.held_out_frames)
     turn = Rotation.from_matrix(description.pose[:, :3, :3]).as_quat(scalar_first=True)
     for frame, pose in enumerate(description.pose):
@@ -112,32 +120,35 @@ def add_cameras(scene: Any, description: Description, middle: np.ndarray, length
             f"/cameras/{frame}",
             fov=2 * atan(description.height / 2 / float(description.intrinsics[1, 1])),
             aspect=description.width / description.height,
-            scale=length,
+            scale=length * zoom,
             color=HELD_OUT if frame in held_out else TRAINED,
             wxyz=turn[frame],
-            position=pose[:3, 3] - middle,
+            position=(pose[:3, 3] - middle) * zoom,
         )
 
 
-def add_answers(scene: Any, answers: Mapping[str, Any], middle: np.ndarray) -> None:
+def add_answers(
+    scene: Any, answers: Mapping[str, Any], middle: np.ndarray, zoom: float = 1.0
+) -> None:
     """The box of each object that was found, with its phrase and score."""
     colours = palette(len(answers["answers"]))
     for colour, answer in zip(colours, answers["answers"], strict=True):
         for number, one in enumerate(answer["instances"]):
             box = one["upright_box"]
+            size = zoom * np.array(box["size"])
             x, y, z, w = box["quaternion_xyzw"]
             name = f"/answers/{answer['files']}/{number}"
             scene.add_box(
                 name,
                 tuple(colour.tolist()),
-                tuple(box["size"]),
+                tuple(size.tolist()),
                 wireframe=True,
                 wxyz=(w, x, y, z),
-                position=np.array(box["centre"]) - middle,
+                position=(np.array(box["centre"]) - middle) * zoom,
             )
             # A child of the box, whose own z axis is up.
             text = f"{answer['phrase']} {one['score']:.2f}"
-            scene.add_label(f"{name}/label", text, position=(0, 0, box["size"][2] / 2))
+            scene.add_label(f"{name}/label", text, position=(0, 0, float(size[2]) / 2))
 
 
 def read_answers(folder: Path, points: Points) -> dict[str, Any]:

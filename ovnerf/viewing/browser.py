@@ -39,6 +39,9 @@ from ovnerf.viewing.session import Here, Session, Wish
 HOST = "127.0.0.1"
 LAYERS = ("points", "cameras")
 """Parts of the scene that are hidden at first."""
+EXTENT = 10.0
+"""How large every scene is in the browser, whatever the unit of its poses: viser cuts off depths
+beyond 167 and has no steps finer than 0.00001."""
 NONE = "-"
 """The choice of no second run."""
 SHOWN_INSTANCES = 5
@@ -67,6 +70,7 @@ class Browser:
     Attributes:
         server: viser's.
         middle: f64 (3,), world; the middle of the points, where the browser's scene has its origin.
+        zoom: how long the world's unit is in the browser's scene.
         paths: key frames of each window.
         asked, found: the latest phrase that was asked, and the answer to it.
         failure: what ended the work, where something did.
@@ -75,6 +79,7 @@ class Browser:
     session: Session
     server: Any
     middle: np.ndarray
+    zoom: float = 1.0
     desk: Desk[Wish] = field(default_factory=Desk)
     paths: dict[int, list[Viewpoint]] = field(default_factory=dict)
     asked: Phrase | None = None
@@ -107,8 +112,16 @@ class Browser:
         # Both stand in the way of the pictures until somebody wants them.
         for name in LAYERS:
             scene.add_frame(f"/{name}", show_axes=False, visible=False)
-        add_points(scene, points, self.middle, self.session.settings.max_points)
-        add_cameras(scene, run.description, self.middle, FRUSTUM * extent)
+        add_points(scene, points, self.middle, self.session.settings.max_points, self.zoom)
+        add_cameras(scene, run.description, self.middle, FRUSTUM * extent, self.zoom)
+
+    def shown_at(self, place: np.ndarray) -> np.ndarray:
+        """Where the browser's scene shows a place f64 (3,) of the world."""
+        return np.asarray((place - self.middle) * self.zoom)
+
+    def place_of(self, shown: Any) -> np.ndarray:
+        """The place f64 (3,) of the world that the browser's scene shows there."""
+        return np.asarray(shown, dtype=np.float64) / self.zoom + self.middle
 
     def fill_panel(self) -> Controls:
         """The controls, each of which asks for a new picture when it changes."""
@@ -161,7 +174,7 @@ class Browser:
             return None
         pose = np.eye(4)
         pose[:3, :3] = Rotation.from_quat(camera.wxyz, scalar_first=True).as_matrix()
-        pose[:3, 3] = camera.position + self.middle
+        pose[:3, 3] = self.place_of(camera.position)
         hidden = frozenset(index for index, box in enumerate(controls.legend) if not box.value)
         look = Look(controls.output.value, self.asked, float(controls.threshold.value), hidden)
         beside = controls.beside.value
@@ -177,7 +190,7 @@ class Browser:
         """A new window: it starts at the first frame's camera and asks whenever it moves."""
         run = self.session.runs[0].description
         pose = run.pose[0]
-        client.camera.position = pose[:3, 3] - self.middle
+        client.camera.position = self.shown_at(pose[:3, 3])
         client.camera.wxyz = Rotation.from_matrix(pose[:3, :3]).as_quat(scalar_first=True)
         client.camera.fov = 2 * float(np.arctan(run.height / 2 / run.intrinsics[1, 1]))
         client.camera.on_update(lambda _: self.show(client))
@@ -214,7 +227,8 @@ class Browser:
                 client = self.server.get_clients().get(window)
                 if client is None:  # It was closed meanwhile.
                     return
-                client.scene.set_background_image(shown.rgb, "jpeg", depth=shown.depth)
+                depth = shown.depth * np.float32(self.zoom)
+                client.scene.set_background_image(shown.rgb, "jpeg", depth=depth)
         except UserError as error:  # A phrase that the other run's encoder does not know.
             self.controls.answer.content = escaped(error.message)
 
@@ -229,7 +243,7 @@ class Browser:
             return
         self.asked = self.found.phrase
         self.server.scene.remove_by_name("/answers")
-        add_answers(self.server.scene, as_json(self.found), self.middle)
+        add_answers(self.server.scene, as_json(self.found), self.middle, self.zoom)
         controls.answer.content = said(self.found, self.session.command(run, self.asked))
         controls.output.value = "relevancy"
         self.show_again()
@@ -237,14 +251,14 @@ class Browser:
     def go_to_answer(self, event: Any) -> None:
         """Turn the window's camera to the best object."""
         if self.found is not None and self.found.instances and event.client is not None:
-            event.client.camera.look_at = self.found.instances[0].centroid - self.middle
+            event.client.camera.look_at = self.shown_at(self.found.instances[0].centroid)
 
     def say_what_is_here(self, event: Any) -> None:
         """Write what the clicked ray meets first into the panel."""
         wish = self.wish_of(event.client)
         if wish is None:
             return
-        origin = np.array(event.ray_origin, dtype=np.float64) + self.middle
+        origin = self.place_of(event.ray_origin)
         direction = np.array(event.ray_direction, dtype=np.float64)
         try:
             self.controls.here.content = described(self.session.here(wish, origin, direction))
@@ -329,4 +343,6 @@ def open_browser(session: Session, port: int) -> Browser:
     points, *_ = [run.points for run in session.runs]
     with redirect_stdout(sys.stderr):  # viser prints its address
         server = viser.ViserServer(host=HOST, port=port, label="ovnerf", verbose=False)
-        return Browser(session, server, (points.xyz.min(0) + points.xyz.max(0)) / 2)
+        low, high = points.xyz.min(0), points.xyz.max(0)
+        zoom = EXTENT / max(float(np.linalg.norm(high - low)), 1e-12)
+        return Browser(session, server, (low + high) / 2, zoom)

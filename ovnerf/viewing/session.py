@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -17,11 +18,12 @@ from ovnerf.asking.phrases import Phrase, parse_phrases
 from ovnerf.asking.run import Run
 from ovnerf.asking.views import View, render_camera
 from ovnerf.config.viewing import Viewing
+from ovnerf.geometry.rays import FARTHEST
 from ovnerf.viewing.cameras import Viewpoint, ray_camera
 from ovnerf.viewing.rendering import Cache, Renderer
 
 FAR = 1000.0
-"""Depth of what a ray never meets, in the unit of the poses."""
+"""Depth of what a ray never meets, in extents of the scene."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Shown:
 
     Attributes:
         rgb: u8 (H, W, 3).
-        depth: f32 (H, W), along the optical axis, in the unit of the poses; `FAR` where nothing is.
+        depth: f32 (H, W), along the optical axis, in the unit of the poses; `far` of the session
+            where nothing is.
     """
 
     rgb: Picture
@@ -86,6 +89,15 @@ class Session:
     clock: Callable[[], float] = time.monotonic
     renderers: list[Renderer] = field(init=False)
 
+    @cached_property
+    def far(self) -> float:
+        """Depth of what a ray never meets, in the unit of the poses: behind all that is there."""
+        run = self.runs[0]
+        box, similarity = run.field.radiance.box, run.description.similarity
+        # The box of a forward-facing scene is warped: what it holds may be as far as `FARTHEST`.
+        extent = FARTHEST if run.description.warped else float((box[1] - box[0]).norm())
+        return FAR * extent / similarity.scale
+
     def __post_init__(self) -> None:
         """One cache for all runs, and one ray marched at a time."""
         cache, lock = Cache(self.settings.cache_mb * 2**20), Lock()
@@ -98,7 +110,10 @@ class Session:
         views = [self.renderers[run].views(wish.viewpoint, side, outdated) for run in wanted]
         for step in together(views):
             shown = [
-                Shown(picture(view, wish.look, self.runs[run].asker), z_depth(view, wish.viewpoint))
+                Shown(
+                    picture(view, wish.look, self.runs[run].asker),
+                    z_depth(view, wish.viewpoint, self.far),
+                )
                 for run, view in zip(wanted, step, strict=True)
             ]
             if len(shown) == 1:
@@ -140,14 +155,14 @@ class Session:
         return f"python -m ovnerf query {folder} {shlex.quote(phrase.text)}"
 
 
-def z_depth(view: View, viewpoint: Viewpoint) -> NDArray[np.float32]:
-    """Depth along the optical axis, from the distances along the rays."""
+def z_depth(view: View, viewpoint: Viewpoint, far: float) -> NDArray[np.float32]:
+    """Depth along the optical axis, from the distances along the rays; `far` where nothing is."""
     height, width = view.depth.shape
     focal = height / 2 / np.tan(viewpoint.fov / 2)
     x = (np.arange(width) + 0.5 - width / 2) / focal
     y = (np.arange(height) + 0.5 - height / 2) / focal
     along = view.depth / np.sqrt(1 + x**2 + y[:, None] ** 2)
-    return np.where(view.opacity > 0, along, FAR).astype(np.float32)
+    return np.where(view.opacity > 0, along, far).astype(np.float32)
 
 
 def together(views: Sequence[Iterator[View]]) -> Iterator[list[View]]:

@@ -103,6 +103,26 @@ def test_the_page_has_points_cameras_and_boxes(
     assert (label["values"], label["position"]) == ((f"{PHRASE} 0.62",), (0, 0, 0.05))
 
 
+def test_a_scene_can_be_shown_at_another_size(made: Path) -> None:
+    scene, points, middle = Recorder(), open_run(made).points, np.array([1.0, 2.0, 3.0])
+    answers = {"answers": [{"phrase": "a", "files": "a", "instances": [{"score": 1.0}]}]}
+    answers["answers"][0]["instances"][0]["upright_box"] = BOX
+    scene_page.add_points(scene, points, middle, len(points), 10.0)
+    scene_page.add_cameras(scene, DESCRIPTION, middle, 0.03, 10.0)
+    scene_page.add_answers(scene, answers, middle, 10.0)
+    cloud = scene.given["/points/colours"]
+    order = np.random.default_rng(0).choice(len(points), len(points), replace=False)
+    expected = 10 * (points.xyz[order] - middle)
+    np.testing.assert_allclose(cloud["values"][0], expected, atol=1e-5)
+    assert cloud["point_size"] == pytest.approx(10 * points.voxel_size)
+    camera, box = scene.given["/cameras/0"], scene.given["/answers/a/0"]
+    np.testing.assert_allclose(camera["position"], 10 * (DESCRIPTION.pose[0, :3, 3] - middle))
+    assert camera["scale"] == pytest.approx(0.3)
+    np.testing.assert_allclose(box["values"][1], (3, 2, 1))
+    np.testing.assert_allclose(box["position"], 10 * (np.array(BOX["centre"]) - middle))
+    assert scene.given["/answers/a/0/label"]["position"] == (0, 0, pytest.approx(0.5))
+
+
 def test_the_real_page_holds_everything(made: Path, tmp_path: Path) -> None:
     answers = write_answers(tmp_path / "answers", open_run(made).points.digest)
     out = tmp_path / "view.html"

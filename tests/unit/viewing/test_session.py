@@ -25,7 +25,7 @@ from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.viewing.browser import HOST, Browser, escaped, open_browser
 from ovnerf.viewing.cameras import Viewpoint
 from ovnerf.viewing.desk import Desk
-from ovnerf.viewing.session import FAR, Session, Wish, together, z_depth
+from ovnerf.viewing.session import Session, Wish, together, z_depth
 
 VIEWPOINT = Viewpoint(DESCRIPTION.pose[0], 1.0, 4 / 3)
 
@@ -105,8 +105,34 @@ def test_depth_along_the_axis() -> None:
     opacity = np.array([[1.0, 1.0, 0.0]], np.float32)
     view = View(np.zeros((1, 3, 3), np.uint8), distance, opacity, np.zeros((1, 3, 28)))
     # Focal length 1/2 / tan(45 degrees) = 1/2: the left pixel's centre lies at x = -2.
-    depth = z_depth(view, Viewpoint(np.eye(4), np.pi / 2, 3.0))
-    np.testing.assert_allclose(depth, [[5 / np.sqrt(5), 5.0, FAR]], rtol=1e-6)
+    depth = z_depth(view, Viewpoint(np.eye(4), np.pi / 2, 3.0), 70.0)
+    np.testing.assert_allclose(depth, [[5 / np.sqrt(5), 5.0, 70.0]], rtol=1e-6)
+
+
+def test_what_no_ray_meets_is_far_in_any_unit(session: Session, tmp_path: Path) -> None:
+    """The box's diagonal in scene units, of which a metre has 2, a millimetre 0.002."""
+    box = session.runs[0].field.radiance.box.numpy()
+    diagonal = float(np.sqrt(((box[1] - box[0]) ** 2).sum()))
+    assert session.far == pytest.approx(1000 * diagonal / 2)
+    nowhere = Viewpoint(DESCRIPTION.pose[0] @ np.diag([1, -1, -1, 1.0]), 1.0, 4 / 3)
+    (*_, shown) = session.pictures(Wish(nowhere, Look()), lambda: False)
+    assert (shown.depth == np.float32(session.far)).all()
+    write_field(tmp_path / "semantics", similarity={"scale": 0.002, "centre": [0.0, 0.0, 0.0]})
+    small = Session([open_run(tmp_path)], ["a"], Viewing())
+    assert small.far == pytest.approx(1000 * diagonal / 0.002)
+
+
+def test_a_browser_shows_every_scene_at_one_size(session: Session) -> None:
+    """A scene of 4000 millimetres, shown 10 long: a millimetre is 1/400 there."""
+    shown: list[np.ndarray] = []
+    scene = SimpleNamespace(set_background_image=lambda rgb, kind, depth: shown.append(depth))
+    browser = stand_in(session, {1: SimpleNamespace(scene=scene)})
+    browser.middle, browser.zoom = np.array([1000.0, 0, 200]), 1 / 400
+    np.testing.assert_allclose(browser.shown_at(np.array([3000.0, 400, 200])), [5, 1, 0])
+    np.testing.assert_allclose(browser.place_of((5, 1, 0)), [3000, 400, 200])
+    browser.grant(1, Wish(VIEWPOINT, Look()))
+    (*_, plain) = session.pictures(Wish(VIEWPOINT, Look()), lambda: False)
+    np.testing.assert_allclose(shown[-1], plain.depth / 400, rtol=1e-6)
 
 
 def test_a_finished_run_waits_for_the_other() -> None:
