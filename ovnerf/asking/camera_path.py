@@ -14,6 +14,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ovnerf.asking.camera_files import OPENCV_TO_OPENGL
 from ovnerf.runtime.errors import UserError
+from ovnerf.scenes.nerfstudio.reader import frame_lens
+from ovnerf.scenes.transforms import LENS, REFUSED, refuse_keys
 from ovnerf.storage.text import read_text
 
 FPS = 24
@@ -29,10 +31,12 @@ class PathCamera:
     Attributes:
         pose: f64 (4, 4), camera to world, OpenCV axes.
         fov: vertical field of view, radians.
+        matrix: f64 (3, 3), intrinsics in pixels, where the file gives more than an angle.
     """
 
     pose: NDArray[np.float64]
     fov: float
+    matrix: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,12 @@ class CameraPath:
     fps: float
 
     def intrinsics(self, index: int) -> NDArray[np.float64]:
-        """f64 (3, 3) of a frame, in pixels; the principal point is in the middle."""
-        focal = self.height / 2 / np.tan(self.cameras[index].fov / 2)
+        """f64 (3, 3) of a frame, in pixels; the principal point is in the middle where the file
+        does not say."""
+        camera = self.cameras[index]
+        if camera.matrix is not None:
+            return camera.matrix
+        focal = self.height / 2 / np.tan(camera.fov / 2)
         return np.array([[focal, 0, self.width / 2], [0, focal, self.height / 2], [0, 0, 1]])
 
 
@@ -54,14 +62,16 @@ def read_camera_path(path: Path) -> CameraPath:
     """A path from a file.
 
     Raises:
-        UserError: no JSON, neither of the two formats, no frame, or numbers that no camera has.
+        UserError: no JSON, neither of the two formats, no frame, numbers that no camera has, or
+            lens distortion.
     """
     try:
         content = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}), {EXPECTED}") from None
     try:
-        found = from_camera_path(content) if "camera_path" in content else from_transforms(content)
+        known = "camera_path" in content
+        found = from_camera_path(content) if known else from_transforms(content, str(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: found no camera path in it ({type(error).__name__}: {error}), {EXPECTED}"
@@ -85,13 +95,44 @@ def from_camera_path(content: dict[str, Any]) -> CameraPath:
     return CameraPath(cameras, height, width, float(content.get("fps", FPS)))
 
 
-def from_transforms(content: dict[str, Any]) -> CameraPath:
-    """The cameras of `transforms.json` in their order; with one focal length for all."""
-    height, width = int(content["h"]), int(content["w"])
-    fov = 2 * float(np.arctan(height / 2 / float(content["fl_y"])))
-    poses = [np.array(one["transform_matrix"], dtype=np.float64) for one in content["frames"]]
-    cameras = [PathCamera(pose.reshape(4, 4) * OPENCV_TO_OPENGL, fov) for pose in poses]
-    return CameraPath(cameras, height, width, FPS)
+def from_transforms(content: dict[str, Any], where: str) -> CameraPath:
+    """The cameras of `transforms.json` in their order, each with its own focal lengths and centre.
+
+    Raises:
+        UserError: a camera with lens distortion, or frames of several sizes.
+    """
+    frames = [{**content, **frame} for frame in content["frames"]]
+    sizes = {(int(frame["w"]), int(frame["h"])): None for frame in frames}
+    if len(sizes) > 1:
+        raise UserError(
+            f"{where}: found frames of {', '.join(f'{w} x {h}' for w, h in sizes)} pixels, "
+            "expected one size: that of the film",
+            "keep the frames of one camera",
+        )
+    (size,) = sizes or {(int(content["w"]), int(content["h"])): None}
+    cameras = [
+        transforms_camera(frame, f"{where}, frame {index}", size)
+        for index, frame in enumerate(frames)
+    ]
+    return CameraPath(cameras, size[1], size[0], FPS)
+
+
+def transforms_camera(values: dict[str, Any], where: str, size: tuple[int, int]) -> PathCamera:
+    """One frame of `transforms.json`, of this (width, height), with what the file says of all."""
+    if "fl_x" not in values and "camera_angle_x" not in values:
+        values = {**values, "fl_x": values["fl_y"]}
+    # Masks and the like do not matter to a film.
+    refuse_keys(where, {key: one for key, one in values.items() if REFUSED.get(key, LENS) == LENS})
+    lens = frame_lens(values, where, size)
+    if lens.bent:
+        raise UserError(
+            f"{where}: found lens distortion {lens.distortion} (k1, k2, p1, p2, k3), expected a "
+            "pinhole camera, as every view of a film is",
+            "set these to 0, or take the transforms.json that `export` writes",
+        )
+    pose = np.array(values["transform_matrix"], dtype=np.float64).reshape(4, 4)
+    fov = 2 * float(np.arctan(size[1] / 2 / lens.matrix[1, 1]))
+    return PathCamera(pose * OPENCV_TO_OPENGL, fov, lens.matrix)
 
 
 def check(found: CameraPath, path: Path) -> None:
@@ -106,7 +147,8 @@ def check(found: CameraPath, path: Path) -> None:
     for index, camera in enumerate(found.cameras):
         turn = camera.pose[:3, :3]
         rigid = np.isfinite(camera.pose).all() and np.allclose(turn.T @ turn, np.eye(3), atol=1e-3)
-        if not (rigid and np.linalg.det(turn) > 0 and 0 < camera.fov < np.pi):
+        seen = np.isfinite(found.intrinsics(index)).all() and found.intrinsics(index)[0, 0] > 0
+        if not (rigid and np.linalg.det(turn) > 0 and 0 < camera.fov < np.pi and seen):
             raise UserError(
                 f"{path}: camera {index} is no rotation and place with a field of view between 0 "
                 "and 180 degrees",
@@ -115,7 +157,10 @@ def check(found: CameraPath, path: Path) -> None:
 
 
 def interpolated(keys: Sequence[PathCamera]) -> list[PathCamera]:
-    """`STEPS` frames from each key frame to the next, and the last; turns at an even pace."""
+    """`STEPS` frames from each key frame to the next, and the last; turns at an even pace.
+
+    Key frames come from a viewer, so their principal points are in the middle.
+    """
     if len(keys) == 1:
         return list(keys)
     turn = Slerp(range(len(keys)), Rotation.from_matrix([key.pose[:3, :3] for key in keys]))

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from asking_fixtures import DESCRIPTION, HEIGHT, WIDTH, write_field
 from scipy.spatial.transform import Rotation
 
@@ -21,6 +22,7 @@ from ovnerf.asking.camera_path import (
     read_camera_path,
 )
 from ovnerf.asking.run import open_run
+from ovnerf.asking.video import path_camera
 from ovnerf.cli import main
 
 PATH = CameraPath([PathCamera(pose, 1.0) for pose in DESCRIPTION.pose[:3]], 48, 64, 12.0)
@@ -71,6 +73,24 @@ def test_cameras_of_a_scene_are_a_path(tmp_path: Path) -> None:
     assert found.cameras[0].fov == pytest.approx(np.pi / 2)
 
 
+def test_each_camera_of_a_scene_keeps_its_centre_and_focal_lengths(
+    run: Path, tmp_path: Path
+) -> None:
+    matrix = (DESCRIPTION.pose[1] * [1, -1, -1, 1]).tolist()
+    frames = [{"transform_matrix": matrix}, {"transform_matrix": matrix, "cx": 300.0, "fl_x": 700}]
+    camera = {"w": 640, "h": 480, "fl_x": 500, "fl_y": 600, "cx": 200, "cy": 100, "k1": 0.0}
+    found = read_camera_path(written(tmp_path, {**camera, "frames": frames}))
+    assert found.intrinsics(0).tolist() == [[500, 0, 200], [0, 600, 100], [0, 0, 1]]
+    assert found.intrinsics(1).tolist() == [[700, 0, 300], [0, 600, 100], [0, 0, 1]]
+    # The rendered rays follow: a pixel centre lies half a pixel beside the principal point.
+    opened = open_run(run)
+    made = path_camera(opened, found, 0)
+    _, direction = made.rays()
+    column, row = 200, 100
+    axis = made.pose[:3, :3] @ torch.tensor([0.5 / 500, 0.5 / 600, 1.0])
+    torch.testing.assert_close(direction.view(480, 640, 3)[row, column], axis / axis.norm())
+
+
 def test_between_key_frames_the_camera_turns_and_moves_evenly() -> None:
     first, second = np.eye(4), np.eye(4)
     second[:3, :3] = Rotation.from_euler("y", 90, degrees=True).as_matrix()
@@ -96,9 +116,25 @@ FAR_AWAY = (DESCRIPTION.pose[0] * [1, -1, -1, 1]).tolist()
 FAR_AWAY[0][3] = 1e5
 
 
+def scene_camera(**changes: Any) -> dict[str, Any]:
+    """A `transforms.json` of two frames, changed."""
+    frames = [{"transform_matrix": (pose * [1, -1, -1, 1]).tolist()} for pose in DESCRIPTION.pose]
+    return {"w": 64, "h": 48, "fl_x": 50.0, "fl_y": 50.0, "frames": frames[:2], **changes}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (scene_camera(k1=-0.1), "frame 0: found lens distortion (-0.1, 0.0, 0.0, 0.0, 0.0)"),
+        (scene_camera(camera_model="OPENCV_FISHEYE"), "found camera_model OPENCV_FISHEYE"),
+        (scene_camera(k4=0.1), "found k4 0.1"),
+        (scene_camera(fl_x=-5.0), "camera 0"),
+        (scene_camera(cx=float("nan")), "camera 0"),
+        (scene_camera(frames=[]), "without cameras"),
+        (
+            scene_camera(frames=[scene_camera()["frames"][0], {"w": 32}]),
+            "found frames of 64 x 48, 32 x 48 pixels",
+        ),
         ([1, 2], "found no camera path"),
         ({}, "found no camera path"),
         ({**camera_path_json(PATH), "camera_path": []}, "without cameras"),
