@@ -163,10 +163,15 @@ class Rays:
 
         Args:
             jitter: in [0, 1), by how many steps a ray's samples move; None is 0 (evaluation).
-            near, far: clamp the distance at which a ray enters, scene units.
+            near, far: clamp the distance at which a ray enters, scene units. In evaluation a ray
+                that would end before it leaves the box begins where it enters, however far that is.
         """
         entry, leave = box_entry_exit(origin, direction, box)
         begin = entry.clamp(near, far)
+        if jitter is None:
+            # Cameras of films and viewers may be anywhere. All other rays keep their samples.
+            cut = (entry > far) & (((leave - begin) / step).floor() >= max_samples)
+            begin = torch.where(cut, entry, begin)
         first = begin if jitter is None else begin + jitter * step
         count = (((leave - first) / step).floor() + 1).clamp(0, max_samples)
         count = torch.where(leave < entry, torch.zeros_like(count), count).long()

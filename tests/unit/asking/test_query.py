@@ -25,6 +25,7 @@ from ovnerf.asking.run import Run, find_run, open_run
 from ovnerf.cli import main
 from ovnerf.config.query import Query
 from ovnerf.field import field as field_module
+from ovnerf.geometry.camera import Camera
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.stores import write_store
 
@@ -191,6 +192,23 @@ def test_a_render_is_what_the_field_renders(made: Path) -> None:
     assert view.rgb.shape == (HEIGHT, WIDTH, 3) and view.feature.shape == (HEIGHT, WIDTH, 10)
     seen = view.opacity > 0.5
     assert (view.depth[seen] > 0.5).all() and (view.depth[seen] < 3).all()
+
+
+def test_a_camera_far_from_the_field_sees_it(made: Path) -> None:
+    """30 metres back, 60 in scene units; the box is about 3 of these wide."""
+    pose = DESCRIPTION.pose[0].copy()
+    pose[:3, 3] -= 30 * pose[:3, 2]
+    description = open_run(made).description
+    camera = description.camera(pose)
+    zoomed = Camera(
+        camera.pose,
+        camera.intrinsics * torch.tensor([[20.0, 1, 1], [1, 20, 1], [1, 1, 1]]),
+        HEIGHT,
+        WIDTH,
+    )
+    view = views.render_camera(open_run(made).field, description, zoomed)
+    seen = view.opacity[3:6, 4:8]
+    assert (seen > 0.5).any() and (abs(view.depth[3:6, 4:8][seen > 0.5] - 31.5) < 1.5).all()
 
 
 def test_a_frame_that_is_not_there_is_one_message(made: Path) -> None:

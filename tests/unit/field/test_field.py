@@ -115,6 +115,36 @@ def test_march_by_hand():
     assert march(rays, box, occupancy, (10, 2))[-1].tolist() == [1, 3]
 
 
+def test_rays_from_afar_begin_at_the_box_in_evaluation():
+    """Entries at 10, 3 and 2, all 2 long in the box; `far` is 2.5, a full ray 18 steps of 0.2."""
+    box = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
+    origin = torch.tensor([[-11.0, 0, 0], [-4, 0, 0], [-3, 0, 0]])
+    direction = torch.tensor([[1.0, 0, 0]]).expand(3, 3)
+    rays = Rays.inside(box, origin, direction, None, 0.2, 18, 0.05, 2.5)
+    # The second reaches the end of the box from 2.5, too, so its samples stay.
+    assert rays.first.tolist() == [10, 2.5, 2] and rays.count.tolist() == [11, 13, 11]
+    training = Rays.inside(box, origin, direction, torch.zeros(3), 0.2, 18, 0.05, 2.5)
+    assert training.first.tolist() == [2.5, 2.5, 2] and training.count.tolist() == [18, 13, 11]
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_camera_that_moves_back_sees_the_same(monkeypatch, native):
+    monkeypatch.setenv("OVNERF_NATIVE", native)
+    field = radiance_field()
+    origin, direction, _ = rays(400)
+    entry, leave = box_entry_exit(origin, direction, field.box)
+    met = (entry > 0.05) & (entry < 2.5) & (leave > entry + 0.5)
+    near, direction = origin[met], direction[met]
+    assert len(near) > 20
+    _, expected = field.samples_above_threshold(near, direction)
+    _, found = field.samples_above_threshold(near - 8 * direction, direction)
+    # A ray's first sample lies on the face of the box, so rounding decides whether it counts.
+    assert len(found) == pytest.approx(len(expected), rel=0.03)
+    assert float(found.sum()) == pytest.approx(float(expected.sum()), rel=0.03)
+    first = field.make_rays(near, direction).first
+    assert torch.equal(first, entry[met].clamp(0.05, 2.5))
+
+
 def test_buffers_grow_when_they_are_too_small(monkeypatch):
     field = radiance_field()
     batch = rays(50)
