@@ -38,7 +38,7 @@ class Description:
         classes: class names, without void.
         encoder: settings of the encoder, `kind` among them.
         encoder_files: sha256 of its `weights` and `model` files, where it has such.
-        text_bank: prompt bank of the training.
+        text_bank: prompt bank of the training. blank_prompt: whether a blank prompt competed.
         similarity: world to scene.
         units: `metres`, or `file` where the unit is that of the input and not known.
         warped: whether the field lives in the warped space of a forward-facing scene.
@@ -55,6 +55,7 @@ class Description:
     encoder: dict[str, Any]
     encoder_files: dict[str, str]
     text_bank: Bank
+    blank_prompt: bool
     similarity: Similarity
     units: str
     warped: bool
@@ -132,6 +133,7 @@ def read_description(header: dict[str, Any], source: Path) -> Description:
         encoder=run["encoder"],
         encoder_files=run["encoder_files"],
         text_bank=run["text_bank"],
+        blank_prompt=run["blank_prompt"],
         similarity=Similarity(float(similarity["scale"]), tuple(similarity["centre"])),
         units=run["units"],
         warped=run["space"] == "ndc",

@@ -47,6 +47,12 @@ class RunFiles:
         return self.folder / "points.zarr"
 
     @property
+    def views(self) -> Path | None:
+        """The store of its rendered held-out views, where it is there."""
+        path = self.folder / "views.zarr"
+        return path if path.exists() else None
+
+    @property
     def features(self) -> Path | None:
         """The features store of its encoder, where it is there."""
         return self.above(1, "features.zarr")

@@ -21,7 +21,7 @@ from ovnerf.asking.camera_files import transforms_json, write_photos
 from ovnerf.asking.camera_path import read_camera_path
 from ovnerf.asking.cloud_files import classes_json, write_cloud, write_features
 from ovnerf.asking.description import Description
-from ovnerf.asking.label_files import coco_json, label_map, write_labels
+from ovnerf.asking.label_files import LabelMaps, coco_json, write_labels
 from ovnerf.asking.looks import Look
 from ovnerf.asking.mesh import make_mesh, write_mesh_glb, write_mesh_ply
 from ovnerf.asking.phrases import parse_phrase
@@ -99,13 +99,14 @@ def export_cameras(opened: Run, folder: Path, cloud: str | None) -> dict[str, ob
 
 
 def export_labels(opened: Run, folder: Path, settings: Export) -> int:
-    """Write the labels of the views of the settings; returns how many."""
+    """Write the labels of the views of the settings (`LabelMaps`); returns how many."""
     description = opened.description
     held_out = settings.views == "held_out"
     frames = description.held_out_frames if held_out else range(len(description.names))
-    maps = {}
-    for name in (description.names[frame] for frame in frames):
-        maps[name] = label_map(opened.render_frame(name), opened.points, description)
+    labels, maps = LabelMaps(opened), {}
+    for frame in frames:
+        name = description.names[frame]
+        maps[name] = labels.of(frame)
         write_labels(folder, name, maps[name], len(description.classes))
     write_json(folder / "coco.json", coco_json(maps, description))
     return len(maps)

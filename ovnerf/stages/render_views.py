@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
+from ovnerf.asking.rendered import label_map, predictor
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.views import RenderViews
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.field import SemanticField, radiance_from_header, semantics_from_header
-from ovnerf.field.heads import ScaleHead
-from ovnerf.field.relevancy_rendering import render_relevancy
-from ovnerf.field.rendering import (
-    ViewWeights,
-    render_labels,
-    render_rgb,
-    surface_distance,
-    to_uint8,
-    view_weights,
-)
-from ovnerf.labels.patches import without_small_patches
-from ovnerf.labels.void import VOID
+from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.rendering import render_rgb, surface_distance, to_uint8, view_weights
 from ovnerf.runtime import notices
-from ovnerf.runtime.errors import UserError
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
-from ovnerf.storage.stores import Store, open_store, read
+from ovnerf.storage.stores import open_store, read
 from ovnerf.storage.tensors import load_tensors, strip
 from ovnerf.training.data import load_photos, similarity
 
@@ -58,16 +45,16 @@ def run(
     text = text_bank(feature_store, settings.text_bank, settings.blank_prompt, device)
     metres = 1 / similarity(scene).scale
     height, width = photos.size
-    least_patch = settings.least_patch * height * width
-
-    predict = predictor(field, text, feature_store, settings)
+    compared = settings.prediction == "relevancy"
+    canonical = read(feature_store, "text_canonical") if compared else None
+    predict = predictor(field, text, canonical, settings)
 
     def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         for slot in tqdm(todo, "render_views", disable=None, unit="view"):
             camera = photos.camera(slot)
             view = view_weights(field.radiance, camera)
             labels = {
-                name: part.where(part < classes, VOID).view(height, width).cpu().numpy()
+                name: label_map(part, classes, (height, width), settings)
                 for name, part in predict(view)
             }
             rgb = to_uint8(render_rgb(field.radiance, view), height, width)
@@ -79,10 +66,7 @@ def run(
                 "rgb_radiance": rgb_before.cpu().numpy(),
                 "depth": depth.cpu().numpy().astype(np.float32),
                 "opacity": opacity.cpu().numpy().astype(np.float16),
-                **{
-                    name: without_small_patches(label.astype(np.uint16), least_patch)
-                    for name, label in labels.items()
-                },
+                **labels,
             }
             yield slot, arrays
 
@@ -92,7 +76,13 @@ def run(
         "views",
         len(test),
         produce,
-        {"frames": test, "classes": list(feature_store.attrs["classes"])},
+        {
+            "frames": test,
+            "classes": list(feature_store.attrs["classes"]),
+            # Of which field it shows what, for `export`.
+            "semantics": header["digest"],
+            "settings": settings.model_dump(mode="json"),
+        },
         result_digest("render_views", settings, inputs),
     )
     opacity = read(open_store(out, "views"), "opacity") if test else np.zeros(0)
@@ -102,28 +92,3 @@ def run(
         "rays_without_samples": round(empty, 4),
         **notices.warning_entry(notices.empty_rays(empty, "rays of the rendered views")),
     }
-
-
-def predictor(
-    field: SemanticField, text: Tensor, features: Store, settings: RenderViews
-) -> Callable[[ViewWeights], Iterator[tuple[str, Tensor]]]:
-    """From a view to its label maps i64 (r,), by the names of their arrays.
-
-    Raises:
-        UserError: relevancy is asked of a head without scales.
-    """
-    if settings.prediction == "cosine":
-        return lambda view: iter([("label", render_labels(field, view, text, VOID))])
-    if not isinstance(field.clip, ScaleHead):
-        raise UserError(
-            "render_views.prediction: found `relevancy` for a semantic head without scales",
-            "train it with `train_semantics.scale_knots`, or use `cosine`",
-        )
-    phrases = torch.from_numpy(read(features, "text_canonical")).to(text)
-    sigmas = torch.linspace(0, settings.max_scale, settings.query_scales).to(text)
-
-    def both(view: ViewWeights) -> Iterator[tuple[str, Tensor]]:
-        found = render_relevancy(field, view, text, phrases, sigmas, VOID)
-        yield from zip(("label", "label_cosine"), found, strict=True)
-
-    return both

@@ -153,6 +153,7 @@ rule export:
         semantics=f"{RUN}/semantics",
         points=f"{RUN}/points.zarr",
         frames=f"{SCENE}/frames.zarr",
+        views=f"{RUN}/views.zarr",
     output:
         directory(f"{RUN}/exported"),
     log:

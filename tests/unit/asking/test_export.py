@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,13 +28,17 @@ from asking_fixtures import (
 from pycocotools.coco import COCO
 from safetensors import safe_open
 
-from ovnerf.asking import cloud_files, mesh
+from ovnerf.asking import cloud_files, label_files, mesh
+from ovnerf.asking.label_files import LabelMaps
 from ovnerf.asking.mesh import Mesh, write_mesh_glb, write_mesh_ply
 from ovnerf.asking.run import open_run
+from ovnerf.asking.text import made_again
 from ovnerf.cli import main
 from ovnerf.evaluation.figures import palette
 from ovnerf.field.rendering import render_labels, view_weights
+from ovnerf.labels.patches import without_small_patches
 from ovnerf.labels.void import VOID
+from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.nerfstudio.listing import list_files
 from ovnerf.scenes.nerfstudio.reader import READER
 from ovnerf.storage.stores import write_store
@@ -156,6 +162,68 @@ def test_labels_are_what_the_field_renders(made: Path, exported: Path) -> None:
         colour = cv2.imread(str(exported / f"labels_colour/{name}.png"))[..., ::-1]
         known = label != VOID
         np.testing.assert_array_equal(colour[known], palette(3)[label[known]])
+
+
+def rendered(frame: int, text: np.ndarray) -> np.ndarray:
+    """The label map of a frame among text vectors, by the field's own rendering."""
+    field = asked_field()
+    view = view_weights(field.radiance, DESCRIPTION.camera(DESCRIPTION.pose[frame]))
+    found = render_labels(field, view, torch.from_numpy(text), VOID).numpy()
+    return found.reshape(HEIGHT, WIDTH).astype(np.uint16)
+
+
+def write_views(folder: Path, **about: object) -> np.ndarray:
+    """`views.zarr` of a run that holds frame 0 alone, with noise for labels; returns these."""
+    label = np.random.default_rng(1).integers(0, 3, (1, HEIGHT, WIDTH)).astype(np.uint16)
+    told = {"frames": [0], "classes": CLASSES, "semantics": "field-digest", **about}
+    write_store(folder / "views.zarr", "views", {"label": label}, told, "v")
+    return label[0]
+
+
+def test_labels_are_the_scored_ones_where_there_are_such(tmp_path: Path) -> None:
+    """Frame 0 is in the store; the others are made by its settings, so small patches go."""
+    folder, out = make_run(tmp_path / "room"), tmp_path / "out"
+    share = 4.5 / (HEIGHT * WIDTH)
+    scored = write_views(folder, settings={"text_bank": "bare", "least_patch": share})
+    settings = json.dumps({"products": ["labels"], "views": "all"})
+    assert main(["export", str(folder), "--out", str(out), "--settings", settings]) == 0
+    label = [cv2.imread(str(out / f"labels/{name}.png"), cv2.IMREAD_UNCHANGED) for name in "abcd"]
+    np.testing.assert_array_equal(label[0], scored)
+    plain = [rendered(frame, TEXT) for frame in (1, 2, 3)]
+    for found, whole in zip(label[1:], plain, strict=True):
+        np.testing.assert_array_equal(found, without_small_patches(whole, 4.5))
+    assert any((found != whole).any() for found, whole in zip(label[1:], plain, strict=True))
+
+
+def test_a_blank_prompt_that_wins_is_void(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store asks for it, or, where there is none, the training had it.
+
+    Its vector is twice that of the wall, so it wins where the wall would.
+    """
+    folder = make_run(tmp_path / "one")
+    write_views(folder, frames=[], settings={"blank_prompt": True})
+    text = replace(made_again(DESCRIPTION), blank=2 * TEXT[0])
+    monkeypatch.setattr(label_files, "class_text", lambda description, features: text)
+    whole = rendered(1, TEXT)
+    expected = np.where(whole == 0, VOID, whole)
+    assert 0 < (whole == 0).sum() < whole.size
+    trained = make_run(tmp_path / "other", blank_prompt=True)
+    for run in (folder, trained):
+        np.testing.assert_array_equal(LabelMaps(open_run(run)).of(1), expected)
+
+
+def test_views_of_another_field_are_refused_and_those_of_an_older_version_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = make_run(tmp_path / "room")
+    label = np.zeros((1, HEIGHT, WIDTH), dtype=np.uint16)
+    write_store(folder / "views.zarr", "views", {"label": label}, {"frames": [0]}, "v")
+    np.testing.assert_array_equal(LabelMaps(open_run(folder)).of(0), rendered(0, TEXT))
+    assert "views.zarr: not used for labels" in capsys.readouterr().err
+    shutil.rmtree(folder / "views.zarr")
+    write_views(folder, semantics="another", settings={})
+    with pytest.raises(UserError, match=r"views\.zarr: made from another field than"):
+        LabelMaps(open_run(folder)).of(0)
 
 
 def test_coco_masks_are_the_label_images(exported: Path) -> None:

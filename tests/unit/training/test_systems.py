@@ -11,6 +11,9 @@ import torch
 from features_fixtures import CLASSES, HEIGHT, NAMES, WIDTH, tiny_labels
 from test_runs import REGIONS, SEMANTICS, inputs, same, stores  # noqa: F401
 
+from ovnerf.asking import label_files
+from ovnerf.asking.label_files import LabelMaps
+from ovnerf.asking.run import open_run
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.lift import Lift
 from ovnerf.config.run import override, parse, read_yaml
@@ -211,6 +214,12 @@ def test_lerf_renders_two_label_maps_and_both_are_scored(
     render_views.run(**named, **fields, out=views, settings=rule)
     group = open_store(views, "views")
     assert read(group, "label").shape == read(group, "label_cosine").shape
+    # The export takes these maps, and computes the same ones for frames that are not there.
+    maps = LabelMaps(open_run(tmp_path))
+    frame = group.attrs["frames"][0]
+    np.testing.assert_array_equal(maps.of(frame), read(group, "label", 0))
+    monkeypatch.setattr(label_files, "FrameIndex", lambda store: ())
+    np.testing.assert_array_equal(maps.of(frame), read(group, "label", 0))
     # So short a training sees one class everywhere, so the patches are made up.
     noise = torch.from_numpy(np.random.default_rng(0).integers(0, 3, HEIGHT * WIDTH))
     monkeypatch.setattr(render_views, "predictor", lambda *_: lambda view: [("label", noise)])
