@@ -35,7 +35,7 @@ ROOMS = {
     "evaluation": {"config", "labels", "storage"},
     "asking": {
         *("config", "labels", "geometry", "compute", "storage"),
-        *("encoders", "field", "evaluation"),
+        *("scenes", "encoders", "field", "evaluation"),
     },
     "viewing": {"config", "geometry", "evaluation", "asking"},
     "inspection": {
