@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pycolmap
 
 from ovnerf.capture.choosing import choose
-from ovnerf.capture.colmap import quiet
+from ovnerf.capture.colmap import colmap_name, quiet
 from ovnerf.capture.mapping import (
     map_photos,
     match_graph,
@@ -51,8 +52,12 @@ class Work:
 
     @property
     def images(self) -> Path:
-        """Folder of the photos that are kept."""
+        """Folder of the photos that are kept, under the names that COLMAP can read."""
         return self.folder / "images"
+
+    def photos(self, names: Sequence[str]) -> dict[str, Path]:
+        """The file of each photo that is kept, by its name."""
+        return {name: self.images / colmap_name(name) for name in names}
 
     @property
     def selection(self) -> Path:
@@ -124,7 +129,7 @@ def make(source: Path, out: Path, settings: Capture) -> Report:
         **model_part(model, names, settings.distance is not None),
         "upright": upright_part(upright),
     }
-    write_scene(out, work.images, model, report)
+    write_scene(out, work.photos(names), model, report)
     shutil.rmtree(work.folder)
     return report
 
@@ -147,7 +152,8 @@ def scaled_again(out: Path, settings: Capture) -> Report:
     names = [*registered_names(model), *report["unregistered_photos"]]
     report |= model_part(model, names, settings.distance is not None)
     report["settings"] = settings.model_dump(mode="json")
-    write_scene(out, out / "images", model, report)
+    photos = {name: out / "images" / name for name in registered_names(model)}
+    write_scene(out, photos, model, report)
     return report
 
 
@@ -168,7 +174,8 @@ def select(source: Path, work: Work, settings: Capture) -> Report:
     choice = choose(str(source), look_at(source, settings.frames), settings)
     shutil.rmtree(work.images, ignore_errors=True)
     work.images.mkdir()
-    write_shots(source, choice.shots, work.images, settings.longest_side)
+    written = [replace(shot, name=colmap_name(shot.name)) for shot in choice.shots]
+    write_shots(source, written, work.images, settings.longest_side)
     names = [shot.name for shot in choice.shots]
     found = {
         "names": names,
@@ -185,7 +192,8 @@ def reconstruct(
 ) -> pycolmap.Reconstruction:
     """The best model of the photos that are kept; UserError where it is not good enough."""
     names = selection["names"]
-    add_photos(work.database, work.images, names, selection["focal"], settings)
+    listed = [path.name for path in work.photos(names).values()]
+    add_photos(work.database, work.images, listed, selection["focal"], settings)
     add_features(work.database, work.images, settings)
     pairs = chosen_pairs(read_descriptors(work.database), is_video(source), settings)
     add_matches(work.database, pairs, settings.seed)
@@ -200,12 +208,18 @@ def reconstruct(
     return models[0]
 
 
-def write_scene(out: Path, images: Path, model: pycolmap.Reconstruction, report: Report) -> None:
-    """Write the scene folder, which appears when it is complete."""
+def write_scene(
+    out: Path, photos: Mapping[str, Path], model: pycolmap.Reconstruction, report: Report
+) -> None:
+    """Write the scene folder, which appears when it is complete.
+
+    Args:
+        photos: the file of each photo, by its name in the scene.
+    """
     with atomic_folder(out) as folder:
         (folder / "images").mkdir()
         for name in registered_names(model):
-            os.link(images / name, folder / "images" / name)
+            os.link(photos[name], folder / "images" / name)
         (folder / "sparse/0").mkdir(parents=True)
         model.write(folder / "sparse/0")
         write_report(folder, report)

@@ -12,7 +12,7 @@ import pycolmap
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ovnerf.capture.colmap import database, threads
+from ovnerf.capture.colmap import database, photo_name, threads
 from ovnerf.config.capture import Capture
 from ovnerf.runtime import progress
 
@@ -66,7 +66,7 @@ def match_graph(path: Path) -> Graph:
             one, other = pycolmap.pair_id_to_image_pair(number)
             ties.append((position[one], position[other]))
             flat += kind in HOMOGRAPHIES
-    groups = grouped([image.name for image in photos], ties)
+    groups = grouped([photo_name(image.name) for image in photos], ties)
     return Graph(groups, len(ties), flat / len(ties) if ties else 0.0)
 
 
@@ -105,6 +105,9 @@ def map_photos(
         initial_image_pair_callback=lambda: progress.advance(2),
         next_image_callback=progress.advance,
     )
+    for model in found.values():
+        for image in model.images.values():
+            image.name = photo_name(image.name)
     return sorted(found.values(), key=lambda model: -model.num_reg_images())
 
 

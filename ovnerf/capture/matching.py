@@ -36,6 +36,7 @@ def add_photos(
 
     Args:
         images: folder of the photos.
+        names: of the photos there, as `colmap_name` writes them.
         focal: focal length over the longer side where it is known.
     """
     options = pycolmap.ImageReaderOptions()

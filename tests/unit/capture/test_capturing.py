@@ -122,6 +122,20 @@ def test_what_is_no_capture_is_not_replaced(scene: Path, tmp_path: Path) -> None
             making.make(scene.parent / "walk.mp4", out, SETTINGS)
 
 
+def test_photos_may_be_called_what_a_list_of_pairs_cannot_hold(tmp_path: Path) -> None:
+    """Blanks part the names of COLMAP's pair lists, and `#` begins a comment in them."""
+    photos = write_photos(tmp_path / "photos", [picture(pose) for pose in WALK])
+    names = ["#1.png", "IMG_1 (2).png", " 100%20 sure.png"]
+    for old, new in zip(sorted(photos.iterdir()), names, strict=False):
+        old.rename(photos / new)
+    report = making.make(photos, tmp_path / "scene", FEWER)
+    assert (report["photos"], report["registered"]) == (10, 10)
+    expected = sorted(path.name for path in photos.iterdir())
+    assert sorted(path.name for path in (tmp_path / "scene/images").iterdir()) == expected
+    listing = list_scene(tmp_path / "scene", "colmap", None, "nyu_40")
+    assert len(listing.names) == 10 and np.isfinite(reader_of(listing).poses(listing)).all()
+
+
 def test_a_camera_that_turns_on_the_spot_is_told_to_walk(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", [picture(pose) for pose in turn(8)])
     with pytest.raises(UserError, match="turned on the spot") as caught:
