@@ -241,7 +241,9 @@ def scene_files(config: Config, scene: Scene) -> SceneFiles:
     """The files of a scene; none yet where its folder is not there, which is warned of."""
     if scene.toy_seed is not None:
         folder = f"{config.results}/{scene.dataset}/{scene.scene}/room"
-        made = (f"{folder}/room.json",)
+        named = scene_settings(config.sample_frames, scene).classes
+        # Without the list, editing it would rerun nothing.
+        made = (f"{folder}/room.json", *([str(find_class_list(named))] if named else []))
         return SceneFiles(folder, made, made, True)
     if scene.capture:
         return captured_files(config, scene)
@@ -273,7 +275,8 @@ def captured_files(config: Config, scene: Scene) -> SceneFiles:
     source = Path(scene.capture)
     found = tuple(map(str, source_files(source))) if source.exists() else ()
     class_file = str(find_class_list(classes))
-    return SceneFiles(folder, (folder,), (), False, class_file=class_file, sources=found)
+    images = (folder, class_file)
+    return SceneFiles(folder, images, (), False, class_file=class_file, sources=found)
 
 
 def section_files(section: OpenClip | DenseClip | LSeg | Any) -> list[str]:

@@ -281,7 +281,8 @@ def test_a_captured_scene_is_planned_before_its_video_is_opened(here: Path) -> N
     assert jobs.plan.warnings[0].startswith("walk.mp4: no such video")
     job = jobs.job("sample_frames", wildcards_of(jobs))
     assert (job.frames, job.width, job.height) == (40, 320, 180)
-    assert jobs.plan.files["mine", "room"].images == ("results/mine/room/captured",)
+    files = jobs.plan.files["mine", "room"]
+    assert files.images == ("results/mine/room/captured", files.class_file)
     (here / "photos").mkdir()
     for number in range(12):
         cv2.imwrite(f"photos/{number}.png", np.zeros((2000, 3000, 3), np.uint8))
@@ -289,6 +290,17 @@ def test_a_captured_scene_is_planned_before_its_video_is_opened(here: Path) -> N
     job = jobs.job("capture", wildcards_of(jobs))
     assert (job.frames, job.photo_pixels) == (12, 1600 * 1067)
     assert len(jobs.plan.files["mine", "room"].sources) == 12
+
+
+def test_a_class_list_is_an_input_of_scenes_that_the_workflow_makes(here: Path) -> None:
+    """Else editing it would rerun nothing: settings hold the list's name."""
+    Path("mine.txt").write_text("wall\nfloor\n")
+    assert captured("walk.mp4", "mine.txt").plan.files["mine", "room"].images[1:] == ("mine.txt",)
+    for classes, listed in (("mine.txt", ("mine.txt",)), ("", ())):
+        Path("sheet.tsv").write_text(f"dataset\tscene\ttoy_seed\tclasses\na\tb\t3\t{classes}\n")
+        files = planned("config/config.yaml", scenes="sheet.tsv").plan.files["a", "b"]
+        assert files.images[1:] == files.labels[1:] == listed
+        assert files.images[0] == "results/a/b/room/room.json"
 
 
 @pytest.mark.parametrize(
