@@ -330,7 +330,7 @@ def folder_of_maps(encoder: Precomputed, scene: Key) -> str:
 
 
 def files_of_maps(folder: str) -> list[str]:
-    """The files in a folder of maps, sorted; none where it is not there.
+    """The files below a folder of maps, sorted; none where it is not there.
 
     Raises:
         UserError: a folder without a manifest.
@@ -342,7 +342,7 @@ def files_of_maps(folder: str) -> list[str]:
             f"{folder}: found no {MANIFEST}, expected one beside the maps",
             "docs/datasets.md says what stands in it",
         )
-    return [str(path) for path in sorted(Path(folder).iterdir()) if path.is_file()]
+    return [str(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()]
 
 
 def warnings(

@@ -17,7 +17,7 @@ from ovnerf.config.run import override, read_yaml
 from ovnerf.inspection import model_sizes
 from ovnerf.inspection.jobs import PlannedJobs, field_seed, field_suffixes, shared_id
 from ovnerf.inspection.photo_size import photo_size
-from ovnerf.inspection.plan import make_plan
+from ovnerf.inspection.plan import files_of_maps, make_plan
 from ovnerf.runtime import memory
 from ovnerf.runtime.costs import COSTS, reserved_mb
 from ovnerf.runtime.errors import UserError
@@ -301,6 +301,15 @@ def test_a_class_list_is_an_input_of_scenes_that_the_workflow_makes(here: Path) 
         files = planned("config/config.yaml", scenes="sheet.tsv").plan.files["a", "b"]
         assert files.images[1:] == files.labels[1:] == listed
         assert files.images[0] == "results/a/b/room/room.json"
+
+
+def test_every_file_below_a_folder_of_maps_is_an_input(here: Path) -> None:
+    """A manifest may name maps in sub-folders and arrays that are folders."""
+    inside = ("0.png", "b.zarr/c/0/0", "b.zarr/zarr.json", "manifest.json", "sub/0.png")
+    for name in inside:
+        (here / "maps" / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / "maps" / name).touch()
+    assert files_of_maps("maps") == [f"maps/{name}" for name in inside]
 
 
 @pytest.mark.parametrize(
