@@ -283,9 +283,27 @@ def frame_names(paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts `view_2` before `view_10`."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", name)]
+def photo_order(path: str) -> tuple[list[list[tuple[str, int, str]]], list[tuple[str, int, str]]]:
+    """Sort key of photos: folder by folder, prefix by prefix, `view_2` before `view_10`.
+
+    Several walks through a room must not be interleaved: which frames are held out, and between
+    which cameras novel views lie, goes by this order.
+
+    Args:
+        path: inside the scene, with `/` or `\\` between folders.
+    """
+    *folders, name = path.replace("\\", "/").split("/")
+    return [natural(folder) for folder in folders if folder != "."], natural(name)
+
+
+def natural(name: str) -> list[tuple[str, int, str]]:
+    """Sort key of a name: texts as letters, the numbers behind them as numbers.
+
+    The text behind the last number comes before any further number: `3.png` before `3-2.png`.
+    """
+    tail = re.split(r"\d", name)[-1]
+    numbered = re.findall(r"(\D*)(\d+)", name)
+    return [*((text, int(number), "") for text, number in numbered), ("", -1, tail)]
 
 
 def listed_photo(folder: Path, name: str, index: Path) -> Path:

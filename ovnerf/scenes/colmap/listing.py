@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovnerf.scenes.listing import Layout, Listing, first_file, mask_notes
-from ovnerf.scenes.pairing import frame_names, natural, photos_in
+from ovnerf.scenes.pairing import frame_names, photo_order, photos_in
 from ovnerf.scenes.sparse import largest_model
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def list_files(folder: Path) -> Listing:
     """
     model, smaller = largest_model(folder)
     images = photos_in(folder / "images", below=True)
-    images.sort(key=lambda path: natural(str(path)))
+    images.sort(key=lambda path: photo_order(path.relative_to(folder / "images").as_posix()))
     cameras, poses, *others = model.files
     inside = [path.relative_to(folder / "images") for path in images]
     names = frame_names(inside)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.listing import Layout, Listing, first_file, mask_notes, need_file
-from ovnerf.scenes.pairing import frame_names, listed_photo, natural
+from ovnerf.scenes.pairing import frame_names, listed_photo, photo_order
 from ovnerf.scenes.transforms import key_notes
 from ovnerf.storage.text import read_text
 
@@ -23,7 +23,7 @@ def list_files(folder: Path) -> Listing:
         content = json.loads(read_text(index))
         frames = content["frames"]
         named = sorted(
-            (natural(str(frame["file_path"])), str(frame["file_path"]), entry)
+            (photo_order(str(frame["file_path"])), str(frame["file_path"]), entry)
             for entry, frame in enumerate(frames)
         )
     except (ValueError, KeyError, TypeError) as error:

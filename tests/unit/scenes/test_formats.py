@@ -308,6 +308,25 @@ def test_natural_order_and_names_without_suffix(tmp_path):
     assert listing.images[-1] == folder / "images/view_11.png"
 
 
+@pytest.mark.parametrize("layout", ["colmap", "nerfstudio"])
+def test_two_walks_follow_each_other(tmp_path, layout):
+    """Else the held-out frames are all of one walk, and novel views lie between the two."""
+    folder = WRITERS[layout if layout == "nerfstudio" else "colmap text"][1](tmp_path / "scene")
+    expected = [f"images/walk_{walk}/{n}.png" for walk in "ab" for n in range(FRAMES // 2)]
+    index = folder / ("transforms.json" if layout == "nerfstudio" else "sparse/0/images.txt")
+    text = index.read_text()
+    for number, name in enumerate(expected):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / f"images/view_{number}.png").rename(folder / name)
+        inside = name if layout == "nerfstudio" else name.removeprefix("images/")
+        text = text.replace(f"images/view_{number}.png", inside)
+        text = text.replace(f" view_{number}.png", f" {inside}")
+    index.write_text(text)
+    listing = list_scene(folder, layout, classes="nyu_40")
+    assert [path.relative_to(folder).as_posix() for path in listing.images] == expected
+    assert np.allclose(read(folder, layout).pose, poses())
+
+
 @needs(HOLOLENS.name)
 def test_real_photos_in_the_scannet_layout():
     listing = without_lost(list_scene(HOLOLENS, "scannet", 12))

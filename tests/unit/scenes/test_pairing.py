@@ -17,6 +17,7 @@ from ovnerf.scenes.pairing import (
     listed_photo,
     masks_in,
     paired,
+    photo_order,
     photos_by_name,
     visible_files,
 )
@@ -63,6 +64,38 @@ def test_pairs_do_not_depend_on_the_order_of_the_files(numbers, data):
     for key, path in found.items():
         assert path == Path(f"cam3_{key}.png")
         assert partners[key] == Path(f"pose_{key:07d}.txt")
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["view_2.png", "view_10.png"],
+        # Two walks, by folder or by prefix: one after the other.
+        ["walk_a/1.png", "walk_a/30.png", "walk_b/1.png", "walk_b/2.png"],
+        ["walk_2/9.png", "walk_2/10.png", "walk_10/1.png"],
+        ["2024_a/7.png", "2024_b/1.png"],
+        ["a_1.png", "a_2.png", "b_1.png", "b_2.png"],
+        ["9.png", "walk_b/1.png"],
+        [r"b\2.png", r"b\10.png", "c/1.png"],
+        ["3.png", "3-2.png"],
+        ["sofa-b.png", "sofa.png"],
+    ],
+)
+def test_photos_are_ordered_folder_by_folder_and_by_number(expected):
+    shuffled = expected[1:] + expected[:1]
+    assert sorted(shuffled, key=photo_order) == expected
+
+
+@given(
+    st.sampled_from(["", "frame_", "images/view ", "scan 3/IMG_2024-"]),
+    st.sampled_from([".png", "_", "-left.jpg", "(7).png"]),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9)), min_size=2, unique=True),
+)
+def test_photos_of_one_prefix_are_ordered_by_their_numbers(prefix, text, numbers):
+    """As they always were: the split of such scenes may not change."""
+    names = [f"{prefix}{one}{text}{other}.png" for one, other in numbers]
+    expected = [f"{prefix}{one}{text}{other}.png" for one, other in sorted(numbers)]
+    assert sorted(names, key=photo_order) == expected
 
 
 def test_labels_with_a_documented_name_leave_the_others_alone(tmp_path):
