@@ -32,7 +32,10 @@ CHUNK = 100
 def add_photos(
     path: Path, images: Path, names: Sequence[str], focal: float | None, settings: Capture
 ) -> None:
-    """Enter photos into the database, all with one camera.
+    """Enter photos into the database, all with one camera; nothing where all are there already.
+
+    A database that holds some of them was left by a process that was killed meanwhile: it is made
+    anew, because COLMAP aborts when it adds photos with one camera to others.
 
     Args:
         images: folder of the photos.
@@ -50,8 +53,13 @@ def add_photos(
         # Stated parameters count as known: COLMAP starts from them and trusts them more.
         options.camera_params = camera.params_to_string()
     with database(path) as opened:
-        if opened.num_images():
-            return
+        entered = {image.name for image in opened.read_all_images()}
+    if entered == set(names):
+        return
+    for file in path.parent.glob(f"{path.name}*"):  # SQLite's journal lies beside it
+        file.unlink()
+    with database(path):  # an empty one, which the import expects
+        pass
     pycolmap.import_images(
         path, images, camera_mode=pycolmap.CameraMode.SINGLE, image_names=names, options=options
     )

@@ -25,6 +25,25 @@ def stored_features(folder: Path, grey: np.ndarray, settings: Capture) -> int:
         return len(opened.read_keypoints(image.image_id))
 
 
+def test_photos_that_a_killed_process_did_not_enter_are_entered(
+    tmp_path: Path, rich: np.ndarray
+) -> None:
+    names = [f"{number}.png" for number in range(4)]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), rich)
+    path = tmp_path / "colmap.db"
+    add_photos(path, tmp_path, names[:2], None, Capture())
+    add_photos(path, tmp_path, names, 0.9, Capture())
+    with database(path) as opened:
+        assert sorted(image.name for image in opened.read_all_images()) == names
+        assert {image.camera_id for image in opened.read_all_images()} == {1}
+        assert opened.num_cameras() == 1
+    add_features(path, tmp_path, Capture(features=50))
+    add_photos(path, tmp_path, names, 0.9, Capture())
+    with database(path) as opened:
+        assert opened.num_descriptors() > 0  # what was done is not undone
+
+
 def found(grey: np.ndarray, features: int, contrast: float | None = None) -> int:
     return len(extractor(features, contrast).extract_from_uint8_array(grey)[0])
 
