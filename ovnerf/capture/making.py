@@ -41,7 +41,7 @@ from ovnerf.storage.atomic import atomic_file, atomic_folder
 from ovnerf.storage.provenance import digest, file_digest
 
 MADE = ("images", "sparse", "report.json", "report.txt", "report.png")
-"""What a capture puts into the scene folder; other files there (`classes.txt`) are kept."""
+"""What a capture puts into the scene folder; other files and folders there are kept."""
 
 
 @dataclass(frozen=True)
@@ -226,5 +226,13 @@ def write_scene(
         figure = draw(model, folder / "images", text(report)[0])
         figure.savefig(folder / "report.png", dpi=80)
         for path in out.iterdir() if out.is_dir() else ():
-            if path.is_file() and path.name not in MADE:
-                shutil.copy2(path, folder / path.name)
+            if path.name not in MADE:
+                keep(path, folder / path.name)
+
+
+def keep(path: Path, place: Path) -> None:
+    """Copy a person's own file or folder; links stay links, wherever they lead."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, place, symlinks=True)
+    else:
+        shutil.copy2(path, place, follow_symlinks=False)

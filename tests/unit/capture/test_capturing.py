@@ -100,12 +100,17 @@ def test_one_known_distance_gives_metres_without_a_second_reconstruction(
     first, second = ((photo.name, *map(float, each.xy)) for each in ends)
     distance = {"first": first, "second": second, "metres": scale * float(apart)}
     (scene / "classes.txt").write_text("wall\n")
+    (scene / "masks/mine").mkdir(parents=True)
+    (scene / "masks/mine/0.png").write_text("a mask")
+    (scene / "linked").symlink_to("masks")
     monkeypatch.setattr(making, "reconstruct", never)
     settings = Capture(features=800, distance=distance)  # type: ignore[arg-type]
     report = making.make(scene.parent / "walk.mp4", scene, settings)
     assert report["metric"]
     assert similarity(poses(scene), np.array(WALK))[0] == pytest.approx(1, rel=1e-6)
     assert (scene / "classes.txt").read_text() == "wall\n"
+    assert (scene / "masks/mine/0.png").read_text() == "a mask"
+    assert (scene / "linked").readlink() == Path("masks")
 
 
 def test_a_distance_between_what_is_not_there_is_refused(scene: Path) -> None:
