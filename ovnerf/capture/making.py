@@ -219,7 +219,7 @@ def write_scene(
     with atomic_folder(out) as folder:
         (folder / "images").mkdir()
         for name in registered_names(model):
-            os.link(photos[name], folder / "images" / name)
+            link_or_copy(photos[name], folder / "images" / name)
         (folder / "sparse/0").mkdir(parents=True)
         model.write(folder / "sparse/0")
         write_report(folder, report)
@@ -228,6 +228,14 @@ def write_scene(
         for path in out.iterdir() if out.is_dir() else ():
             if path.name not in MADE:
                 keep(path, folder / path.name)
+
+
+def link_or_copy(path: Path, place: Path) -> None:
+    """A second name for a file; a copy of it on file systems without such links (exFAT, SMB)."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copy2(path, place)
 
 
 def keep(path: Path, place: Path) -> None:

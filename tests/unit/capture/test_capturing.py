@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,20 @@ def test_a_distance_between_what_is_not_there_is_refused(scene: Path) -> None:
     settings = Capture(features=800, distance=distance)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"no photo other.jpg|no reconstructed point near"):
         making.make(scene.parent / "walk.mp4", scene, settings)
+
+
+def test_photos_are_copied_where_files_cannot_have_two_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "a.jpg").write_bytes(b"a photo")
+    making.link_or_copy(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert (tmp_path / "b.jpg").read_bytes() == b"a photo"
+    with pytest.raises(FileNotFoundError):
+        making.link_or_copy(tmp_path / "none.jpg", tmp_path / "c.jpg")
 
 
 def test_what_is_no_capture_is_not_replaced(scene: Path, tmp_path: Path) -> None:
