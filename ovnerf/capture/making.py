@@ -138,7 +138,7 @@ def finished(out: Path) -> str:
     """What the capture at `out` was made from; empty where there is none."""
     try:
         return str(json.loads((out / "report.json").read_text(encoding="utf-8"))["made_from"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):  # TypeError: another program's list
         return ""
 
 

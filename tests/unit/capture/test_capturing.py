@@ -137,8 +137,11 @@ def test_photos_are_copied_where_files_cannot_have_two_names(
 
 
 def test_what_is_no_capture_is_not_replaced(scene: Path, tmp_path: Path) -> None:
-    (tmp_path / "precious.txt").write_text("mine")
-    for out in (tmp_path, scene.parent):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a/precious.txt").write_text("mine")
+    (tmp_path / "b/report.json").write_text("[1, 2]")  # of another program
+    for out in (tmp_path / "a", tmp_path / "b", scene.parent):
         with pytest.raises(UserError, match=r"no capture|around it"):
             making.make(scene.parent / "walk.mp4", out, SETTINGS)
 
