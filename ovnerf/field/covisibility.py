@@ -29,10 +29,10 @@ class DepthViews:
     """Pinhole views of one size whose distance to the surface is known.
 
     Attributes:
-        pose: camera to world, metres, OpenCV axes.
+        pose: camera to world, OpenCV axes; any unit of length.
         intrinsics: in pixels, pixel centres at +0.5.
-        distance: from the camera to the surface along each pixel's ray, metres; 0 where there is
-            none.
+        distance: from the camera to the surface along each pixel's ray, in the unit of the poses;
+            0 where there is none.
     """
 
     pose: Float64[np.ndarray, "n 4 4"]
@@ -43,7 +43,7 @@ class DepthViews:
         return len(self.pose)
 
     def surface(self, view: int) -> Float64[np.ndarray, "pixels 3"]:
-        """The surface point of every pixel of a view, row by row, metres.
+        """The surface point of every pixel of a view, row by row, in the unit of the poses.
 
         Pixels without a surface get the camera's own centre, which no view sees.
         """

@@ -1,4 +1,4 @@
-"""Between a scene's world, in metres, and the units that its field lives in."""
+"""Between a scene's world, in the unit of its poses, and the units that its field lives in."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Similarity:
-    """World (metres) -> scene (the field's units): scene = scale * (world - centre)."""
+    """World (unit of the poses) -> scene (the field's units): scene = scale * (world - centre)."""
 
     scale: float
     centre: tuple[float, float, float]
 
     def poses(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Camera-to-world (n, 4, 4) in metres -> camera-to-scene; rotations stay orthonormal."""
+        """Camera-to-world (n, 4, 4) -> camera-to-scene; rotations stay orthonormal."""
         moved = pose.copy()
         moved[:, :3, 3] = self.scale * (pose[:, :3, 3] - np.array(self.centre))
         return moved

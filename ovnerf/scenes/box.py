@@ -51,7 +51,7 @@ Corner = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Box:
-    """Axis-aligned bounds in world units (metres) and how they were found.
+    """Axis-aligned bounds in the unit of the poses and how they were found.
 
     Attributes:
         low, high: f64 (3,).

@@ -29,7 +29,7 @@ ASPECT_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Frames:
-    """Posed photos of a scene, in world coordinates (metres).
+    """Posed photos of a scene, in world coordinates, in the unit of the input.
 
     Attributes:
         names: frame names.

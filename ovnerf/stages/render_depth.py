@@ -27,7 +27,10 @@ from ovnerf.training.data import load_photos, similarity
 
 
 def run(*, frames: Path, radiance: Path, out: Path) -> dict[str, object]:
-    """Write a `depth` store: metres from the camera to the surface, 0 where there is none."""
+    """Write a `depth` store: distance from the camera to the surface, 0 where there is none.
+
+    Its unit is that of the poses in `frames`.
+    """
     device = resolve_device()
     scene = open_store(frames, "frames")
     tensors, header = load_tensors(radiance / "field.safetensors")

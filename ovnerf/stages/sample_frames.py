@@ -59,6 +59,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         attributes(listing, frames, box),
         result_digest("sample_frames", settings, input_digests(sampled)),
     )
+    unit = "metres" if LAYOUTS[listing.layout].metres else "in_unit_of_poses"
     return {
         "frames": len(frames.names),
         "train": int(in_split(frames.split, TRAIN).sum()),
@@ -67,7 +68,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         **({"dropped": len(listing.dropped)} if listing.dropped else {}),
         "box": box.rule,
         "box_points": box.points,
-        **({} if box.warped else {"box_metres": (box.high - box.low).round(3).tolist()}),
+        **({} if box.warped else {f"box_{unit}": (box.high - box.low).round(3).tolist()}),
         **({"notes": list(listing.notes)} if listing.notes else {}),
         **({"warning": "; ".join(warnings)} if warnings else {}),
     }

@@ -13,6 +13,7 @@ from outside_scenes import SCENES, needs
 from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
 from scene_formats import FRAMES, pose, poses
 
+from ovnerf.config.frames import SampleFrames
 from ovnerf.geometry.rays import pixel_rays
 from ovnerf.labels.void import VOID
 from ovnerf.scenes.frames import Frames, native_images, read_frames, read_labels
@@ -21,6 +22,8 @@ from ovnerf.scenes.layouts import list_scene
 from ovnerf.scenes.lens import Lens
 from ovnerf.scenes.sens import read_frames as read_recording
 from ovnerf.scenes.sens import read_header
+from ovnerf.stages.sample_frames import run as run_sample_frames
+from ovnerf.storage.stores import open_store
 
 HOLOLENS, LIVINGROOM = SCENES / "hololens_office", SCENES / "icl_livingroom"
 
@@ -296,6 +299,22 @@ def test_nerfstudio_camera_values_may_stand_in_the_frames(tmp_path):
     text = (folder / "transforms.json").read_text()
     (folder / "transforms.json").write_text(text.replace('"fl_x": 30.0, "fl_y": 30.0, ', ""))
     assert np.allclose(read(folder, "nerfstudio").intrinsics, intrinsics())
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("nice_slam", "box_metres"), ("nerfstudio", "box_in_unit_of_poses")],
+)
+def test_only_scenes_in_metres_have_a_box_in_metres(tmp_path, name, key):
+    layout, write = WRITERS[name]
+    settings = SampleFrames(layout=layout, classes="nyu_40", box="as_shipped")
+    told = run_sample_frames(
+        folder=write(tmp_path / "scene"), out=tmp_path / "frames.zarr", settings=settings
+    )
+    assert [found for found in told if found.startswith("box_")] == ["box_points", key]
+    assert open_store(tmp_path / "frames.zarr", "frames").attrs["units"] == (
+        "metres" if key == "box_metres" else "file"
+    )
 
 
 def test_natural_order_and_names_without_suffix(tmp_path):
