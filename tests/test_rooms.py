@@ -26,7 +26,7 @@ ROOMS = {
     "capture": {"config", "storage"},
     "scenes": {"config", "labels", "geometry", "storage"},
     "regions": {"config", "labels", "compute", "storage"},
-    "encoders": {"config", "labels", "compute", "storage"},
+    "encoders": {"config", "labels", "geometry", "compute", "storage"},
     "field": {"geometry", "compute"},
     "training": {
         *("config", "labels", "geometry", "compute", "storage"),

@@ -13,6 +13,7 @@ import torch
 
 from ovnerf.field.field import SemanticField, semantics_from_header
 from ovnerf.geometry.camera import Camera
+from ovnerf.geometry.lens import PhotoLens, photo_lens
 from ovnerf.geometry.rays import Ndc
 from ovnerf.geometry.similarity import Similarity
 from ovnerf.labels.vocabulary import Bank
@@ -47,6 +48,7 @@ class Description:
         names: a name per frame.
         split: u8 (n,), as in `frames.zarr`.
         pose: f64 (n, 4, 4), camera to world.
+        lens: of the photos, where they were undistorted.
     """
 
     source: Path
@@ -65,6 +67,7 @@ class Description:
     names: tuple[str, ...]
     split: np.ndarray
     pose: np.ndarray
+    lens: PhotoLens | None = None
 
     @property
     def training_frames(self) -> list[int]:
@@ -143,6 +146,7 @@ def read_description(header: dict[str, Any], source: Path) -> Description:
         names=tuple(run["names"]),
         split=np.array(run["split"], dtype=np.uint8),
         pose=np.array(run["pose"]),
+        lens=photo_lens(run),
     )
 
 

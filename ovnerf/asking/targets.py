@@ -96,7 +96,7 @@ def targets_of_lerf(folder: Path, description: Description) -> Targets:
         UserError: as `read_lerf_labels`, or labels of a frame that the run does not have.
     """
     size = description.height, description.width
-    frames = read_lerf_labels(folder, size)
+    frames = read_lerf_labels(folder, size, description.lens)
     unknown = sorted(set(frames) - set(description.names))
     if unknown:
         raise UserError(

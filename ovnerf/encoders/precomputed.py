@@ -13,6 +13,9 @@ array; a folder `.zarr` is an array. Maps may be smaller than the images, of the
 A label map gives two things. Resized to the image, without mixing labels, it is the first labels of
 its frame as it is. As features it has C + 1 channels, one per class and one for void: the share of
 each in a cell. Its text vectors are the axes, so the most relevant class of a cell is its majority.
+
+Maps are of the photos as they lie in the scene folder. Where those are undistorted when read, so
+are the maps, unless the manifest says `"undistorted": true`: made of undistorted photos.
 """
 
 from __future__ import annotations
@@ -26,8 +29,10 @@ import torch
 from torch import Tensor
 
 from ovnerf.encoders.text import TextBanks
+from ovnerf.geometry.lens import PhotoLens
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
+from ovnerf.runtime.progress import warn
 from ovnerf.storage.documents import read_json
 from ovnerf.storage.finite import binary16, require_finite
 from ovnerf.storage.photos import read_label_ids
@@ -36,6 +41,11 @@ from ovnerf.storage.text import clean_name, same_form
 MANIFEST = "manifest.json"
 ASPECT_TOLERANCE = 0.02
 NOT_FINITE = "mend the program that wrote it, or leave that frame or class out"
+
+NOT_SAID = (
+    "maps are undistorted as the photos were; if they were made of undistorted photos, add "
+    '"undistorted": true, else "undistorted": false'
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class Maps:
         text: f32 (C, D) unit rows in the scene's order; None for label maps.
         files: frame name -> file.
         named: further files that the manifest names.
+        lens: of the photos that maps were made of, where maps have to be undistorted as they were.
     """
 
     folder: Path
@@ -61,6 +72,7 @@ class Maps:
     text: np.ndarray | None
     files: dict[str, Path]
     named: tuple[Path, ...] = ()
+    lens: PhotoLens | None = None
 
     def banks(self) -> TextBanks:
         """Text vectors; there is one prompt per class, so both banks are the same."""
@@ -72,7 +84,7 @@ class Maps:
         return TextBanks(self.text, self.text, mean / np.linalg.norm(mean))
 
     def read(self, frame: str, height: int, width: int) -> np.ndarray:
-        """The map of one frame of an image of this size, at the map's own resolution.
+        """The map of one frame of an image of this size, undistorted, at its own resolution.
 
         Returns:
             Of label maps u16 (h, w): indices into the scene's classes, VOID for void and for
@@ -96,7 +108,11 @@ class Maps:
                 f"{path}: found a map of {columns}x{rows}, expected the aspect ratio of the "
                 f"{width}x{height} images"
             )
-        return self.indices(path, found) if self.text is None else self.checked(path, found)
+        if self.text is not None:
+            features = self.checked(path, found)
+            return self.lens.undistort(features) if self.lens else features
+        labels = self.indices(path, found)
+        return self.lens.undistort(labels, outside=VOID) if self.lens else labels
 
     def indices(self, path: Path, labels: np.ndarray) -> np.ndarray:
         """u16 (h, w) of a label map, from the manifest's numbers to the scene's indices or VOID."""
@@ -135,12 +151,15 @@ class Maps:
         return features.astype(np.float32)
 
 
-def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
+def read_manifest(
+    folder: Path, classes: list[str], frames: list[str], lens: PhotoLens | None = None
+) -> Maps:
     """The manifest of a folder, checked against a scene.
 
     Args:
         classes: the scene's class names, without void.
         frames: names of the frames that need a map.
+        lens: of the scene's photos, where they are undistorted when read.
 
     Raises:
         UserError: missing or wrong manifest, other classes, a frame without a map.
@@ -185,6 +204,7 @@ def read_manifest(folder: Path, classes: list[str], frames: list[str]) -> Maps:
         else None,
         files={frame: folder / str(files[frame]) for frame in frames},
         named=(folder / content["text"],) if kind == "features" else (),
+        lens=lens if lens and not read_undistorted(content, path) else None,
     )
 
 
@@ -255,6 +275,19 @@ def read_void(value: Any, path: Path) -> int | None:
     """The void label of a manifest."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise UserError(f"{path}: found void {value!r}, expected a whole number")
+    return value
+
+
+def read_undistorted(content: dict[str, Any], path: Path) -> bool:
+    """Whether the maps of a manifest were made of undistorted photos; a warning if it is silent."""
+    if "undistorted" not in content:
+        warn(NOT_SAID, str(path))
+    value = content.get("undistorted", False)
+    if not isinstance(value, bool):
+        raise UserError(
+            f"{path}: found undistorted {value!r}, expected true or false",
+            "true for maps of photos without lens distortion, as `export` writes them",
+        )
     return value
 
 

@@ -28,6 +28,7 @@ from ovnerf.encoders.dense import Cells, cell_means, cells_of
 from ovnerf.encoders.pyramid import window_boxes, window_grids, window_scales
 from ovnerf.encoders.simulated import check_truth, no_truth, simulated_embeddings, simulated_text
 from ovnerf.encoders.text import TextBanks, text_banks
+from ovnerf.geometry.lens import photo_lens
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.prefetch import prefetch
 from ovnerf.storage.by_frame import write_by_frame
@@ -354,7 +355,8 @@ def precomputed_source(scene: Store, settings: Precomputed, view_frames: list[in
     (grid,) = cells.grids(height, width)
     names = list(scene.attrs["names"])
     wanted = [names[frame] for frame in view_frames]
-    maps = read_manifest(Path(settings.folder), list(scene.attrs["classes"]), wanted)
+    classes, lens = list(scene.attrs["classes"]), photo_lens(scene.attrs)
+    maps = read_manifest(Path(settings.folder), classes, wanted, lens)
 
     def load(frame: int) -> np.ndarray:
         return maps.read(names[frame], height, width)

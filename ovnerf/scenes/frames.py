@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from ovnerf.geometry.lens import PhotoLens
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.progress import warn
@@ -40,6 +41,7 @@ class Frames:
         native_intrinsics: f64 (3, 3) at that size.
         split: u8 (n), `splits.TRAIN`, `TEST` or `BOTH`.
         classes: names without void; a label is an index into them.
+        lens: of the image files, where they were undistorted.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Frames:
     native_intrinsics: np.ndarray
     split: np.ndarray
     classes: tuple[str, ...]
+    lens: PhotoLens | None = None
 
 
 def reader_of(listing: Listing) -> SceneReader:
@@ -84,6 +87,7 @@ def read_frames(
         native_intrinsics=camera,
         split=split_frames(listing, test_every, held_out),
         classes=tuple(names),
+        lens=native_lens(listing, native),
     )
 
 
@@ -97,6 +101,13 @@ def native_camera(listing: Listing) -> tuple[tuple[int, int], np.ndarray]:
     camera = reader_of(listing).intrinsics(listing, width, height)
     where = str(listing.intrinsics or listing.poses[0])
     return (height, width), checked_camera(camera, where, width, height)
+
+
+def native_lens(listing: Listing, size: tuple[int, int]) -> PhotoLens | None:
+    """The lens of the listed photos of this (height, width); None where nothing is undistorted."""
+    lens_of = reader_of(listing).lens
+    lens = lens_of(listing, size[1], size[0]) if lens_of else None
+    return PhotoLens(lens, size) if lens and lens.bent else None
 
 
 def scene_warnings(listing: Listing) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovnerf.geometry.lens import Lens
 from ovnerf.scenes.listing import Listing
 from ovnerf.storage.documents import read_names
 from ovnerf.storage.photos import read_label_ids, read_rgb
@@ -47,6 +48,8 @@ class SceneReader:
         classes: id in the label files -> class name, without void.
         void_ids: ids in the label files that mean "no class".
         photos: u8 (H, W, 3) of each frame in order, undistorted.
+        lens: called as `intrinsics`; the lens of the image files, which `photos` undistorts. None
+            for layouts whose photos are never undistorted.
         label_ids: called with the position of a listed frame that has labels; whole numbers (H, W).
         unusable_ids: id -> what is wrong with its class; an error only where the id occurs.
         label_masks: called as `label_ids`; class name -> bool (H, W), which may overlap. None for
@@ -62,6 +65,7 @@ class SceneReader:
     classes: Callable[[Listing], dict[int, str]]
     void_ids: tuple[int, ...] = ()
     photos: Callable[[Listing], Iterator[np.ndarray]] = plain_photos
+    lens: Callable[[Listing, int, int], Lens] | None = None
     label_ids: Callable[[Listing, int], np.ndarray] = plain_label_ids
     unusable_ids: Callable[[Listing], dict[int, str]] = no_unusable_ids
     label_masks: Callable[[Listing, int], dict[str, np.ndarray]] | None = None

@@ -114,6 +114,8 @@ def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
         "box_rule": box.rule,
         "space": "ndc" if box.warped else "metric",
         "units": "metres" if LAYOUTS[listing.layout].metres else "file",
+        # Of undistorted photos only, so that other scenes' stores stay as they were.
+        **({"lens": frames.lens.described()} if frames.lens else {}),
         "dropped": [{"name": name, "reason": reason} for name, reason in listing.dropped],
     }
 

@@ -41,4 +41,6 @@ def describe_run(
         "names": list(frames.attrs["names"]),
         "split": read(frames, "split").tolist(),
         "pose": read(frames, "pose").tolist(),
+        # Where photos were undistorted, labels of the photos have to be, too.
+        **({"lens": frames.attrs["lens"]} if "lens" in frames.attrs else {}),
     }

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ovnerf.geometry.lens import Lens
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens, undistorted
+from ovnerf.scenes.lens import COEFFICIENTS, checked_lens, one_lens, undistorted
 from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pairing import photos_by_name
 from ovnerf.scenes.pinhole import check_camera_size
@@ -178,4 +179,4 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
     return undistorted(listing.images, partial(lens, listing))
 
 
-READER = SceneReader(poses, intrinsics, listed_classes, photos=photos, no_pose=NO_POSE)
+READER = SceneReader(poses, intrinsics, listed_classes, photos=photos, lens=lens, no_pose=NO_POSE)

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from ovnerf.geometry.lens import Lens
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.lens import COEFFICIENTS, Lens, checked_lens, one_lens, undistorted
+from ovnerf.scenes.lens import COEFFICIENTS, checked_lens, one_lens, undistorted
 from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import check_camera_size
 from ovnerf.scenes.poses import pose_matrix
@@ -123,4 +124,4 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
     return undistorted(listing.images, partial(lens, listing))
 
 
-READER = SceneReader(poses, intrinsics, listed_classes, photos=photos)
+READER = SceneReader(poses, intrinsics, listed_classes, photos=photos, lens=lens)
