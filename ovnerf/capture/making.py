@@ -37,7 +37,7 @@ from ovnerf.capture.sources import is_video, source_files
 from ovnerf.capture.verdict import Found, judge
 from ovnerf.config.capture import Capture
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_file, atomic_folder
+from ovnerf.storage.atomic import atomic_file, atomic_folder, files_in
 from ovnerf.storage.provenance import digest, file_digest
 
 MADE = ("images", "sparse", "report.json", "report.txt", "report.png")
@@ -216,7 +216,8 @@ def write_scene(
     Args:
         photos: the file of each photo, by its name in the scene.
     """
-    with atomic_folder(out) as folder:
+    # `refuse_places` has seen that a capture is there or nothing; other files of it are kept below.
+    with atomic_folder(out, lambda there: () if finished(there) else files_in(there)) as folder:
         (folder / "images").mkdir()
         for name in registered_names(model):
             link_or_copy(photos[name], folder / "images" / name)

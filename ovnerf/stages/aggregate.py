@@ -1,7 +1,8 @@
 """Join the scores of all scenes and write the wide tables made from them.
 
-The folder holds `metrics.csv` (long form, every score), `components.csv`, `per_class.csv`,
+The folder gets `metrics.csv` (long form, every score), `components.csv`, `per_class.csv`,
 `image_quality.csv`, `paper.csv` (beside the published numbers) and `summary.md`, the page to read.
+Other files there, like those of `paper_tables`, stay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ovnerf.evaluation.tables import (
     per_class,
     read_long,
 )
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.atomic import atomic_file
 
 
 def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
@@ -25,7 +26,7 @@ def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
 
     Args:
         metrics: long CSV files.
-        out: folder, replaced when complete.
+        out: folder; each file appears there when it is complete.
         about: a sentence for the captions of summary.md: what the scores do not say of the run.
     """
     long = read_long(metrics)
@@ -36,10 +37,9 @@ def run(*, metrics: list[Path], out: Path, about: str = "") -> dict[str, Any]:
         "paper": beside_paper(long),
     }
     page = summary(long, tables["paper"], about)
-    with atomic_folder(out) as folder:
-        for name, table in {"metrics": long, **tables}.items():
-            table.to_csv(
-                folder / f"{name}.csv", index=False, float_format="%.6f", lineterminator="\n"
-            )
-        (folder / "summary.md").write_text(page, encoding="utf-8")
+    for name, table in {"metrics": long, **tables}.items():
+        with atomic_file(out / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+    with atomic_file(out / "summary.md") as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return {"rows": len(long), **{name: len(table) for name, table in tables.items()}}

@@ -23,8 +23,8 @@ from ovnerf.evaluation.figures import (
 from ovnerf.evaluation.rows import COVERED
 from ovnerf.evaluation.tables import in_order, read_long
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.stores import Store, open_store, open_truth, read
 
 
@@ -60,7 +60,7 @@ def run(
     known = open_truth(truth, photos) if truth else None
     initial = open_store(labels, "labels") if labels else None
     drawn = shared_frames(stores)
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "draw_figures") as folder:
         for frame in drawn:
             name = photos.attrs["names"][frame]
             panels = view_panels(frame, photos, known, initial, stores)
@@ -72,7 +72,8 @@ def run(
         if train:
             logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
             save(training_curves(logs), folder / "training.png")
-    return {"views": len(drawn), "files": len(list(out.iterdir()))}
+        files = len(list(folder.iterdir()))
+    return {"views": len(drawn), "files": files}
 
 
 def shared_frames(stores: dict[str, Store]) -> list[int]:

@@ -13,8 +13,8 @@ from ovnerf.config.paper import PaperTables
 from ovnerf.evaluation.figures import in_file_name, panel_figure, save
 from ovnerf.evaluation.paper_figures import figures_of
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.stores import Store, open_store, open_truth, read
 
 VIEWS = 2
@@ -42,7 +42,7 @@ def run(
     known = open_truth(truth, photos) if truth else None
     stores = {run: open_store(path, "views") for run, path in zip(runs, views, strict=True)}
     figures = figures_of(runs, settings.encoders)  # type: ignore[arg-type]
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "draw_paper") as folder:
         for figure, members in figures.items():
             shown = {"/".join(run): stores[run] for run in members}
             for frame in FrameIndex(next(iter(shown.values()))).frames[:VIEWS]:
@@ -53,7 +53,8 @@ def run(
                 panels |= {title: label_of(store, frame) for title, store in shown.items()}
                 drawn = panel_figure(panels, list(photos.attrs["classes"]), name)
                 save(drawn, folder / f"{figure}_{in_file_name(name)}.png")
-    return {"figures": len(figures), "files": len(list(out.iterdir()))}
+        files = len(list(folder.iterdir()))
+    return {"figures": len(figures), "files": files}
 
 
 def label_of(store: Store, frame: int) -> Any:

@@ -24,8 +24,8 @@ from ovnerf.asking.views import View
 from ovnerf.config.query_figures import DrawQuery
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.frame_index import FrameIndex
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import Store, open_store
 
@@ -65,7 +65,7 @@ def run(
         raise UserError(f"{run}: found no view with features and regions, expected at least one")
     names = [opened.description.names[frame] for frame in frames]
     views = [opened.render_frame(name) for name in tqdm(names, "draw_query", disable=None)]
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "draw_query") as folder:
         for phrase, slug in zip(phrases, slugs(phrases), strict=True):
             panels = list(panels_of(opened, evidence, phrase, frames, views))
             figure = map_figure(dict(zip(names, panels, strict=True)), COLUMNS, phrase.text)

@@ -22,8 +22,8 @@ from ovnerf.evaluation.figures import save
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.memory import features_on_host
-from ovnerf.storage.atomic import atomic_folder
 from ovnerf.storage.by_frame import begin_partial
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.spread import spread_evenly
 from ovnerf.storage.stores import open_store
@@ -107,7 +107,7 @@ def run(
     checkpoint = kept / "checkpoint.safetensors"
     end = replay.refreshes[-1] + 1
     run_with_checkpoints(replay, end, checkpoint, digest, checkpoint_minutes, "draw_refreshes")
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "draw_refreshes") as folder:
         draw(folder, replay, pseudo, inputs)
     shutil.rmtree(kept)
     return {

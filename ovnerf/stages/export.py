@@ -30,7 +30,7 @@ from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.video import require_views, write_video
 from ovnerf.config.export import Export, Product
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.listed import listed_folder
 
 CLOUD = "cloud.ply"
 
@@ -40,7 +40,7 @@ def run(run: Path, *, out: Path, settings: Export, path: Path | None = None) -> 
     opened = open_run(run)
     products = wanted_products(opened.description, settings, path)
     summary: dict[str, object] = {"products": list(products)}
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "export") as folder:
         write_json(folder / "classes.json", classes_json(opened.description))
         if "cloud" in products:
             write_cloud(folder / CLOUD, opened.description, opened.points)

@@ -13,7 +13,7 @@ def run(*, out: Path, settings: MakeRoom) -> dict[str, object]:
     """Write the room of a seed; returns its size in frames, pixels and classes.
 
     Args:
-        out: path of `room.json`; its folder is replaced by the room.
+        out: path of `room.json`; its folder, empty or a toy room, is replaced by the room.
         settings: seed, number of frames and their size.
     """
     room = write_room(out.parent, settings)

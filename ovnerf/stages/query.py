@@ -22,7 +22,7 @@ from ovnerf.asking.scores import Targets, not_scored, score_rows, write_metrics
 from ovnerf.asking.targets import targets_of_lerf, targets_of_truth
 from ovnerf.config.query import Query
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.listed import listed_folder
 
 
 def run(
@@ -50,7 +50,7 @@ def run(
     targets = known_targets(opened, labels)
     held_out, names = held_out_names(opened), slugs(wanted)
     maps = {}
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "query") as folder:
         write_answers(folder, opened.asker, answers, names)
         for frame in dict.fromkeys([*held_out, *(name for one in targets for name in one.frames)]):
             view = opened.render_frame(frame)

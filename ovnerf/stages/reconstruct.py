@@ -8,7 +8,7 @@ from ovnerf.compute.device import resolve_device
 from ovnerf.config.field import Reconstruct
 from ovnerf.runtime import notices
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store
@@ -50,7 +50,7 @@ def run(
     }
 
     tensors = module_tensors(training.field, "radiance.")
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "reconstruct") as folder:
         save_tensors(folder / "field.safetensors", tensors, header)
         write_log(folder / "train.csv", training.rows)
     partial.unlink(missing_ok=True)

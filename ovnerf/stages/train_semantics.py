@@ -8,7 +8,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.memory import features_on_host
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors, module_tensors, save_tensors
@@ -76,7 +76,7 @@ def run(
             inputs.frames, inputs.features, settings.text_bank, rank_settings.blank_prompt
         ),
     }
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "train_semantics") as folder:
         save_tensors(folder / "field.safetensors", module_tensors(training.field, ""), header)
         write_log(folder / "train.csv", training.rows)
     partial.unlink(missing_ok=True)

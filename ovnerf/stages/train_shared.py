@@ -7,7 +7,7 @@ from pathlib import Path
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.memory import features_on_host
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.training.assemble import assemble_training, open_inputs
 from ovnerf.training.loop import run_with_checkpoints
@@ -46,7 +46,7 @@ def run(
     run_with_checkpoints(
         training, training.cse_start, partial, digest, checkpoint_minutes, "train_shared"
     )
-    with atomic_folder(out) as folder:
+    with listed_folder(out, "train_shared") as folder:
         training.save(folder / "checkpoint.safetensors", digest)
     partial.unlink(missing_ok=True)
     return {

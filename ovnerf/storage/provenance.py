@@ -17,6 +17,10 @@ from ovnerf.runtime.errors import UserError
 
 STAMP = ".snakemake_timestamp"
 """Snakemake's note of when it made a folder."""
+LIST = ".ovnerf_files.json"
+"""Our note of the files that a command put into a folder (`ovnerf.storage.listed`)."""
+NOTES = (STAMP, LIST)
+"""Files beside a result that are no part of it."""
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY_ROOT = PACKAGE_ROOT.parent
 """The clone; where the package is installed from a wheel, the folder that it was installed into."""
@@ -53,13 +57,13 @@ def file_digest(path: Path | str) -> str:
 def path_digest(path: Path | str) -> str:
     """16 hex digits of a file's bytes, or of the names and bytes of all files in a folder.
 
-    Two runs that made the same result have the same one: stages write no wall clock, and the time
-    that Snakemake leaves inside folders does not count.
+    Two runs that made the same result have the same one: stages write no wall clock, and the notes
+    that Snakemake and we leave inside folders do not count.
     """
     path = Path(path)
     if path.is_file():
         return file_digest(path)[:16]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != STAMP)
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name not in NOTES)
     return digest({file.relative_to(path).as_posix(): file_digest(file) for file in files})
 
 

@@ -15,9 +15,11 @@ kill.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -27,7 +29,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.atomic import atomic_folder, files_in
 from ovnerf.storage.finite import require_finite
 from ovnerf.storage.provenance import digest as digest_of
 
@@ -168,8 +170,22 @@ def publish_store(
     digest: str,
 ) -> None:
     """`write_store` for arrays that come in pieces: write beside `path`, then move into place."""
-    with atomic_folder(path) as temporary:
+    with atomic_folder(path, partial(not_of_store, kind=kind)) as temporary:
         fill_store(temporary, kind, arrays, attributes, digest)
+
+
+def not_of_store(folder: Path, kind: str) -> Iterator[str]:
+    """Names of the files in `folder` that are not of a store of this kind; all where it is none."""
+    try:
+        found = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        arrays = set(found["content"]) if found["kind"] == kind else None
+    except (OSError, ValueError, KeyError, TypeError):
+        arrays = None
+    for name in files_in(folder):
+        array, _, inner = name.partition("/")
+        of_array = inner in ("zarr.json", "c") or inner.startswith("c/")
+        if arrays is None or not (name == "zarr.json" or (array in arrays and of_array)):
+            yield name
 
 
 def fill_store(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,13 +13,22 @@ from numpy.typing import NDArray
 
 from ovnerf.config.frames import MakeRoom
 from ovnerf.runtime.errors import UserError
-from ovnerf.storage.atomic import atomic_folder
+from ovnerf.storage.atomic import atomic_folder, files_in
 from ovnerf.storage.provenance import file_digest
 from ovnerf.toy.furniture import CLASSES
 from ovnerf.toy.rendering import camera_path, default_intrinsics, render
 from ovnerf.toy.rooms import Room, build_room
 
 Array = NDArray[np.float64]
+CLASS_LIST = "\n".join(("void", *CLASSES)) + "\n"
+"""What a room's `classes.txt` holds."""
+FILE = re.compile(
+    r"(rgb|semantic|instance)_300/\1_\d+\.png|pose_300/pose_\d+\.txt"
+    r"|intrinsics\.txt|classes\.txt|room\.json"
+)
+"""Names of a room's files."""
+LOCK = ".room.json.lock"
+"""While a job makes the room it holds this file (`ovnerf.runtime.lock`), whatever else is there."""
 
 
 def write_png(path: Path, image: NDArray[np.generic]) -> None:
@@ -38,7 +49,7 @@ def write_frames(folder: Path, room: Room, settings: MakeRoom) -> None:
     for name in ("rgb_300", "semantic_300", "instance_300", "pose_300"):
         (folder / name).mkdir(parents=True)
     (folder / "intrinsics.txt").write_text(matrix_text(intrinsics), encoding="utf-8")
-    (folder / "classes.txt").write_text("\n".join(("void", *CLASSES)) + "\n", encoding="utf-8")
+    (folder / "classes.txt").write_text(CLASS_LIST, encoding="utf-8")
     for number, pose in enumerate(camera_path(room, settings.frames)):
         view = render(
             room, pose, intrinsics, settings.height, settings.width, settings.supersampling
@@ -59,13 +70,29 @@ def manifest(folder: Path, settings: MakeRoom) -> dict[str, object]:
     }
 
 
+def not_of_room(folder: Path) -> Iterator[str]:
+    """Names of the files in `folder` that are not of a toy room; all where it is none.
+
+    A room is known by its class list. `room.json`, which lists its files, may be gone: Snakemake
+    deletes that, the one file it is told of, before it makes the room again.
+    """
+    listed = folder / "classes.txt"
+    is_room = listed.is_file() and listed.read_bytes() == CLASS_LIST.encode()
+    for name in files_in(folder):
+        if name != LOCK and not (is_room and FILE.fullmatch(name)):
+            yield name
+
+
 def write_room(folder: Path, settings: MakeRoom) -> Room:
     """Build the room of `settings.seed` and render it into `folder`, which is replaced.
 
     The folder appears when it is complete.
+
+    Raises:
+        UserError: the folder holds what is not of a toy room.
     """
     room, folder = build_room(settings.seed), folder.resolve()
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, not_of_room) as temporary:
         write_frames(temporary, room, settings)
         summary = manifest(temporary, settings)
         (temporary / "room.json").write_text(

@@ -96,7 +96,7 @@ def test_all_maps_of_a_figure_have_one_scale() -> None:
 def test_a_figure_per_phrase(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "maps"
     assert main(["draw_query", str(made), "table", "wall; lamp", "--out", str(out)]) == 0
-    assert {one.name for one in out.iterdir()} == {"table.png", "wall-lamp.png"}
+    assert {one.name for one in out.glob("[!.]*")} == {"table.png", "wall-lamp.png"}
     closing = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (closing["figures"], closing["views"]) == (2, 2)
     colours = np.unique(np.asarray(Image.open(out / "table.png")).reshape(-1, 4), axis=0)

@@ -35,7 +35,7 @@ def test_the_files_of_a_scene(tmp_path: Path, tiny_scene: tuple[Path, Path]) -> 
         "figures": 1,
         "files": 2,
     }
-    assert sorted(path.name for path in (tmp_path / "paper").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "paper").glob("[!.]*")) == [
         "parts_000.png",
         "parts_010.png",
     ]

@@ -192,6 +192,16 @@ def test_mixed_runs_are_refused(tmp_path):
         tables(tmp_path, field_rows(0, 20.0), field_rows(0, 21.0))
 
 
+def test_other_tables_of_the_folder_stay(tmp_path):
+    (tmp_path / "tables/mine").mkdir(parents=True)
+    for name in ("runs.csv", "paper_1.csv", "mine/notes.txt", "metrics.csv"):
+        (tmp_path / "tables" / name).write_text("before")
+    made = tables(tmp_path, field_rows(0, 20.0))
+    for name in ("runs.csv", "paper_1.csv", "mine/notes.txt"):
+        assert (made / name).read_text() == "before"
+    assert len(pd.read_csv(made / "metrics.csv")) == 6
+
+
 def test_foreign_file_is_refused(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"other\.csv: found columns a, b"):

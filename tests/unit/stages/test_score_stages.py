@@ -330,9 +330,9 @@ def test_draw_figures(tiny_scene, tmp_path):
         "metrics": [metrics],
         "train": [log, log],
     }
-    draw_figures.run(out=tmp_path / "first", **options)
+    assert draw_figures.run(out=tmp_path / "first", **options) == {"views": 2, "files": 4}
     draw_figures.run(out=tmp_path / "second", **options)
-    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    names = sorted(path.name for path in (tmp_path / "first").glob("[!.]*"))
     assert names == ["class_iou.png", "training.png", "view_000.png", "view_010.png"]
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()

@@ -217,6 +217,35 @@ def test_a_missing_array_is_named(tmp_path: Path) -> None:
     assert "rerun sample_frames" in caught.value.hint
 
 
+def test_a_store_is_replaced_by_one_of_its_kind_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    write(path, box=np.eye(3), number=np.array(3))
+    (path / ".snakemake_timestamp").touch()
+    assert list(stores.not_of_store(path, "frames")) == []
+    with pytest.raises(UserError, match=r"s\.zarr: found zarr\.json, .*and more, not made by"):
+        write(path, "views")
+    write(path, digest="another")
+    group = stores.open_store(path, "frames")
+    assert group.attrs["digest"] == "another" and "box" not in group
+
+
+@pytest.mark.parametrize("mine", ["notes.txt", "rgb/notes.txt", "mine/zarr.json", "zarr.json.bak"])
+def test_a_file_put_into_a_store_is_not_deleted(tmp_path: Path, mine: str) -> None:
+    write(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr" / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / "s.zarr" / mine).write_text("mine")
+    with pytest.raises(UserError, match=f"found {mine}, not made by"):
+        write(tmp_path / "s.zarr")
+    assert (tmp_path / "s.zarr" / mine).read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"attributes": {"kind": "frames"}}'])
+def test_what_is_no_store_of_ours_is_no_store(tmp_path: Path, text: str) -> None:
+    write(tmp_path / "s.zarr")
+    (tmp_path / "s.zarr/zarr.json").write_text(text)
+    assert next(stores.not_of_store(tmp_path / "s.zarr", "frames")) == "zarr.json"
+
+
 def ragged(todo: Sequence[int]) -> Iterable[tuple[int, dict[str, np.ndarray]]]:
     """Frame i has i runs and an image filled with i."""
     for index in todo:

@@ -6,7 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from ovnerf.cli import main
 from ovnerf.config.frames import MakeRoom
+from ovnerf.runtime.errors import UserError
 from ovnerf.stages import make_room
 from ovnerf.toy import furniture, rendering, rooms, textures
 from ovnerf.toy.rooms import CLASSES, Light, Placed, Room
@@ -114,3 +116,36 @@ def test_written_room(tmp_path) -> None:
     pose = np.loadtxt(tmp_path / "a/pose_300/pose_002.txt")
     np.testing.assert_array_equal(pose, rendering.camera_path(rooms.build_room(2), 3)[2])
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+TINY = MakeRoom(seed=2, frames=2, width=32, height=24, supersampling=1)
+
+
+def test_a_room_replaces_a_room_with_more_frames_and_without_its_summary(tmp_path) -> None:
+    for frames in (3, 2):
+        settings = TINY.model_copy(update={"frames": frames}).model_dump_json()
+        out = tmp_path / "room/room.json"
+        assert main(["make_room", "--out", str(out), "--settings", settings]) == 0
+        assert len(list((tmp_path / "room/rgb_300").iterdir())) == frames
+        out.unlink()  # as Snakemake does before it makes the room again
+    assert not [path for path in (tmp_path / "room").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("mine", ["thesis.txt", "precious/thesis.txt", "room/rgb_300/mine.png"])
+def test_a_room_replaces_nothing_of_a_persons(tmp_path, mine: str) -> None:
+    if mine.startswith("room/"):
+        make_room.run(out=tmp_path / "room/room.json", settings=TINY)
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text("mine")
+    out = tmp_path / mine.partition("/")[0] if "/" in mine else tmp_path
+    with pytest.raises(UserError, match=r"found (\w+/)?(thesis.txt|mine.png), not made by"):
+        make_room.run(out=out / "room.json", settings=TINY)
+    assert (tmp_path / mine).read_text() == "mine"
+
+
+def test_a_scene_of_the_same_layout_is_no_room(tmp_path) -> None:
+    make_room.run(out=tmp_path / "scene/room.json", settings=TINY)
+    (tmp_path / "scene/classes.txt").write_text("void\nchair\n")
+    with pytest.raises(UserError, match=r"scene: found classes\.txt, .* and more"):
+        make_room.run(out=tmp_path / "scene/room.json", settings=TINY)
+    assert (tmp_path / "scene/classes.txt").read_text() == "void\nchair\n"
