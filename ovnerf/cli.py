@@ -29,6 +29,7 @@ import time
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -44,6 +45,8 @@ from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stoppe
 from ovnerf.runtime.lock import hold_lock
 from ovnerf.runtime.memory import check_memory, expected_mb
 from ovnerf.scenes.layouts import list_scene
+from ovnerf.storage.atomic import Strangers, require_replaceable
+from ovnerf.storage.listed import not_of_stage
 from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
 STAGES = Path(__file__).parent / "stages"
@@ -74,6 +77,13 @@ factor of two or so. The first time, two small programs are timed for some secon
     python -m ovnerf plan config/laptop.yaml""",
 }
 """What is asked of configs, not stages: command -> its help."""
+FILE_RESULTS = {
+    *("evaluate", "fetch_weights", "inspect", "make_room", "score_agreement", "score_labels"),
+    *("summarise_runs", "write_page"),
+}
+"""Stages whose `--out` is a file."""
+FILES_IN_A_FOLDER = {"aggregate", "paper_tables"}
+"""Stages that write files into the folder `--out`, beside others; the rest replace it."""
 DEMO = "config/config.yaml"
 WORKFLOW = "workflow"
 """Not a stage: `python -m ovnerf workflow ...` is Snakemake with the workflow of this package."""
@@ -208,6 +218,9 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
             options[key] = read_settings(kind, options[key], option_of(key))
     begin = time.perf_counter()
     out = options.get("out")
+    if out is not None:
+        options["out"] = out = with_a_name(out)
+        check_place(name, out)
     with (
         progress.watched() as state,
         naming(out),
@@ -232,6 +245,51 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     for text in progress.warnings():
         progress.log(f"warning: {text}")
     print(json.dumps(closing), flush=True)
+
+
+def with_a_name(out: Path) -> Path:
+    """The same path, ending in a name: what lies beside a result (its lock) is named after it."""
+    return out if out.name not in ("", "..") else out.resolve()
+
+
+def check_place(stage: str, out: Path) -> None:
+    """UserError where the result cannot be put at `out`, before hours of work rather than after.
+
+    A folder that a stage replaces must hold nothing but what an earlier run of the stage made. What
+    `capture` and `make_room` replace they check themselves.
+    """
+    folder = next(above for above in (*out.parents, out) if above.exists())
+    if not folder.is_dir() or not out.name:
+        found = "a file" if out.name else "the root of all folders"
+        raise UserError(
+            f"{out}: found {found} at {folder}, expected a folder", "name another place"
+        )
+    if stage in FILE_RESULTS:
+        if out.is_dir():
+            raise UserError(
+                f"{out}: found a folder, expected a file or nothing there", "name a file"
+            )
+    elif stage in FILES_IN_A_FOLDER:
+        if out.exists() and not out.is_dir():
+            raise UserError(
+                f"{out}: found a file, expected a folder or nothing there", "name a folder"
+            )
+    else:
+        require_replaceable(out, strangers_of(stage))
+
+
+def strangers_of(stage: str) -> Strangers:
+    """Which files in a folder at `--out` a stage did not make, of those that replace the folder."""
+    if stage == "capture":
+        return lambda folder: ()
+    # Its stages have imported it already; the command's own help need not wait for zarr.
+    from ovnerf.storage.stores import MADE_BY, not_of_store
+
+    kinds = {maker: kind for kind, maker in MADE_BY.items()}
+    kinds |= {"cache_features_part": "features", "lift": "views"}
+    if stage in kinds:
+        return partial(not_of_store, kind=kinds[stage])
+    return partial(not_of_stage, stage=stage)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError
+from ovnerf.storage.provenance import REPOSITORY_ROOT
+from ovnerf.storage.stores import MADE_BY
 
 
 @pytest.fixture
@@ -148,6 +150,73 @@ def test_the_closing_line_says_how_fast_and_what(
     assert closing["rate"] > 0
     assert closing["digest"] == hashlib.sha256(b"abc").hexdigest()[:16]
     assert closing["out"] == str(tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("stage_name", "out", "said"),
+    [
+        ("sample_frames", "mine", "mine: found thesis.txt, not made by an earlier run"),
+        ("query", "mine", "mine: found thesis.txt, not made by an earlier run"),
+        ("export", "file.txt", "file.txt: found a file, expected a folder"),
+        ("capture", "file.txt", "file.txt: found a file, expected a folder"),
+        ("reconstruct", "file.txt/deep/er", "found a file at file.txt, expected a folder"),
+        ("draw_paper", ".", "found the folder that this command runs in"),
+        ("capture", "mine/..", "found the folder that this command runs in"),
+        ("evaluate", "mine", "mine: found a folder, expected a file"),
+        ("make_room", ".", "found a folder, expected a file"),
+        ("aggregate", "file.txt", "file.txt: found a file, expected a folder"),
+        ("paper_tables", "/", "/: found the root of all folders"),
+    ],
+)
+def test_a_place_for_the_result_is_refused_before_the_work(
+    stage: dict,
+    capsys: pytest.CaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stage_name: str,
+    out: str,
+    said: str,
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("mine")
+    (tmp_path / "file.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    probe = sys.modules["ovnerf.stages.probe"]
+    monkeypatch.setitem(sys.modules, f"ovnerf.stages.{stage_name}", probe)
+    monkeypatch.setattr(cli, "stage_names", lambda: [stage_name])
+    assert cli.main([stage_name, "--frames", "f", "--views", "v", "--out", out]) == 2
+    assert said in capsys.readouterr().err
+    assert "frames" not in stage  # it was not called
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file.txt", "mine", "thesis.txt"]
+    assert (tmp_path / "file.txt").read_text() == (tmp_path / "mine/thesis.txt").read_text()
+
+
+def test_single_files_may_go_into_the_folder_one_is_in(
+    stage: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    probe = sys.modules["ovnerf.stages.probe"]
+    monkeypatch.setitem(sys.modules, "ovnerf.stages.aggregate", probe)
+    monkeypatch.setattr(cli, "stage_names", lambda: ["aggregate"])
+    assert cli.main(["aggregate", "--frames", "f", "--views", "v", "--out", "."]) == 0
+    assert stage["out"] == tmp_path / "here"
+
+
+def test_what_a_stage_writes_is_what_its_rule_says() -> None:
+    """A folder that is replaced, as `directory(...)` in the rule, or files."""
+    rules = "".join(path.read_text() for path in (REPOSITORY_ROOT / "workflow/rules").glob("*.smk"))
+    blocks = {block.partition(":")[0]: block for block in re.split(r"(?m)^rule ", rules)[1:]}
+    folders = {name for name, block in blocks.items() if re.search(r"\bdirectory\(", block)}
+    assert len(folders) > 15
+    assert folders == set(blocks) - cli.FILE_RESULTS - cli.FILES_IN_A_FOLDER
+    kinds = {
+        name: found.keywords["kind"]
+        for name in folders - {"capture"}
+        if "kind" in (found := cli.strangers_of(name)).keywords  # type: ignore[attr-defined]
+    }
+    stores = {name for name in folders if re.search(r'\.zarr"\)', blocks[name])}
+    assert set(kinds) == stores and set(kinds.values()) == set(MADE_BY)
 
 
 def test_a_bug_keeps_its_traceback(stage: dict) -> None:
