@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ovnerf.evaluation.csv_files import read_csv, require_numbers
 from ovnerf.evaluation.paper import AVERAGE, published
 from ovnerf.evaluation.rows import COLUMNS, COVERED
 from ovnerf.runtime.errors import UserError
@@ -35,17 +36,19 @@ def read_long(paths: Sequence[Path]) -> pd.DataFrame:
     """All rows, text columns as text, in one fixed order, shared rows once.
 
     Raises:
-        UserError: a file without the columns, or two different values for one score.
+        UserError: a file that is not there, without the columns or with a value that is no number,
+            or two different values for one score.
     """
+    hint = "rerun evaluate or score_labels"
     parts = []
     for path in paths:
-        part = pd.read_csv(path, dtype=dict.fromkeys(KEY, str), keep_default_na=False)
+        part = read_csv(path, hint, dtype=dict.fromkeys(KEY, str), keep_default_na=False)
         if list(part.columns) != list(COLUMNS):
             raise UserError(
                 f"{path}: found columns {', '.join(part.columns)}, expected {', '.join(COLUMNS)}",
-                "rerun evaluate or score_labels",
+                hint,
             )
-        parts.append(part.astype({"value": float}))
+        parts.append(part.assign(value=require_numbers(path, part["value"], hint)))
     long = pd.concat(parts, ignore_index=True)
     long = long.sort_values([*KEY, "value"], kind="stable", ignore_index=True)
     values = long.groupby(KEY, sort=False)["value"].agg(["min", "max"])

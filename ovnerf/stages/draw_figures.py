@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ovnerf.evaluation.csv_files import read_train_log
 from ovnerf.evaluation.figures import (
     class_bars,
     in_file_name,
@@ -70,7 +71,7 @@ def run(
             if len(table):
                 save(class_bars(table, classes), folder / "class_iou.png")
         if train:
-            logs = {name: pd.read_csv(path) for name, path in zip(variants, train, strict=True)}
+            logs = {name: read_train_log(path) for name, path in zip(variants, train, strict=True)}
             save(training_curves(logs), folder / "training.png")
         files = len(list(folder.iterdir()))
     return {"views": len(drawn), "files": files}

@@ -18,6 +18,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
+from ovnerf.evaluation.csv_files import read_train_log
 from ovnerf.evaluation.figures import save
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.runtime.errors import UserError
@@ -73,6 +74,7 @@ def run(
             "draw_refreshes: found `cse.enabled: false`, so this training never refreshes a label",
             "name a variant with CSE",
         )
+    trained = read_train_log(semantics / "train.csv")  # refused now, not after the replay
     start = shared / "checkpoint.safetensors"
     digest = result_digest(
         "draw_refreshes",
@@ -114,7 +116,7 @@ def run(
         "refreshes": len(replay.refreshes),
         "views": len(slots),
         "novel_views": len(novel),
-        **other_losses(pd.DataFrame(training.rows), pd.read_csv(semantics / "train.csv")),
+        **other_losses(pd.DataFrame(training.rows), trained),
     }
 
 

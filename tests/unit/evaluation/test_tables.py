@@ -1,11 +1,13 @@
 """Wide tables from a long table small enough to average in one's head."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from ovnerf.evaluation.csv_files import read_train_log
 from ovnerf.evaluation.paper import published
 from ovnerf.evaluation.rows import COLUMNS, row, write_rows
 from ovnerf.runtime.errors import UserError
@@ -207,3 +209,47 @@ def test_foreign_file_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"other\.csv: found columns a, b"):
         aggregate.run(metrics=[tmp_path / "other.csv"], out=tmp_path / "tables")
     assert not (tmp_path / "tables").exists()
+
+
+GOOD = ",".join(COLUMNS) + "\n" + "," * (len(COLUMNS) - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "m.csv: no such file"),
+        ("", "m.csv: not a CSV file with a header"),
+        ('"a', "m.csv: not a CSV file with a header"),
+        (f"{GOOD}1.5\n{GOOD.partition(chr(10))[2]}abc\n", "m.csv, line 3: found 'abc' as `value`"),
+        (f"{GOOD}\n{GOOD.partition(chr(10))[2]}1.5\n", "m.csv, line 2: found '' as `value`"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        aggregate.run(metrics=[tmp_path / "m.csv"], out=tmp_path / "tables")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "train.csv: no such file"),
+        ("", "train.csv: not a CSV file with a header"),
+        ("step,loss\n0,1\n", "train.csv: found columns step, loss, expected `iteration`"),
+        ("iteration,loss\n0,1\n1,x\n", "train.csv, line 3: found 'x' as `loss`"),
+        ("iteration,loss\n0,\n1,x\n", "train.csv, line 3: found 'x' as `loss`"),
+    ],
+)
+def test_a_damaged_training_log_is_refused(tmp_path, text, said):
+    if text is not None:
+        (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_train_log(tmp_path / "train.csv")
+
+
+def test_a_training_log_may_have_gaps(tmp_path):
+    (tmp_path / "train.csv").write_text("iteration,loss,late\n0,1.5,\n1,inf,2\n")
+    table = read_train_log(tmp_path / "train.csv")
+    assert table["loss"].tolist() == [1.5, float("inf")]
+    assert table["late"].isna().tolist() == [True, False]
