@@ -147,11 +147,19 @@ def without_none(kind: Any) -> Any:
     return options[0] if type(None) in typing.get_args(kind) else kind
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1; argparse names the option that is none."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"found {number}, expected 1 or more")
+    return number
+
+
 def compute_parser() -> argparse.ArgumentParser:
     """The options that every stage has."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1, help="compute threads (default 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="compute threads (default 1)")
     return parser
 
 

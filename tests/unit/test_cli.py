@@ -233,6 +233,24 @@ def test_bad_options_exit_2(stage: dict, arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("threads", "said"),
+    [
+        ("0", "argument --threads: found 0, expected 1 or more"),
+        ("-2", "argument --threads: found -2, expected 1 or more"),
+        ("many", "argument --threads: invalid positive value: 'many'"),
+    ],
+)
+def test_threads_are_one_or_more(
+    stage: dict, capsys: pytest.CaptureFixture, threads: str, said: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        call("f", "--threads", threads)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+    assert call("f", "--threads", "3") == 0 and stage["compute"] == ("auto", 3)
+
+
 def test_an_unknown_stage_exits_2_and_lists_the_known(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["no_such"]) == 2
     assert "sample_frames" in capsys.readouterr().err
