@@ -17,6 +17,7 @@ from ovnerf.asking.relevancy import cosines, relevancy
 from ovnerf.config.query import Query
 from ovnerf.evaluation.figures import palette
 from ovnerf.labels.void import VOID
+from ovnerf.storage.tensors import disk_errors
 
 CHUNK_POINTS = 65536
 LEAST_POINTS = Query().min_points
@@ -114,7 +115,11 @@ def classes_json(description: Description) -> dict[str, Any]:
 
 
 def write_features(folder: Path, description: Description, points: Points) -> None:
-    """Write `points.safetensors`, and `points.txt`, which says how to read it."""
+    """Write `points.safetensors`, and `points.txt`, which says how to read it.
+
+    Raises:
+        OSError: the disk refused.
+    """
     about = {
         "frame": "world",
         "units": description.units,
@@ -134,8 +139,10 @@ def write_features(folder: Path, description: Description, points: Points) -> No
         "text_ensemble": points.text.ensemble,
     }
     stored = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-    # One key: safetensors writes several in an order that differs from run to run.
-    save_file(stored, folder / "points.safetensors", {"about": json.dumps(about)})
+    path = folder / "points.safetensors"
+    with disk_errors(path):
+        # One key: safetensors writes several in an order that differs from run to run.
+        save_file(stored, path, {"about": json.dumps(about)})
     units = "metres" if description.units == "metres" else "the unit of the input's poses"
     model = " ".join(
         str(description.encoder[key])

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,19 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     # Keys keep their order: a training that goes on writes its log's columns as it began them.
     header_text = json.dumps(header)
     metadata = {"header": header_text, "content": content_digest(stored, header_text)}
+    with disk_errors(path), atomic_file(path) as temporary:
+        # One key: safetensors writes several in an order that differs from run to run.
+        save_file(stored, temporary, {METADATA: json.dumps(metadata)})
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a disk's refusal into the OSError that it is, naming `path`.
+
+    Other errors of safetensors stay as they are.
+    """
     try:
-        with atomic_file(path) as temporary:
-            # One key: safetensors writes several in an order that differs from run to run.
-            save_file(stored, temporary, {METADATA: json.dumps(metadata)})
+        yield
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:

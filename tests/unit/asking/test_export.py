@@ -26,7 +26,7 @@ from asking_fixtures import (
     write_run,
 )
 from pycocotools.coco import COCO
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from ovnerf.asking import cloud_files, label_files, mesh
 from ovnerf.asking.label_files import LabelMaps
@@ -135,6 +135,22 @@ def test_the_note_beside_the_features_says_how_to_read_them(
     runpy.run_path(str(example))
     like = points.feature @ (points.matrix.T @ TEXT[0])
     assert capsys.readouterr().out.strip() == str(points.xyz[like.argmax()])
+
+
+def test_a_full_disk_is_told_by_its_exit_code(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(cloud_files, "save_file", full)
+    settings = '{"products": ["features"]}'
+    out = tmp_path / "exported"
+    assert main(["export", str(made), "--out", str(out), "--settings", settings]) == 74
+    said = capsys.readouterr().err
+    assert "points.safetensors: No space left on device\n  hint: free some space" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_cameras_are_a_scene_that_our_reader_reads(made: Path, exported: Path) -> None:
