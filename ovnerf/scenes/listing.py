@@ -111,8 +111,27 @@ class Listing:
 
     def name_of(self, path: Path) -> str:
         """A file's path inside the scene folder; its bare name where it lies elsewhere."""
-        inside = path.is_relative_to(self.folder) and ".." not in path.parts
-        return str(path.relative_to(self.folder)) if inside else path.name
+        return str(path.relative_to(self.folder)) if self.is_inside(path) else path.name
+
+    def is_inside(self, path: Path) -> bool:
+        """Whether a file lies in the scene folder, going by its path."""
+        return path.is_relative_to(self.folder) and ".." not in path.parts
+
+    def by_name(self, paths: Iterable[Path]) -> dict[str, Path]:
+        """Each file by a name of its own, the same wherever the scene folder lies: its path in it.
+
+        Files that lie elsewhere may share a bare name with each other or with one inside (a class
+        list `classes.txt`); theirs is `../<number among them>/<bare name>`.
+        """
+        found: dict[str, Path] = {}
+        elsewhere = 0
+        for path in dict.fromkeys(paths):
+            if self.is_inside(path):
+                found[self.name_of(path)] = path
+            else:
+                found[f"../{elsewhere}/{path.name}"] = path
+                elsewhere += 1
+        return found
 
     def only(self, names: Iterable[str]) -> Listing:
         """The frames of these names, in that order; KeyError for one the scene does not have."""

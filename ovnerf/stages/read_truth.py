@@ -43,7 +43,8 @@ def run(*, folder: Path, frames: Path, out: Path, settings: ReadTruth) -> dict[s
         )
     masks = read_masks(listing, native, (height, width))
     warn_of_void(label, [path is not None for path in listing.labels])
-    inputs = {listing.name_of(path): file_digest(path) for path in listing.label_inputs()}
+    files = listing.by_name(listing.label_inputs())
+    inputs = {name: file_digest(path) for name, path in files.items()}
     inputs = {"frames": store.attrs["digest"], **inputs}
     write_store(
         out,

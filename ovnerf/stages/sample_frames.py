@@ -122,6 +122,5 @@ def attributes(listing: Listing, frames: Frames, box: Box) -> dict[str, Any]:
 
 def input_digests(listing: Listing) -> dict[str, str]:
     """sha256 of every file read, by its name in the scene folder."""
-    return {
-        listing.name_of(path): file_digest(path) for path in sorted(set(listing.image_inputs()))
-    }
+    files = listing.by_name(listing.image_inputs())
+    return {name: file_digest(path) for name, path in files.items()}

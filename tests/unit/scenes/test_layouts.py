@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
@@ -14,6 +15,7 @@ from ovnerf.config.frames import Layout
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import LAYOUTS, list_scene, uniform
 from ovnerf.scenes.reader import SceneReader
+from ovnerf.stages import sample_frames
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
@@ -45,6 +47,24 @@ def test_inputs_are_exactly_the_sampled_files(tmp_path):
     labels = listing.label_inputs()
     assert labels[-1] == folder / "classes.txt"
     assert len(labels) == 11
+
+
+def test_files_elsewhere_keep_names_of_their_own(tmp_path):
+    """A class list beside the scene may be called as the scene's own is, and both are read."""
+    folder = write_replica(tmp_path / "scene")
+    for name in ("lists", "maps"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "classes.txt").write_text(f"{name}\n")
+    lists, maps = (tmp_path / name / "classes.txt" for name in ("lists", "maps"))
+    listing = replace(list_scene(folder, "replica"), class_list=lists, others=(maps, lists))
+    names = listing.by_name(listing.image_inputs())
+    assert names["classes.txt"] == folder / "classes.txt"
+    assert (names["../0/classes.txt"], names["../1/classes.txt"]) == (maps, lists)
+    assert set(names.values()) == set(listing.image_inputs())
+    before = sample_frames.input_digests(listing)
+    lists.write_text("wall\n")
+    after = sample_frames.input_digests(listing)
+    assert {name for name in before if before[name] != after[name]} == {"../1/classes.txt"}
 
 
 def test_shared_files_are_listed_once(tmp_path):
