@@ -84,10 +84,28 @@ def is_protected(url: str) -> bool:
     return parts.scheme == "https" or (parts.scheme, parts.hostname) == ("http", "127.0.0.1")
 
 
+class ProtectedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other addresses while they are https, or stay on this machine."""
+
+    def redirect_request(  # type: ignore[no-untyped-def]
+        self, req, fp, code, msg, headers, newurl
+    ) -> urllib.request.Request | None:
+        """The request that follows; URLError where it would go over an open connection."""
+        to_https = urllib.parse.urlsplit(newurl).scheme == "https"
+        local = is_protected(newurl) and urllib.parse.urlsplit(req.full_url).scheme == "http"
+        if not to_https and not local:
+            raise urllib.error.URLError(f"it leads to {newurl}, expected an https address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+OPENER = urllib.request.build_opener(ProtectedRedirects)
+
+
 def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) -> str:
     """Put a weight file at `out`, from `folder` where it is there, else from its address.
 
-    A download that was broken off goes on where it stopped: its bytes stay in `<out>.part`.
+    A download that was broken off goes on where it stopped: its bytes stay in `<out>.part`, what
+    the server calls this version of the file (its ETag) in `<out>.part.etag`.
 
     Returns:
         Where it came from: "here", "folder" or "network".
@@ -110,7 +128,7 @@ def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) ->
         )
     part = out.with_name(out.name + ".part")
     try:
-        download(weight.url, part, progress)
+        download(weight, part, progress)
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
@@ -120,9 +138,11 @@ def fetch(weight: Weight, out: Path, folder: Path | None, progress: Progress) ->
         check(weight, part, "run again: the file will be loaded anew")
     except UserError:
         part.unlink()
+        version_note(part).unlink(missing_ok=True)
         raise
     flush(part)
     os.replace(part, out)
+    version_note(part).unlink(missing_ok=True)
     return "network"
 
 
@@ -143,18 +163,30 @@ def check(weight: Weight, path: Path, hint: str) -> None:
             raise UserError(f"{path}: found sha256 {found}, expected {weight.sha256}", hint)
 
 
-def download(url: str, part: Path, progress: Progress) -> None:
-    """Load `url` into `part`, going on from the bytes that are there.
+def version_note(part: Path) -> Path:
+    """Where the ETag of a file that is being loaded into `part` is kept."""
+    return part.with_name(part.name + ".etag")
+
+
+def download(weight: Weight, part: Path, progress: Progress) -> None:
+    """Load a weight file into `part`, going on from the bytes that are there.
+
+    It begins anew where these may be of another version of the file: the server says that they are
+    (`If-Range`), or it gave them no ETag and the table states no sum that would tell.
 
     Raises:
         OSError: the server cannot be reached, refuses, or stops early.
     """
-    here = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "ovnerf"})
+    note = version_note(part)
+    version = note.read_text(encoding="ascii") if note.is_file() else ""
+    here = part.stat().st_size if part.exists() and (version or weight.sha256) else 0
+    request = urllib.request.Request(weight.url, headers={"User-Agent": "ovnerf"})
     if here:
         request.add_header("Range", f"bytes={here}-")
+    if here and version:
+        request.add_header("If-Range", version)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        response = OPENER.open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if here and error.code == 416 and error.headers.get("Content-Range") == f"bytes */{here}":
             return  # the part was already whole
@@ -165,9 +197,18 @@ def download(url: str, part: Path, progress: Progress) -> None:
         length = int(response.headers.get("Content-Length") or 0)
         total = here + length if length else 0
         with part.open("ab" if resumed else "wb") as file:
+            if not resumed:  # the file is empty now: a kill here leaves no bytes of another version
+                keep_version(note, response.headers.get("ETag") or "")
             while block := response.read(BLOCK):
                 file.write(block)
                 here += len(block)
                 progress(here, total)
         if total and here < total:
             raise OSError(f"the connection ended after {here} of {total} bytes")
+
+
+def keep_version(note: Path, etag: str) -> None:
+    """Write an ETag to `note`; nothing is kept of one that does not stand for the very bytes."""
+    note.unlink(missing_ok=True)
+    if etag.isascii() and etag.startswith('"'):  # others are weak (W/"...")
+        note.write_text(etag, encoding="ascii")

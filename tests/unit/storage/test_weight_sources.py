@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 
 from ovnerf.cli import main
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import REPOSITORY_ROOT
-from ovnerf.storage.weight_sources import Weight, fetch, read_table
+from ovnerf.storage.weight_sources import ProtectedRedirects, Weight, fetch, read_table
 
 CONTENT = bytes(range(256)) * 9000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -24,31 +26,45 @@ class Server(HTTPServer):
 
     stop_after = len(CONTENT)
     ranges = True
+    content = CONTENT
+    etag: str | None = None
+    leads_to = ""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str | None] = []
+        self.versions: list[str | None] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
+        wanted, content = self.headers.get("Range"), self.server.content
+        version = self.headers.get("If-Range")
         self.server.asked.append(wanted)
+        self.server.versions.append(version)
+        if self.path == "/moved" and self.server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", self.server.leads_to)
+            self.end_headers()
+            return
         if self.path != "/model.bin":
             self.send_error(404, "Not Found")
             return
-        start = int(wanted[6:-1]) if wanted and self.server.ranges else 0
-        if start >= len(CONTENT):
+        ranges = self.server.ranges and version in (None, self.server.etag)
+        start = int(wanted[6:-1]) if wanted and ranges else 0
+        if start >= len(content):
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Range", f"bytes */{len(content)}")
             self.end_headers()
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.send_header("Content-Length", str(len(content) - start))
+        if self.server.etag is not None:
+            self.send_header("ETag", self.server.etag)
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + self.server.stop_after])
+        self.wfile.write(content[start : start + self.server.stop_after])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,6 +111,77 @@ def test_a_broken_download_goes_on_where_it_stopped(tmp_path, server, ranges):
     assert fetch(weight(server), out, None, ignore) == "network"
     assert server.asked == [None, "bytes=1000000-"]
     assert out.read_bytes() == CONTENT
+
+
+def broken_off(server: Server, row: Weight, out: Path) -> None:
+    """A download that ended after a million bytes; the server is whole again."""
+    server.stop_after = 1_000_000
+    with pytest.raises(UserError, match="the connection ended"):
+        fetch(row, out, None, ignore)
+    server.stop_after = len(CONTENT)
+
+
+def test_a_file_that_changed_since_is_loaded_anew(tmp_path, server):
+    """Without a sum in the table nothing else would tell."""
+    out, server.etag = tmp_path / "model.bin", '"first"'
+    broken_off(server, weight(server, ""), out)
+    server.etag, server.content = '"second"', CONTENT[::-1]
+    assert fetch(weight(server, ""), out, None, ignore) == "network"
+    assert server.versions == [None, '"first"']
+    assert out.read_bytes() == CONTENT[::-1]
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_file_that_stayed_the_same_goes_on(tmp_path, server):
+    out, server.etag = tmp_path / "model.bin", '"first"'
+    broken_off(server, weight(server, ""), out)
+    fetch(weight(server, ""), out, None, ignore)
+    assert (server.asked, server.versions) == ([None, "bytes=1000000-"], [None, '"first"'])
+    assert out.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"weak"'])
+def test_bytes_of_no_known_version_go_on_only_where_a_sum_tells(tmp_path, server, etag):
+    server.etag = etag
+    for sha256, asked in (("", [None, None]), (SUM, [None, "bytes=1000000-"])):
+        out = tmp_path / f"model{sha256[:1]}.bin"
+        server.asked, server.versions = [], []
+        broken_off(server, weight(server, sha256), out)
+        fetch(weight(server, sha256), out, None, ignore)
+        assert (server.asked, server.versions) == (asked, [None, None])
+        assert out.read_bytes() == CONTENT
+
+
+def test_another_sum_leaves_no_version_behind(tmp_path, server):
+    server.etag = '"first"'
+    with pytest.raises(UserError, match=f"expected {'0' * 64}"):
+        fetch(weight(server, "0" * 64), tmp_path / "model.bin", None, ignore)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["http://example.org/model.bin", "ftp://127.0.0.1/model.bin"])
+def test_a_server_that_leads_to_an_open_connection_is_not_followed(tmp_path, server, target):
+    server.leads_to = target
+    with pytest.raises(UserError, match=r"it leads to .*expected an https address"):
+        fetch(weight(server, path="/moved"), tmp_path / "model.bin", None, ignore)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_https_server_does_not_lead_to_this_machine():
+    """And where it may lead, the request goes on with its headers."""
+    asked = Request("https://example.org/a", headers={"Range": "bytes=3-"})
+    follow = ProtectedRedirects().redirect_request
+    with pytest.raises(URLError, match="expected an https address"):
+        follow(asked, None, 302, "Found", {}, "http://127.0.0.1/a")
+    followed = follow(asked, None, 302, "Found", {}, "https://example.com/b")
+    assert followed.full_url == "https://example.com/b"
+    assert followed.get_header("Range") == "bytes=3-"
+
+
+def test_a_server_on_this_machine_may_lead_to_itself(tmp_path, server):
+    server.leads_to = "/model.bin"
+    fetch(weight(server, path="/moved"), tmp_path / "model.bin", None, ignore)
+    assert (tmp_path / "model.bin").read_bytes() == CONTENT
 
 
 def test_a_whole_part_is_only_renamed(tmp_path, server):
