@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tiny_run import Place
+
+from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 SUMMARIES = {"draw_figures": 1, "aggregate": 1, "summarise_runs": 1}
 SCORES = {"evaluate": 4, **SUMMARIES}
@@ -94,3 +97,25 @@ def test_a_touched_file_reruns_nothing(finished: Place) -> None:
     for path in (finished.folder / "room").rglob("*.*"):
         os.utime(path)
     assert finished.planned() == Counter()
+
+
+def test_another_published_number_makes_the_tables_again(finished: Place, tmp_path: Path) -> None:
+    """In a clone, whose weights are other files than this one's: only `aggregate` is looked at."""
+    for name in ("ovnerf", "workflow", "config"):
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY_ROOT / name, tmp_path / name, ignore=skipped)
+    asked = ("--allowed-rules", "aggregate", "--", "results/tables/metrics.csv")
+    snakefile = str(tmp_path / "workflow" / "Snakefile")
+    assert finished.planned(*asked, snakefile=snakefile) == Counter()
+    published = tmp_path / "ovnerf" / "evaluation" / "paper_tables.csv"
+    published.write_text(published.read_text().replace(",7.615\n", ",7.616\n", 1))
+    assert finished.planned(*asked, snakefile=snakefile) == Counter({"aggregate": 1})
+
+
+def test_a_room_is_made_again_in_its_folder(place: Place) -> None:
+    """Snakemake deletes `room.json` before, and nothing else of the room."""
+    room = "results/tiny/room7/room/room.json"
+    for _ in range(2):
+        done = place.snakemake("--forcerun", room, "--", room)
+        assert done.returncode == 0, done.stdout
+    assert len(list((place.folder / room).parent.joinpath("rgb_300").iterdir())) == 12

@@ -106,6 +106,7 @@ rule aggregate:
         folder=subpath(output.metrics, parent=True),
         about=about_the_run(),
         code=code_digest("aggregate"),
+        published=PUBLISHED,
         compute=COMPUTE,
     shell:
         "python -m ovnerf aggregate "
@@ -173,6 +174,7 @@ rule paper_tables:
         folder=subpath(output[0], parent=True),
         settings=setting("paper_tables"),
         code=code_digest("paper_tables"),
+        published=PUBLISHED,
         compute=COMPUTE,
     shell:
         "python -m ovnerf paper_tables "
