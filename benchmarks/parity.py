@@ -18,7 +18,6 @@ from torch import Tensor
 from benchmarks import shipped
 from benchmarks.cases import gradient_gap
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.compositing import composite
 from ovnerf.field.field import SemanticField, semantics_from_header
 from ovnerf.field.rendering import render_labels, view_weights
 from ovnerf.geometry.camera import Camera
@@ -37,13 +36,12 @@ Rays = tuple[Tensor, Tensor, Tensor | None]
 
 def fast_outputs(field: SemanticField, rays: Rays) -> dict[str, Tensor]:
     """What training composites, and colours over white as reconstruction makes them."""
-    radiance, direction = field.radiance, rays[1]
+    radiance = field.radiance
     samples, weight = radiance.samples_above_threshold(*rays)
-    colour = radiance.colour(radiance.appearance_features(samples), direction[samples.ray])
     return {
         "feature": field.ray_features(samples, weight) @ field.clip.matrix().T,
         "scales": field.scale_weights(samples, weight),
-        "colour": composite(weight, colour, samples.offset, samples.ray),
+        "colour": radiance.composited_colour(samples, weight, rays[1]),
         "colour over white": radiance.render_colour(*rays, 1.0)[0],
     }
 

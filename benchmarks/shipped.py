@@ -45,6 +45,18 @@ def dense_sum(weight: Tensor, mask: Tensor, values: Tensor) -> Tensor:
     return (weight[..., None] * dense).sum(1)
 
 
+def pixel_colour(
+    field: RadianceField, weight: Tensor, mask: Tensor, feature: Tensor, direction: Tensor
+) -> Tensor:
+    """Colour over black (r, 3) from the features of masked samples, decoded as the field does."""
+    if field.shape.colour_per == "ray":
+        opacity = (weight * mask).sum(1, keepdim=True)
+        mean = dense_sum(weight, mask, feature) / opacity.clamp_min(1e-6)
+        return opacity * reference.colour(field, mean, direction)
+    view = direction[:, None].expand(*mask.shape, 3)[mask]
+    return dense_sum(weight, mask, reference.colour(field, feature, view))
+
+
 def colour(
     field: RadianceField,
     origin: Tensor,
@@ -56,8 +68,7 @@ def colour(
     point, weight = weights(field, origin, direction, jitter, None)
     mask = weight > field.shape.weight_threshold
     x = field.basis(torch.cat(grid_products(field.appearance, point[mask]), -1))
-    view = direction[:, None].expand_as(point)[mask]
-    rgb = dense_sum(weight, mask, reference.colour(field, x, view))
+    rgb = pixel_colour(field, weight, mask, x, direction)
     return rgb + (1 - weight.sum(-1))[:, None] * background
 
 
@@ -83,8 +94,7 @@ def semantics(
         )
         out["scales"] = dense_sum(weight, mask, torch.sigmoid(votes)).softmax(-1)
     if "colour" in wanted:
-        view = direction[:, None].expand_as(point)[mask]
-        out["colour"] = dense_sum(weight, mask, reference.colour(radiance, x, view))
+        out["colour"] = pixel_colour(radiance, weight, mask, x, direction)
     return out
 
 

@@ -223,6 +223,42 @@ class RadianceField(nn.Module):
         """Appearance features x_i, 27 channels per sample (docs/method.md#heads)."""
         return self.basis(self.appearance.features(samples.point))
 
+    def ray_features(
+        self, samples: Samples, weight: Float32[Tensor, " s"]
+    ) -> Float32[Tensor, "r width"]:
+        """u = [X; a] per ray, f32 (r, 28) (docs/method.md#affine-head).
+
+        The basis has no bias, so it commutes with compositing: it is applied once per ray.
+        """
+        packed = samples.offset, samples.ray
+        products = self.appearance.composited(samples.point, weight, *packed)
+        opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
+        return torch.cat([self.basis(products), opacity], -1)
+
+    def decode_rays(
+        self, ray: Float32[Tensor, "r width"], direction: Float32[Tensor, "r 3"]
+    ) -> Float32[Tensor, "r 3"]:
+        """Colour of rays over black from u = [X; a]: a times the colour of the mean feature X / a.
+
+        Decoded once a ray, not once a sample (docs/method.md#colour-per-ray).
+        """
+        opacity = ray[:, -1:]
+        return self.colour(ray[:, :-1] / opacity.clamp_min(1e-6), direction) * opacity
+
+    def composited_colour(
+        self, samples: Samples, weight: Float32[Tensor, " s"], direction: Float32[Tensor, "r 3"]
+    ) -> Float32[Tensor, "r 3"]:
+        """Colour of rays over black, decoded as the field's `colour_per` says.
+
+        Args:
+            samples: those that have colour; weight: theirs, f32 (s,).
+            direction: of the rays, unit vectors.
+        """
+        if self.shape.colour_per == "ray":
+            return self.decode_rays(self.ray_features(samples, weight), direction)
+        rgb = self.colour(self.appearance_features(samples), direction[samples.ray])
+        return composite(weight, rgb, samples.offset, samples.ray)
+
     def render_colour(
         self,
         origin: Float32[Tensor, "r 3"],
@@ -237,8 +273,7 @@ class RadianceField(nn.Module):
         """
         contributing, coloured, index = self.contributing_samples(origin, direction, jitter)
         weight, opacity = self.weights(contributing)
-        rgb = self.colour(self.appearance_features(coloured), direction[coloured.ray])
-        pixel = composite(weight[index], rgb, coloured.offset, coloured.ray)
+        pixel = self.composited_colour(coloured, weight[index], direction)
         return pixel + (1 - opacity[:, None]) * background, contributing.samples
 
     @torch.no_grad()
@@ -364,15 +399,11 @@ class SemanticField(nn.Module):
     ) -> Float32[Tensor, "r width"]:
         """u = [X; a] per ray, f32 (r, 28) (docs/method.md#affine-head).
 
-        X is of the head's own volume where it has one, else of the appearance. The basis has no
-        bias, so it too commutes with compositing: it is applied once per ray.
+        X is of the head's own volume where it has one, else of the appearance.
         """
         if self.own is not None:
             return self.own.ray_features(self.own.products(samples, weight))
-        packed = samples.offset, samples.ray
-        products = self.radiance.appearance.composited(samples.point, weight, *packed)
-        opacity = composite(weight, torch.ones_like(weight)[:, None], *packed)
-        return torch.cat([self.radiance.basis(products), opacity], -1)
+        return self.radiance.ray_features(samples, weight)
 
     def scale_weights(
         self, samples: Samples, weight: Float32[Tensor, " s"]

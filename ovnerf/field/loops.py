@@ -218,6 +218,31 @@ def composite_loop(begin, end, points, weight, offset, size, planes, lines, out)
                 out[ray, r] += f * product[r]
 
 
+@compiled(**SUMS)
+def weight_gradient_loop(begin, end, points, ray, gradient, size, planes, lines, out):
+    """Gradients of the weights of samples begin..end-1: products times the gradient of their ray.
+
+    `gradient` (r, r1 + r2 + r3) is that of the sums along rays, `ray` the row of each sample.
+    """
+    plane0, plane1, plane2 = planes
+    line0, line1, line2 = lines
+    one = plane0.shape[1]
+    two = one + plane1.shape[1]
+    product = np.empty(gradient.shape[1], np.float32)
+    for s in range(begin, end):
+        i, u = corner_of(points[s, 0], size[0])
+        j, v = corner_of(points[s, 1], size[1])
+        k, w = corner_of(points[s, 2], size[2])
+        mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, product, 0)
+        mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, product, one)
+        mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, product, two)
+        source = ray[s]
+        total = np.float32(0)
+        for r in range(gradient.shape[1]):
+            total += gradient[source, r] * product[r]
+        out[s] = total
+
+
 @compiled(**INLINE)
 def line_value(line, low, w, r):
     """A line's interpolated value in column r."""

@@ -31,6 +31,7 @@ from ovnerf.field.loops import (
     gradient_loop,
     march_loop,
     njit,
+    weight_gradient_loop,
 )
 from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid
 from ovnerf.field.sampling import Rays
@@ -168,7 +169,7 @@ class RenderingWeights(torch.autograd.Function):
 
 
 class Composited(torch.autograd.Function):
-    """`composited` with gradients for planes and lines, none for points and weights.
+    """`composited` with gradients for planes, lines and (where asked for) weights, none for points.
 
     Products are added to their ray's sum one sample at a time and never stored.
     """
@@ -195,7 +196,14 @@ class Composited(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, weight, ray, *grids = context.saved_tensors
         to_grids = grid_gradients(points, weight, ray, gradient, context.size, grids)
-        return None, None, None, None, None, *to_grids
+        to_weight = None
+        if context.needs_input_grad[1]:
+            to_weight = torch.empty_like(weight)
+            samples = array(points), array(ray), array(gradient)
+            arguments = *samples, context.size, tables(grids[:3]), tables(grids[3:])
+            out = to_weight.numpy()
+            in_parts(lambda b, e: weight_gradient_loop(b, e, *arguments, out), len(weight))
+        return None, to_weight, None, None, None, *to_grids
 
 
 def composited(
@@ -211,7 +219,7 @@ def composited(
 
     Args:
         points: f32 (s, 3) in [-1, 1]^3.
-        weight: f32 (s,); gets no gradient.
+        weight: f32 (s,).
         offset, ray: as in `Samples`.
         size: resolution (X, Y, Z) of the grid.
         planes, lines: three each, f32 (cells, rank).

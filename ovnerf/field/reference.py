@@ -74,6 +74,18 @@ def colour(field: RadianceField, feature: Tensor, view: Tensor) -> Tensor:
     return torch.sigmoid(field.colour.layers(field.colour.inputs(feature, view)))
 
 
+def pixel_colour(field: RadianceField, weight: Tensor, feature: Tensor, view: Tensor) -> Tensor:
+    """Colour of rays over black (r, 3), from weights (r, S, 1), features and directions of samples.
+
+    The head decodes every sample, or once a ray their mean (docs/method.md#colour-per-ray).
+    """
+    if field.shape.colour_per == "sample":
+        return (weight * colour(field, feature, view)).sum(1)
+    opacity = weight.sum(1)
+    mean = (weight * feature).sum(1) / opacity.clamp_min(1e-6)
+    return opacity * colour(field, mean, view[:, 0])
+
+
 def render_colour(
     field: RadianceField,
     origin: Tensor,
@@ -86,8 +98,8 @@ def render_colour(
     weight = weights(field, distance, point, valid)
     used = weight * (weight > field.shape.weight_threshold)
     view = direction[:, None].expand_as(point)
-    rgb = colour(field, appearance(field, point), view)
-    return (used[..., None] * rgb).sum(1) + (1 - weight.sum(-1))[:, None] * background
+    rgb = pixel_colour(field, used[..., None], appearance(field, point), view)
+    return rgb + (1 - weight.sum(-1))[:, None] * background
 
 
 def render_semantics(
@@ -111,5 +123,5 @@ def render_semantics(
     return {
         "feature": (used * field.clip(x)).sum(1),
         "scales": (used * votes).sum(1).softmax(-1),
-        "colour": (used * colour(radiance, x, view)).sum(1),
+        "colour": pixel_colour(radiance, used, x, view),
     }

@@ -121,9 +121,7 @@ def render_rgb(field: RadianceField, view: ViewWeights) -> Float32[Tensor, "r 3"
     """Colour of every ray over a black background, clamped to [0, 1]."""
     out = torch.zeros(len(view.origin), 3, device=view.origin.device)
     for rays, samples, weight in view.tiles(field.box):
-        direction = view.direction[rays][samples.ray]
-        rgb = field.colour(field.appearance_features(samples), direction)
-        out[rays] = composite(weight, rgb, samples.offset, samples.ray)
+        out[rays] = field.composited_colour(samples, weight, view.direction[rays])
     return out.clamp(0, 1)
 
 

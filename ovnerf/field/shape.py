@@ -21,3 +21,5 @@ class FieldShape:
     far: float = 2.5
     view_pe: int = 0
     fea_pe: int = 0
+    colour_per: str = "sample"
+    """"sample" or "ray": what the colour head decodes (docs/method.md#colour-per-ray)."""

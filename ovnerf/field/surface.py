@@ -67,6 +67,4 @@ def ray_colours(
     """
     if field.own is not None:
         return render_rgb(field.radiance, view)
-    opacity = feature[:, -1:]
-    mean = feature[:, :-1] / opacity.clamp_min(1e-6)
-    return (field.radiance.colour(mean, view.direction) * opacity).clamp(0, 1)
+    return field.radiance.decode_rays(feature, view.direction).clamp(0, 1)

@@ -73,6 +73,7 @@ class Reconstruction:
             near=settings.near_scene,
             view_pe=settings.view_pe,
             fea_pe=settings.fea_pe,
+            colour_per=settings.colour_per,
         )
         self.field = RadianceField(shape, box, grid_generator).to(device)
         if settings.density_start:

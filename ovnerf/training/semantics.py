@@ -221,14 +221,11 @@ class SemanticTraining:
             torch.cat([direction, crop_direction, novel_direction]),
         )
         # The labelled rays' samples come first; only they are needed one by one.
-        front, back = samples.split(len(origin))
+        front, _ = samples.split(len(origin))
         self.empty_rays = float((np.diff(front.bounds) == 0).mean())
-        front_weight, back_weight = weight.split([len(front), len(back)])
-        feature, ray, products = self.feature_rays(front, front_weight)
-        with torch.set_grad_enabled(self.joint):
-            crop_ray, novel_ray = self.field.ray_features(back, back_weight).split(
-                [len(crop_origin), len(novel_origin)]
-            )
+        front_weight = weight[: len(front)]
+        feature, every, products = self.features(samples, weight, len(origin))
+        ray, crop_ray, novel_ray = every.split([len(origin), len(crop_origin), len(novel_origin)])
 
         matrix = self.field.clip.matrix()
         losses = {}
@@ -242,14 +239,28 @@ class SemanticTraining:
             token = to_device(data.tokens.crops(*drawn_crops, self.crops.side), device)
             losses |= self.correlation_losses(matrix, crop_ray, token)
         if self.joint:
-            colour = self.field.radiance.colour(feature, direction[front.ray])
-            pixel = composite(front_weight, colour, front.offset, front.ray)
+            pixel = self.colours(feature, ray, front, front_weight, direction)
             error = (pixel - data.photos.colours(photo, row, column)).square().mean()
             losses["colour"] = settings.colour_weight * error
         if len(novel_ray):
             novel = label_loss(self.logits(matrix, novel_ray), novel_label, self.weight)
             losses["novel"] = settings.novel_weight * novel
         return losses
+
+    def colours(
+        self,
+        feature: Tensor | None,
+        ray: Tensor,
+        samples: Samples,
+        weight: Tensor,
+        direction: Tensor,
+    ) -> Tensor:
+        """Colours over black f32 (r, 3) of labelled rays, from what `features` made of them."""
+        radiance = self.field.radiance
+        if feature is None:
+            return radiance.decode_rays(ray, direction)
+        colour = radiance.colour(feature, direction[samples.ray])
+        return composite(weight, colour, samples.offset, samples.ray)
 
     def crop_rays(self, photo: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
         """`crop_rays` of crops whose i64 (k,) photos and corners are given on the host."""
@@ -284,26 +295,32 @@ class SemanticTraining:
             origin, direction, jitter, self.data.max_samples
         )
 
-    def feature_rays(
-        self, samples: Samples, weight: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Appearance features f32 (s, 27) of samples, ray features u f32 (r, 28), and products.
+    def features(
+        self, samples: Samples, weight: Tensor, labelled: int
+    ) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        """Ray features of all rays, and what some losses need of the labelled ones, the first.
 
-        Only the colour loss needs the first. In stage A, which has none, they come out empty, and u
-        is made in a cheaper way, without gradients. A head with a volume of its own stays there,
-        with gradients; its products (`FeatureVolume.products`) come last, None otherwise.
+        Returns:
+            Appearance features f32 (s, 27) of the labelled rays' samples, for a colour loss that
+            decodes every sample, else None; u f32 (r, 28) of every ray, without gradients in stage
+            A unless the head has a volume of its own; and that volume's products of the labelled
+            rays (`FeatureVolume.products`), None where it has none.
         """
-        empty = weight.new_zeros(0, 0)
-        if self.field.own is not None:
-            products = self.field.own.products(samples, weight)
-            return empty, self.field.own.ray_features(products), products
-        if not self.joint:
-            with torch.no_grad():
-                return empty, self.field.ray_features(samples, weight), None
-        feature = self.field.radiance.appearance_features(samples)
-        ones = feature.new_ones(len(feature), 1)
-        ray = composite(weight, torch.cat([feature, ones], -1), samples.offset, samples.ray)
-        return feature, ray, None
+        field, radiance = self.field, self.field.radiance
+        if field.own is None and not (self.joint and radiance.shape.colour_per == "sample"):
+            with torch.set_grad_enabled(self.joint):
+                return None, field.ray_features(samples, weight), None
+        front, back = samples.split(labelled)
+        front_weight, back_weight = weight.split([len(front), len(back)])
+        with torch.set_grad_enabled(self.joint):
+            others = field.ray_features(back, back_weight)
+        if field.own is not None:
+            products = field.own.products(front, front_weight)
+            return None, torch.cat([field.own.ray_features(products), others]), products
+        feature = radiance.appearance_features(front)
+        summed = torch.cat([feature, feature.new_ones(len(feature), 1)], -1)
+        ray = composite(front_weight, summed, front.offset, front.ray)
+        return feature, torch.cat([ray, others]), None
 
     def logits(self, matrix: Tensor, ray: Tensor) -> Tensor:
         """Cross-entropy logits f32 (r, C) of ray features (r, 28): dot products, or cosines / tau.

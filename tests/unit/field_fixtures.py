@@ -1,5 +1,7 @@
 """Small seeded fields that the field's tests share."""
 
+from dataclasses import replace
+
 import torch
 
 from ovnerf.field.field import FieldShape, RadianceField, SemanticField
@@ -18,11 +20,13 @@ SHAPE = FieldShape(
 )
 
 
-def radiance_field(contrast: float = 5.0) -> RadianceField:
+def radiance_field(contrast: float = 5.0, colour_per: str = "sample") -> RadianceField:
     """A random field whose grids are `contrast` times the initial ones: hazy and opaque parts."""
     torch.manual_seed(0)
     box = torch.tensor([[-1.5, -1.4, -1.2], [1.5, 1.4, 1.2]])
-    field = RadianceField(SHAPE, box, torch.Generator().manual_seed(1))
+    field = RadianceField(
+        replace(SHAPE, colour_per=colour_per), box, torch.Generator().manual_seed(1)
+    )
     with torch.no_grad():
         for grid in (field.density, field.appearance):
             for parameter in grid.parameters():

@@ -32,9 +32,11 @@ FEATURE_GRADIENT = 3e-5
 """Relative difference of a gradient of features and scale weights (3.6e-6)."""
 
 
+@pytest.mark.parametrize("colour_per", ["sample", "ray"])
 @pytest.mark.parametrize("holes", [False, True])
-def test_colour_and_gradients_equal_the_reference(holes):
-    field = with_holes(radiance_field()) if holes else radiance_field()
+def test_colour_and_gradients_equal_the_reference(holes, colour_per):
+    field = radiance_field(colour_per=colour_per)
+    field = with_holes(field) if holes else field
     origin, direction, jitter = rays(96)
     fast, _ = field.render_colour(origin, direction, jitter, 1.0)
     slow = reference.render_colour(field, origin, direction, jitter, 1.0)
@@ -253,8 +255,9 @@ def test_header_round_trip():
     assert radiance.step == field.radiance.step
 
 
-def test_views_equal_the_reference():
-    field = semantic_field(with_holes(radiance_field()))
+@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+def test_views_equal_the_reference(colour_per):
+    field = semantic_field(with_holes(radiance_field(colour_per=colour_per)))
     pose = torch.eye(4)
     pose[:3, 3] = torch.tensor([0.1, -0.2, -2.0])
     intrinsics = torch.tensor([[12.0, 0, 8], [0, 12, 6], [0, 0, 1]])

@@ -67,8 +67,9 @@ def test_contributing_samples_equal_tensors(monkeypatch):
     assert torch.equal(index, slow_index) and 0 < len(index) < len(seen.samples)
 
 
-def test_colour_gradients_equal_tensors(monkeypatch):
-    field = radiance_field()
+@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+def test_colour_gradients_equal_tensors(monkeypatch, colour_per):
+    field = radiance_field(colour_per=colour_per)
     batch = rays(200)
 
     def gradients():
@@ -101,11 +102,13 @@ def test_results_do_not_depend_on_threads(threads):
         features = field.appearance.features(samples.point)
         factor = torch.linspace(-1, 1, features.shape[1])
         slopes = torch.autograd.grad((features * factor).sum(), list(field.appearance.parameters()))
+        shares = weight.clone().requires_grad_()
+        to_shares = torch.autograd.grad(field.ray_features(samples, shares).square().sum(), shares)
         made = field.weights(field.contributing_samples(origin, direction, jitter)[0])
         grown = torch.autograd.grad(
             sum(part.square().sum() for part in made), list(field.density.parameters())
         )
-        return [weight, samples.offset, features, *slopes, *made, *grown]
+        return [weight, samples.offset, features, *slopes, *to_shares, *made, *grown]
 
     threads(1)
     one = results()
