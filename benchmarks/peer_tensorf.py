@@ -65,8 +65,8 @@ VARIANTS: dict[str, dict[str, float | str]] = {
 }
 """The same on both sides; with TensoRF's positional encoding on both; with our start of the density
 (docs/method.md#density-start), which TensoRF does not have; with this start and ten times the total
-variation of the density; and with these and colours decoded once a ray
-(docs/method.md#colour-per-ray), as in the config."""
+variation of the density, as in the config; and with these and colours decoded once a ray
+(docs/method.md#colour-per-ray)."""
 OURS_ALONE = ("started", "smooth", "per_ray")
 """Variants that are not run on TensoRF's side."""
 ENVIRONMENT = {
@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("--scene", nargs="+", default=SCENES, help="toy_SEED or a real scene")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--side", nargs="+", choices=SIDES, default=SIDES)
-    parser.add_argument("--variant", nargs="+", choices=list(VARIANTS), default=["plain", "per_ray"])
+    parser.add_argument("--variant", nargs="+", choices=list(VARIANTS), default=["plain", "smooth"])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--iterations", type=int, default=SCHEDULE.iterations)
     parser.add_argument("--out", type=Path, default=Path("results/peer_tensorf"))

@@ -19,7 +19,7 @@ from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.refresh_figures import label_rows
-from ovnerf.field import field
+from ovnerf.field import field, reference
 from ovnerf.field.field import semantics_from_header
 from ovnerf.field.rendering import render_rgb, to_uint8, view_weights
 from ovnerf.regions.runlength import encode_all
@@ -39,6 +39,7 @@ from ovnerf.storage.splits import frame_indices
 from ovnerf.storage.stores import open_store, seal, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.training import assemble, novel_regions
+from ovnerf.training.batches import generator
 from ovnerf.training.data import load_photos, scene_box
 from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.reconstruct import Reconstruction, growth, occupancy_updates
@@ -209,6 +210,38 @@ def test_a_fitted_start_is_nearer_to_features_and_labels(stores):
         assert fitted[name] < 0.9 * random[name], name
     again = first_losses("fitted")
     assert all(torch.equal(again[name], fitted[name]) for name in fitted)
+
+
+def test_a_field_that_decodes_once_a_ray_is_trained_so(stores):
+    """Only the colour loss differs: it is that of the mean features, decoded by themselves."""
+
+    def training(colour_per):
+        opened = assemble.open_inputs(**inputs(stores))
+        opened.radiance_header["field"]["colour_per"] = colour_per
+        settings = SEMANTICS.model_copy(update={"joint_start": 0.0, "colour_weight": 2.0})
+        return assemble.assemble_training(opened, settings, 0)
+
+    run = training("ray")
+    losses, others = run.losses(), training("sample").losses()
+    for name in losses.keys() - {"colour"}:
+        torch.testing.assert_close(losses[name], others[name])
+    assert losses["colour"] != others["colour"]
+    data, radiance = run.data, run.field.radiance
+    slot, row, column = run.pixels.at(0)
+    photo = data.labelled[slot]
+    origin, direction = data.photos.rays(photo, row, column)
+    jitter = torch.rand(len(origin), generator=generator(0, "jitter", 0))
+    samples, weight = radiance.samples_above_threshold(origin, direction, jitter)
+    rgb = torch.zeros(len(origin), 3)
+    for ray in range(len(origin)):
+        own = samples.ray == ray
+        if own.any():
+            feature = radiance.appearance_features(samples)[own]
+            mean = (weight[own, None] * feature).sum(0) / weight[own].sum()
+            decoded = reference.colour(radiance, mean, direction[ray])
+            rgb[ray] = weight[own].sum() * decoded
+    error = (rgb - data.photos.colours(photo, row, column)).square().mean()
+    torch.testing.assert_close(losses["colour"], 2 * error)
 
 
 def test_a_reconstruction_starts_from_the_density_it_is_told(stores):
