@@ -98,12 +98,13 @@ def without_repeats(texts: Iterable[tuple[str, str]]) -> list[Phrase]:
     phrases = []
     for where, text in texts:
         phrase = parse_phrase(text, where)
-        if phrase.text in seen:
+        form = word_form(phrase.text)
+        if form in seen:
             raise UserError(
-                f"{where}: found the phrase {phrase.text!r} again, after {seen[phrase.text]}",
-                "ask for it once",
+                f"{where}: found the phrase {phrase.text!r} again, after {seen[form]}",
+                "ask for it once; case and the width of blanks make no difference",
             )
-        seen[phrase.text] = where
+        seen[form] = where
         phrases.append(phrase)
     return phrases
 

@@ -244,7 +244,9 @@ class Browser:
         self.asked = self.found.phrase
         self.server.scene.remove_by_name("/answers")
         add_answers(self.server.scene, as_json(self.found), self.middle, self.zoom)
-        controls.answer.content = said(self.found, self.session.command(run, self.asked))
+        controls.answer.content = said(
+            self.found, self.session.command(run, self.asked), self.session.digits(run)
+        )
         controls.output.value = "relevancy"
         self.show_again()
 
@@ -261,7 +263,8 @@ class Browser:
         origin = self.place_of(event.ray_origin)
         direction = np.array(event.ray_direction, dtype=np.float64)
         try:
-            self.controls.here.content = described(self.session.here(wish, origin, direction))
+            here = self.session.here(wish, origin, direction)
+            self.controls.here.content = described(here, self.session.digits(wish.run))
         except UserError as error:  # A phrase that this run's encoder does not know.
             self.controls.here.content = escaped(error.message)
 
@@ -299,22 +302,22 @@ def as_json(answer: Answer) -> dict[str, Any]:
     return {"answers": [{"phrase": answer.phrase.text, "files": "now", "instances": instances}]}
 
 
-def said(answer: Answer, command: str) -> str:
-    """What the panel says to a phrase."""
+def said(answer: Answer, command: str, digits: int) -> str:
+    """What the panel says to a phrase; places have so many decimals."""
     lines = [f"**{escaped(answer.phrase.text)}**: " + ("found" if answer.found else "not found")]
     lines[0] += f", {answer.score:.2f} sure"
     for one in answer.instances[:SHOWN_INSTANCES]:
-        place = " ".join(f"{value:.2f}" for value in one.centroid)
+        place = " ".join(f"{value:.{digits}f}" for value in one.centroid)
         lines.append(f"* at {place}, {one.score:.2f} sure")
     return "\n".join([*lines, "", escaped(command)])
 
 
-def described(here: Here) -> str:
-    """What the panel says of a point."""
+def described(here: Here, digits: int) -> str:
+    """What the panel says of a point; its place has so many decimals."""
     if not here.classes:
         return "Nothing is there."
-    place = " ".join(f"{value:.2f}" for value in here.place)
-    lines = [f"At {place}, {here.distance:.2f} away:", ""]
+    place = " ".join(f"{value:.{digits}f}" for value in here.place)
+    lines = [f"At {place}, {here.distance:.{digits}f} away:", ""]
     lines += [f"* {escaped(name)} {cosine:.2f}" for name, cosine in here.classes]
     if here.relevancy is not None:
         lines.append(f"* relevancy of the phrase {here.relevancy:.2f}")

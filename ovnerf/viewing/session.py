@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ovnerf.asking.asker import Answer
 from ovnerf.asking.looks import Look, Picture, line_between, picture, side_by_side, what_is_here
 from ovnerf.asking.phrases import Phrase, parse_phrases
+from ovnerf.asking.report import decimals
 from ovnerf.asking.run import Run
 from ovnerf.asking.views import View, render_camera
 from ovnerf.config.viewing import Viewing
@@ -140,6 +141,10 @@ class Session:
             score = float(run.asker.view_scores([phrase], view)[0][0, 0])
         place = origin + distance * direction / np.linalg.norm(direction)
         return Here(what_is_here(view, run.asker), place, distance, score)
+
+    def digits(self, run: int) -> int:
+        """Decimals of a coordinate of a run, fine enough for its points; two or more."""
+        return decimals(100 * self.runs[run].points.voxel_size, 2)
 
     def answer(self, run: int, text: str) -> Answer:
         """What the points of a run say to a phrase.

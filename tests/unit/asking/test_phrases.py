@@ -57,6 +57,8 @@ def test_a_file_of_phrases(tmp_path: Path) -> None:
 def test_repeated_phrases_are_refused_even_with_other_negatives() -> None:
     with pytest.raises(UserError, match="phrase 2: found the phrase 'a' again, after phrase 1"):
         parse_phrases(["a", "a | b"], "phrase")
+    with pytest.raises(UserError, match="phrase 2: found the phrase 'Coffee Table' again"):
+        parse_phrases(["coffee  table", "Coffee Table"], "phrase")
 
 
 def test_slugs_by_hand() -> None:
