@@ -22,21 +22,14 @@ from ovnerf.evaluation.csv_files import read_train_log
 from ovnerf.evaluation.figures import save
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.runtime.errors import UserError
-from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.by_frame import begin_partial
 from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
 from ovnerf.storage.spread import spread_evenly
-from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors
-from ovnerf.training.assemble import (
-    SemanticInputs,
-    assemble_pseudo_labels,
-    assemble_training,
-    open_inputs,
-)
+from ovnerf.training.assemble import CHECKPOINT, SemanticInputs
+from ovnerf.training.continued import continued
 from ovnerf.training.loop import run_with_checkpoints
-from ovnerf.training.novel_regions import novel_view_proposer
 from ovnerf.training.pseudo_labels import PseudoLabels
 from ovnerf.training.replay import Replay, label_maps
 
@@ -75,32 +68,22 @@ def run(
             "name a variant with CSE",
         )
     trained = read_train_log(semantics / "train.csv")  # refused now, not after the replay
-    start = shared / "checkpoint.safetensors"
+    start = load_tensors(shared / CHECKPOINT)[1]["digest"]
     digest = result_digest(
         "draw_refreshes",
         settings,
-        {"shared": load_tensors(start)[1]["digest"]},
+        {"shared": start},
         regions=region_settings.model_dump(mode="json"),
         seed=seed,
         views=figure_settings.views,
     )
-    paths = {
-        "frames": frames,
-        "features": features,
-        "dino": dino,
-        "labels": labels,
-        "radiance": radiance,
-    }
-    options = {**paths, "settings": settings, "region_settings": region_settings}
-    on_host = features_on_host("train_semantics", options)
-    inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
-    training = assemble_training(inputs, settings, seed, on_host)
-    training.restore(start, None)
-    stored = open_store(regions, "regions")
-    pseudo = assemble_pseudo_labels(
-        training, inputs, stored, novel_view_proposer(stored, region_settings)
+    paths = {"frames": frames, "features": features, "dino": dino}
+    paths |= {"labels": labels, "radiance": radiance}
+    inputs, training = continued(
+        paths, shared, regions, settings, region_settings, rank_settings, fused, seed
     )
-    training.pseudo_labels = pseudo
+    pseudo = training.pseudo_labels
+    assert pseudo is not None  # CSE is on
     kept = out.with_name(out.name + ".partial")
     begin_partial(kept, digest)
     slots = spread_evenly(range(len(training.data.labelled)), figure_settings.views)

@@ -7,16 +7,14 @@ from pathlib import Path
 from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
-from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
-from ovnerf.storage.stores import open_store
 from ovnerf.storage.tensors import load_tensors, module_tensors, save_tensors
-from ovnerf.training.assemble import assemble_pseudo_labels, assemble_training, open_inputs
+from ovnerf.training.assemble import CHECKPOINT
+from ovnerf.training.continued import continued
 from ovnerf.training.description import describe_run
 from ovnerf.training.log import write_log
 from ovnerf.training.loop import run_with_checkpoints
-from ovnerf.training.novel_regions import novel_view_proposer
 
 
 def run(
@@ -40,30 +38,19 @@ def run(
 
     `region_settings` and `rank_settings` are those that `regions` and `labels` were made with.
     """
-    start = shared / "checkpoint.safetensors"
+    start = load_tensors(shared / CHECKPOINT)[1]["digest"]
     digest = result_digest(
         "train_semantics",
         settings,
-        {"shared": load_tensors(start)[1]["digest"]},
+        {"shared": start},
         regions=region_settings.model_dump(mode="json"),
         seed=seed,
     )
-    paths = {
-        "frames": frames,
-        "features": features,
-        "dino": dino,
-        "labels": labels,
-        "radiance": radiance,
-    }
-    options = {**paths, "settings": settings, "region_settings": region_settings}
-    on_host = features_on_host("train_semantics", options)
-    inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
-    training = assemble_training(inputs, settings, seed, on_host)
-    training.restore(start, None)
-    if settings.cse.enabled:
-        stored = open_store(regions, "regions")
-        propose = novel_view_proposer(stored, region_settings)
-        training.pseudo_labels = assemble_pseudo_labels(training, inputs, stored, propose)
+    paths = {"frames": frames, "features": features, "dino": dino}
+    paths |= {"labels": labels, "radiance": radiance}
+    inputs, training = continued(
+        paths, shared, regions, settings, region_settings, rank_settings, fused, seed
+    )
     partial = out.with_name(out.name + ".partial.safetensors")
     run_with_checkpoints(
         training, settings.iterations, partial, digest, checkpoint_minutes, "train_semantics"

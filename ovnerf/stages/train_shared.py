@@ -9,7 +9,7 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.memory import features_on_host
 from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.provenance import result_digest
-from ovnerf.training.assemble import assemble_training, open_inputs
+from ovnerf.training.assemble import CHECKPOINT, assemble_training, open_inputs
 from ovnerf.training.loop import run_with_checkpoints
 
 
@@ -31,13 +31,8 @@ def run(
 
     `rank_settings` are those that `labels` was made with.
     """
-    paths = {
-        "frames": frames,
-        "features": features,
-        "dino": dino,
-        "labels": labels,
-        "radiance": radiance,
-    }
+    paths = {"frames": frames, "features": features, "dino": dino}
+    paths |= {"labels": labels, "radiance": radiance}
     inputs = open_inputs(**paths, rank_settings=rank_settings, fused=fused)
     digest = result_digest("train_shared", settings, inputs.digests(), exclude={"cse"}, seed=seed)
     on_host = features_on_host("train_shared", {**paths, "settings": settings})
@@ -47,7 +42,7 @@ def run(
         training, training.cse_start, partial, digest, checkpoint_minutes, "train_shared"
     )
     with listed_folder(out, "train_shared") as folder:
-        training.save(folder / "checkpoint.safetensors", digest)
+        training.save(folder / CHECKPOINT, digest)
     partial.unlink(missing_ok=True)
     return {
         "iterations": training.cse_start,

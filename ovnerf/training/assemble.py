@@ -36,6 +36,9 @@ from ovnerf.training.pseudo_labels import LabelRules, Proposer, PseudoLabels
 from ovnerf.training.semantic_data import SemanticData, labelled_photos
 from ovnerf.training.semantics import SemanticTraining
 
+CHECKPOINT = "checkpoint.safetensors"
+"""What `train_shared` leaves in its folder, of a training at iteration T."""
+
 
 @dataclass(frozen=True)
 class SemanticInputs:
