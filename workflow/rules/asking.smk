@@ -47,12 +47,11 @@ rule query:
     resources:
         mem_mb=memory("query"),
         runtime=minutes("query"),
-        gpu=GPU,
     params:
         run=run_folder,
         settings=setting("query"),
         code=code_digest("query"),
-        compute=COMPUTE,
+        compute=ON_CPU,
     shell:
         "python -m ovnerf query {params.run:q} --out {output} "
         "--settings {params.settings:q} "
@@ -85,12 +84,11 @@ rule draw_query:
     resources:
         mem_mb=memory("draw_query"),
         runtime=minutes("draw_query"),
-        gpu=GPU,
     params:
         run=run_folder,
         settings=setting("draw_query"),
         code=code_digest("draw_query"),
-        compute=COMPUTE,
+        compute=ON_CPU,
     shell:
         "python -m ovnerf draw_query {params.run:q} --out {output} "
         "--settings {params.settings:q} "
@@ -201,13 +199,12 @@ rule write_page:
     resources:
         mem_mb=memory("write_page"),
         runtime=minutes("write_page"),
-        gpu=GPU,
     params:
         run=run_folder,
         answers=option("answers"),
         settings=setting("write_page"),
         code=code_digest("write_page"),
-        compute=COMPUTE,
+        compute=ON_CPU,
     shell:
         "python -m ovnerf write_page {params.run:q} {params.answers} --out {output} "
         "--settings {params.settings:q} "

@@ -71,6 +71,8 @@ if GPU and "gpu" not in workflow.global_resources and workflow.is_main_process:
     if not workflow.non_local_exec_or_dryrun:
         logger.warning("`gpu` is not counted: two jobs may share a card. Add gpu=1 to --resources.")
 COMPUTE = f"--device {DEVICE} --threads {THREADS}"
+# Of rules that render a few views: not worth waiting for a card, and their jobs ask for none.
+ON_CPU = f"--device cpu --threads {THREADS}"
 
 
 def memory(rule):

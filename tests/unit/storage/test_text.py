@@ -109,7 +109,15 @@ def opens_text(call: ast.Call) -> bool:
     owner = ast.unparse(call.func).rpartition(".")[0]
     if isinstance(call.func, ast.Name) and name != "open":
         return False
-    if owner in ("os", "Image", "zarr", "urllib.request", "webbrowser", "pycolmap.Database"):
+    if owner in (
+        "os",
+        "OPENER",
+        "Image",
+        "zarr",
+        "urllib.request",
+        "webbrowser",
+        "pycolmap.Database",
+    ):
         return False
     modes = [part.value for part in call.args if isinstance(part, ast.Constant)]
     binary = any(isinstance(mode, str) and "b" in mode for mode in modes)
