@@ -68,7 +68,7 @@ def compare(scene: Path, true: np.ndarray) -> list[str]:
     """How the poses of a captured scene agree with the true ones of its frames, by number."""
     listing = list_scene(scene, "colmap", None, "")
     pose = reader_of(listing).poses(listing)
-    numbers = [number_of(name) for name in listing.numbers]
+    numbers = [number_of(str(name)) for name in listing.numbers]
     wanted = true[numbers]
     good = np.isfinite(pose).all((1, 2)) & np.isfinite(wanted).all((1, 2))
     pose, wanted = pose[good], wanted[good]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from ovnerf.field.occupancy import OccupancyGrid
 from ovnerf.field.rendering import ViewWeights, render_labels, render_rgb, view_weights
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
+from ovnerf.storage.stores import Store
 from ovnerf.training.batches import generator
 from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.data import Photos
@@ -87,7 +88,7 @@ def gap(fast: Tensor, slow: Tensor) -> float:
     return float((fast - slow).detach().abs().max() / slow.detach().abs().max().clamp_min(1e-12))
 
 
-def gradient_gap(fast: Tensor, slow: Tensor, parameters: list[Tensor]) -> float:
+def gradient_gap(fast: Tensor, slow: Tensor, parameters: Sequence[Tensor]) -> float:
     """Largest ||g_fast - g_ref|| / ||g_ref|| over parameter tensors."""
     pairs = zip(
         torch.autograd.grad(fast, parameters, allow_unused=True),
@@ -183,7 +184,8 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
     device = data.label.device
     slot, row, column = (part[:CHUNK].to(device) for part in run.pixels.at(run.iteration))
     origin, direction = data.photos.rays(slot, row, column)
-    crop = tuple(part[:1].to(device) for part in run.crops.at(run.iteration))
+    photo, top, left = (part[:1].to(device) for part in run.crops.at(run.iteration))
+    crop = photo, top, left
     crop_origin, crop_direction = crop_rays(data.photos, run.directions, *crop, run.crops.side)
     novel_origin, novel_direction, novel_label = run.draw_novel()
     draw = generator(0, "bench", 0)
@@ -464,7 +466,7 @@ def feat_target(sizes: Sizes) -> Result:
     arrays = {"embedding": embedding[None], "box": boxes[None], "scale": window_scales(grids)}
     for name, values in arrays.items():
         group.create_array(name, data=values)
-    pyramid = PyramidFeatures(group)
+    pyramid = PyramidFeatures(cast(Store, group))
     pick = torch.Generator().manual_seed(13)
     row = torch.randint(0, sizes.height, (sizes.rays,), generator=pick)
     column = torch.randint(0, sizes.width, (sizes.rays,), generator=pick)
@@ -506,7 +508,7 @@ def describe(field: RadianceField, sizes: Sizes) -> str:
 def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
     """Every case by name, built only when called."""
     for name in "abc":
-        yield f"stage_{name}", lambda name=name: stage(name, sizes)
+        yield f"stage_{name}", partial(stage, name, sizes)
     if sizes.edge == FULL.edge:
         yield "stage_b_full", lambda: stage("b", sizes, bench_field(sizes.edge).max_samples)
     grids = [("reconstruct_128", 128, False), ("reconstruct_128_occupied", 128, True)]
@@ -516,5 +518,5 @@ def cases(sizes: Sizes) -> Iterator[tuple[str, Callable[[], Result]]]:
         yield name, partial(reconstruct, name, edge, occupied, sizes)
     plain = (label_view, rgb_view, fda, rsr, feat_target, cse_refresh)
     for case in plain:
-        yield case.__name__, lambda case=case: case(sizes)
+        yield case.__name__, partial(case, sizes)
     yield "query", partial(asking.query, 500 if sizes.edge == FULL.edge else 150, sizes.repeats)

@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from segment_anything import SamPredictor
 
-from ovnerf.encoders.dense_clip import DenseClipEncoder
+from ovnerf.encoders.dense_clip import Attention, DenseClipEncoder
 from ovnerf.encoders.dino import DinoEncoder, build_dino
 from ovnerf.encoders.openclip import OpenClipEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
@@ -35,7 +36,7 @@ CLIP_MODEL, DINO_MODEL = "ViT-B-16-quickgelu", "vit_base_patch8_224.dino"
 HEIGHT, WIDTH = 480, 640
 SCALES = (5, 7, 10)
 MASKS = 150
-Row = tuple[str, str, str, str, str]
+Row = tuple[str, ...]
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -81,7 +82,7 @@ def dense_lines(windows: int, batch: int, repeats: int) -> list[str]:
     image = photo(HEIGHT, WIDTH)
     every = window_boxes(HEIGHT, WIDTH, window_grids(HEIGHT, WIDTH, SCALES, 0.25, 0.25), 0, 0)
     box = every[np.linspace(0, len(every) - 1, windows).astype(int)]
-    cases = [("value", 336), ("neighbour", 336), ("neighbour", 480)]
+    cases: list[tuple[Attention, int]] = [("value", 336), ("neighbour", 336), ("neighbour", 480)]
     dense = [DenseClipEncoder(encoder, name, side=side, batch=batch) for name, side in cases]
     calls = [lambda one=one: one.features(image) for one in dense]
     seconds, _ = in_turn(repeats, lambda: encoder.encode_crops([image], [box], batch)[0], *calls)
@@ -147,7 +148,8 @@ def clip_rows(windows: int, batch: int, repeats: int) -> list[Row]:
 
     @torch.inference_mode()
     def plain() -> torch.Tensor:
-        return torch.cat([model.encode_image(part) for part in plain_crops().split(batch)])
+        encode: Any = model.encode_image
+        return torch.cat([encode(part) for part in plain_crops().split(batch)])
 
     rows = []
     cases = (
@@ -185,7 +187,8 @@ def dino_row(height: int, width: int, repeats: int) -> Row:
     def plain() -> torch.Tensor:
         ready = transform(Image.fromarray(image))[None]
         options = {"norm": False, "output_fmt": "NLC", "intermediates_only": True}
-        return model.forward_intermediates(ready, indices=1, **options)[0]
+        forward: Any = model.forward_intermediates
+        return forward(ready, indices=1, **options)[0]
 
     def ours() -> torch.Tensor:
         ready = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
@@ -220,7 +223,7 @@ def sizes() -> list[str]:
     embedding = random.standard_normal((1, count, 512)).astype(np.float32)
     box = window_boxes(HEIGHT, WIDTH, grids, 0, 0)[None]
     token = random.standard_normal((1, HEIGHT // 8, WIDTH // 8, 768)).astype(np.float16)
-    about = {"frames": [0], "shape": [HEIGHT, WIDTH], "scales": list(SCALES)}
+    about: dict[str, Any] = {"frames": [0], "shape": [HEIGHT, WIDTH], "scales": list(SCALES)}
     about |= {"stride": 0.25, "jitter": 0.25}
     lines = []
     with tempfile.TemporaryDirectory() as name:

@@ -139,7 +139,12 @@ def tensorf_dataset(store: Store, near: float) -> Callable[..., SimpleNamespace]
     return lambda *_, **__: data
 
 
-PARTS_OF_ARRAYS = [np._core.multiarray._reconstruct, np.ndarray, np.dtype, np.dtypes.UInt8DType]
+PARTS_OF_ARRAYS: list[Any] = [
+    np.empty(0).__reduce__()[0],
+    np.ndarray,
+    np.dtype,
+    np.dtypes.UInt8DType,
+]
 """What PyTorch needs to know to read a u8 array of numpy's."""
 
 
@@ -175,7 +180,7 @@ def view_of_tensorf(train: ModuleType, field: Any, device: torch.device) -> View
         opacity.append(found[1].sum(-1))
         return found
 
-    base.raw2alpha = noting
+    vars(base)["raw2alpha"] = noting
 
     @torch.no_grad()
     def view(photos: Photos, photo: int) -> tuple[Tensor, Tensor]:
@@ -237,7 +242,7 @@ def main() -> None:
     after, end = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     peak = peak_mb(device)
     views, seconds = render_views(store, view, device, clock)
-    np.savez(folder / "views.npz", **views)
+    np.savez(folder / "views.npz", allow_pickle=False, **views)
     costs = {
         "user_s": after.ru_utime - before.ru_utime,
         "system_s": after.ru_stime - before.ru_stime,

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def build_scene(name: str, folder: Path) -> tuple[Path, Path]:
     if depth.exists():
         return frames, depth
     folder.mkdir(parents=True, exist_ok=True)
-    size = {"width": WIDTH, "height": HEIGHT}
+    size: dict[str, Any] = {"width": WIDTH, "height": HEIGHT}
     if toy := TOY.fullmatch(name):
         room = MakeRoom(seed=int(toy[1]), **size)
         make_room.run(out=folder / "room" / "room.json", settings=room)
@@ -99,6 +100,7 @@ def real_depth(frames: Path, folder: Path) -> NDArray[np.float32]:
     depths = []
     for name in names:
         depth = cv2.imread(str(images[number_of(Path(name).stem)]), cv2.IMREAD_UNCHANGED)
+        assert depth is not None, name
         rows = ((np.arange(HEIGHT) + 0.5) * depth.shape[0] / HEIGHT).astype(int)
         columns = ((np.arange(WIDTH) + 0.5) * depth.shape[1] / WIDTH).astype(int)
         depths.append(depth[np.ix_(rows, columns)] / np.float32(MILLIMETRES))

@@ -39,7 +39,7 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead, hats
 from ovnerf.field.reference import grid_products
-from ovnerf.training.crops import crop_rays
+from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.losses import label_loss
 from ovnerf.training.semantics import SemanticTraining
 from ovnerf.training.system_losses import huber_loss, min_max, rda_loss, squared_loss
@@ -163,7 +163,8 @@ def published_loss(system: str, run: SemanticTraining, batch: Batch) -> Tensor:
         out = own_outputs(field, *rays, batch.sigma)
         if system == "dff":
             return settings.feature_weight * squared_loss(out["feature"], pyramid[:, 0])
-        token = data.tokens.at(data.labelled[slot], row, column)  # type: ignore[union-attr]
+        assert isinstance(data.tokens, CachedTokens)
+        token = data.tokens.at(data.labelled[slot], row, column)
         loss = settings.feature_weight * huber_loss(out["feature"], pyramid[:, 0])
         return loss + settings.dino_feature_weight * squared_loss(out["token"], token)
     wanted = ("feature", "scales", "colour") if system == "3dovs" else ("feature", "colour")
@@ -193,7 +194,8 @@ def published_iteration(
         (optimiser.step, 1),
     ]
     if dino.crops:
-        crop = tuple(part[:1] for part in run.crops.at(run.iteration))
+        photo, top, left = (part[:1] for part in run.crops.at(run.iteration))
+        crop = photo, top, left
         rays = crop_rays(data.photos, run.directions, *crop, run.crops.side)
         jitter = torch.rand(len(rays[0]), generator=torch.Generator().manual_seed(6))
         token = data.tokens.crops(*crop, run.crops.side)[0]
@@ -226,8 +228,10 @@ def gaps(run: SemanticTraining, rays: int = 256) -> tuple[float, float]:
         fast["token"] = field.own.tokens(products)
     slow = own_outputs(field, batch.origin, batch.direction, batch.jitter, batch.sigma)
     parameters = [part for group in run.optimiser.param_groups for part in group["params"]]
-    total = [sum(part.square().sum() for part in out.values()) for out in (fast, slow)]
-    gradients = gradient_gap(*total, parameters)  # type: ignore[arg-type]
+    one, other = (
+        torch.stack([part.square().sum() for part in out.values()]).sum() for out in (fast, slow)
+    )
+    gradients = gradient_gap(one, other, parameters)
     return max(gap(fast[name], slow[name]) for name in slow), gradients
 
 
