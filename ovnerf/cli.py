@@ -29,7 +29,6 @@ import time
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeGuard
@@ -37,16 +36,21 @@ from typing import Any, TypeGuard
 import yaml
 from pydantic import BaseModel
 
-from ovnerf.config.run import laid_over, parse, read_yaml, scene_settings
-from ovnerf.inspection.plan import Plan, make_plan, shipped
+from ovnerf.config.run import parse, read_yaml
+from ovnerf.inspection.config_commands import (
+    CHECK,
+    ON_CONFIGS,
+    PLAN,
+    check_config,
+    print_plan,
+    read_config_names,
+)
 from ovnerf.runtime import progress
 from ovnerf.runtime.allocator import keep_freed_memory
 from ovnerf.runtime.errors import BAD_INPUT, DISK_TROUBLE, DONE, STOPPED, Stopped, UserError
 from ovnerf.runtime.lock import hold_lock
 from ovnerf.runtime.memory import check_memory, expected_mb
-from ovnerf.scenes.layouts import list_scene
-from ovnerf.storage.atomic import Strangers, require_replaceable
-from ovnerf.storage.listed import not_of_stage
+from ovnerf.storage.places import check_place, with_a_name
 from ovnerf.storage.provenance import WORKFLOW_ROOT, path_digest
 
 STAGES = Path(__file__).parent / "stages"
@@ -60,31 +64,6 @@ DISK_ERRORS = {
     errno.ESTALE: "the network disk lost the file",
 }
 """What a person does about each; other errors of the system are bugs."""
-CHECK, PLAN = "check", "plan"
-ON_CONFIGS = {
-    CHECK: """\
-Says what a dry run would refuse or warn of, in seconds and without running anything: settings,
-scene sheet, class lists, cameras, names of files. Prints one JSON line with the config's name and
-its scenes; warnings go to standard error. Exit code 2 and one message where a run would be refused.
-
-    python -m ovnerf check config/mine.yaml
-    python -m ovnerf check config/config.yaml config/overlays/judge_rooms.yaml""",
-    PLAN: """\
-Says what a config would cost on this machine, without running anything: hours, memory and disk of
-each rule, hours until the last job ends, and which changes would save most. Estimates, within a
-factor of two or so. The first time, two small programs are timed for some seconds.
-
-    python -m ovnerf plan config/laptop.yaml""",
-}
-"""What is asked of configs, not stages: command -> its help."""
-FILE_RESULTS = {
-    *("evaluate", "fetch_weights", "inspect", "make_room", "score_agreement", "score_labels"),
-    *("summarise_runs", "write_page"),
-}
-"""Stages whose `--out` is a file."""
-FILES_IN_A_FOLDER = {"aggregate", "paper_tables"}
-"""Stages that write files into the folder `--out`, beside others; the rest replace it."""
-DEMO = "config/config.yaml"
 WORKFLOW = "workflow"
 """Not a stage: `python -m ovnerf workflow ...` is Snakemake with the workflow of this package."""
 
@@ -255,51 +234,6 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
     print(json.dumps(closing), flush=True)
 
 
-def with_a_name(out: Path) -> Path:
-    """The same path, ending in a name: what lies beside a result (its lock) is named after it."""
-    return out if out.name not in ("", "..") else out.resolve()
-
-
-def check_place(stage: str, out: Path) -> None:
-    """UserError where the result cannot be put at `out`, before hours of work rather than after.
-
-    A folder that a stage replaces must hold nothing but what an earlier run of the stage made. What
-    `capture` and `make_room` replace they check themselves.
-    """
-    folder = next(above for above in (*out.parents, out) if above.exists())
-    if not folder.is_dir() or not out.name:
-        found = "a file" if out.name else "the root of all folders"
-        raise UserError(
-            f"{out}: found {found} at {folder}, expected a folder", "name another place"
-        )
-    if stage in FILE_RESULTS:
-        if out.is_dir():
-            raise UserError(
-                f"{out}: found a folder, expected a file or nothing there", "name a file"
-            )
-    elif stage in FILES_IN_A_FOLDER:
-        if out.exists() and not out.is_dir():
-            raise UserError(
-                f"{out}: found a file, expected a folder or nothing there", "name a folder"
-            )
-    else:
-        require_replaceable(out, strangers_of(stage))
-
-
-def strangers_of(stage: str) -> Strangers:
-    """Which files in a folder at `--out` a stage did not make, of those that replace the folder."""
-    if stage == "capture":
-        return lambda folder: ()
-    # Its stages have imported it already; the command's own help need not wait for zarr.
-    from ovnerf.storage.stores import MADE_BY, not_of_store
-
-    kinds = {maker: kind for kind, maker in MADE_BY.items()}
-    kinds |= {"cache_features_part": "features", "lift": "views"}
-    if stage in kinds:
-        return partial(not_of_store, kind=kinds[stage])
-    return partial(not_of_stage, stage=stage)
-
-
 @contextmanager
 def keeping_everything() -> Iterator[None]:
     """Switch the garbage collector off, and exempt from it all objects that exist by the end.
@@ -364,70 +298,6 @@ def set_up_torch(threads: int) -> None:
     # The same as use_deterministic_algorithms(True, warn_only=True), which also imports the whole
     # compiler: 1.3 seconds in every job.
     torch.set_deterministic_debug_mode("warn")
-
-
-def check_config(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Config -> its scenes; without a config the demo's, as Snakemake does.
-
-    What stops nothing is a warning on standard error. UserError for whatever a dry run refuses, and
-    for nothing else: what `sample_frames` will refuse inside a file is a warning, too.
-
-    Args:
-        paths: files that are laid over each other, the last on top.
-    """
-    data, where = laid_over(paths or [shipped(DEMO)])
-    plan = make_plan(data, where)
-    for text in (*plan.warnings, *camera_warnings(plan)):
-        print(f"warning: {text}", file=sys.stderr)
-    return {where: ["/".join(scene) for scene in plan.scenes]}
-
-
-def print_plan(paths: Sequence[str]) -> None:
-    """Hours, memory and disk by rule on this machine, and what would make them less.
-
-    The machine's speed is measured the first time, for some seconds.
-
-    Args:
-        paths: as of `check_config`.
-    """
-    # It brings PyTorch, which other commands need not wait for.
-    from ovnerf.inspection.forecast import lines_of
-
-    print("\n".join(lines_of([shipped(path) for path in paths or [DEMO]])))
-
-
-def read_config_names(command: str, arguments: Sequence[str]) -> list[str]:
-    """The files that `check` and `plan` are asked for; its help says what the command does."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m ovnerf {command}",
-        description=ON_CONFIGS[command],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "configs",
-        nargs="*",
-        metavar="CONFIG",
-        help=f"a YAML file; {DEMO} where none is named. Several are laid over each other, the last "
-        "on top, as by `snakemake --configfile FIRST SECOND`",
-    )
-    return parser.parse_args(arguments).configs
-
-
-def camera_warnings(plan: Plan) -> Iterator[str]:
-    """What a person should know about the cameras of the scenes whose folders are there."""
-    # It brings OpenCV, which other commands need not wait for.
-    from ovnerf.scenes.frames import scene_warnings
-
-    for key, scene in plan.scenes.items():
-        if not scene.path or not plan.files[key].images:
-            continue
-        wanted = scene_settings(plan.config.sample_frames, scene)
-        listing = list_scene(scene.path, wanted.layout, wanted.frames, wanted.classes)
-        try:
-            yield from (f"{scene.path}: {text}" for text in scene_warnings(listing))
-        except UserError as error:
-            yield f"sample_frames will refuse {scene.path}: {error}"
 
 
 def run_workflow(arguments: Sequence[str]) -> typing.NoReturn:

@@ -17,6 +17,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError
+from ovnerf.storage import places
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 from ovnerf.storage.stores import MADE_BY
 
@@ -209,11 +210,11 @@ def test_what_a_stage_writes_is_what_its_rule_says() -> None:
     blocks = {block.partition(":")[0]: block for block in re.split(r"(?m)^rule ", rules)[1:]}
     folders = {name for name, block in blocks.items() if re.search(r"\bdirectory\(", block)}
     assert len(folders) > 15
-    assert folders == set(blocks) - cli.FILE_RESULTS - cli.FILES_IN_A_FOLDER
+    assert folders == set(blocks) - places.FILE_RESULTS - places.FILES_IN_A_FOLDER
     kinds = {
         name: found.keywords["kind"]
         for name in folders - {"capture"}
-        if "kind" in (found := cli.strangers_of(name)).keywords  # type: ignore[attr-defined]
+        if "kind" in (found := places.strangers_of(name)).keywords  # type: ignore[attr-defined]
     }
     stores = {name for name in folders if re.search(r'\.zarr"\)', blocks[name])}
     assert set(kinds) == stores and set(kinds.values()) == set(MADE_BY)
