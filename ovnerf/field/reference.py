@@ -38,8 +38,11 @@ def sample_grid(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Distances (r, S), normalised points (r, S, 3), validity (r, S) (docs/method.md#sampling)."""
     count = max_samples or field.max_samples
-    entry, _ = box_entry_exit(origin, direction, field.box)
+    entry, leave = box_entry_exit(origin, direction, field.box)
     begin = entry.clamp(field.shape.near, field.shape.far)
+    if jitter is None:  # a ray from afar that would end inside the box begins where it enters
+        cut = (entry > field.shape.far) & (begin + count * field.step <= leave)
+        begin = torch.where(cut, entry, begin)
     shift = torch.zeros_like(begin) if jitter is None else jitter
     number = torch.arange(count, device=begin.device)
     # In the fast path's order of operations: both look at the same positions, to the last bit.

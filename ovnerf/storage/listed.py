@@ -10,25 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 
 from ovnerf.storage.atomic import atomic_folder, files_in
-from ovnerf.storage.provenance import LIST, STAMP
-
-EARLIER = {
-    "reconstruct": ("field.safetensors", "train.csv"),
-    "train_semantics": ("field.safetensors", "train.csv"),
-    "train_shared": ("checkpoint.safetensors",),
-    "query": ("answers.json", "answers.csv", "query_metrics.csv", "*.ply", "*/*.png"),
-    "export": (
-        *("classes.json", "cloud.ply", "points.safetensors", "points.txt", "transforms.json"),
-        *("coco.json", "mesh.ply", "mesh.glb", "video.mp4"),
-        *("images/*", "labels/*.png", "labels_colour/*.png"),
-    ),
-}
-"""What stages put into their folders when these had no list yet; the others drew pictures only."""
+from ovnerf.storage.provenance import LIST
 
 
 @contextmanager
@@ -47,28 +33,17 @@ def listed_folder(path: Path, stage: str) -> Iterator[Path]:
 def not_of_stage(folder: Path, stage: str) -> Iterator[str]:
     """Names of the files in `folder` that an earlier run of this stage is not known to have made.
 
-    Known are the files of its list. A folder without one is known where Snakemake made it, nothing
-    was written to it since, and all its files have names as the stage gives them.
+    Known are the files of its list. A folder without one vouches for nothing, be it of an earlier
+    version: Snakemake deletes such a result itself before the stage makes it again.
     """
     listed = listed_files(folder, stage)
-    if listed is not None:
-        yield from (name for name in files_in(folder) if name not in listed)
-        return
-    stamp = folder / STAMP
-    made = stamp.stat().st_mtime if stamp.is_file() else float("-inf")
-    patterns = EARLIER.get(stage, ("*.png",))
-    for name in files_in(folder):
-        named_so = any(fnmatchcase(name, pattern) for pattern in patterns)
-        if not named_so or (folder / name).lstat().st_mtime > made:
-            yield name
+    return (name for name in files_in(folder) if name not in listed)
 
 
-def listed_files(folder: Path, stage: str) -> set[str] | None:
-    """The files of a folder's list; empty for another stage's, None where there is no list."""
-    if not (folder / LIST).is_file():
-        return None
+def listed_files(folder: Path, stage: str) -> set[str]:
+    """The files of a folder's list; empty for another stage's, a damaged one, and where none is."""
     try:
         content = json.loads((folder / LIST).read_text(encoding="utf-8"))
         return set(content["files"]) if content["stage"] == stage else set()
     except (OSError, ValueError, KeyError, TypeError):
-        return set()  # damaged: it vouches for nothing
+        return set()

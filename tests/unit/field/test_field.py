@@ -283,6 +283,18 @@ def test_views_equal_the_reference(colour_per):
     assert len(got.unique()) > 2
 
 
+def test_views_from_afar_equal_the_reference():
+    """From 20 units away, where a ray of full length would end before the box."""
+    field = radiance_field()
+    origin = torch.tensor([0.1, -0.2, -20.0]).repeat(64, 1)
+    aim = torch.randn(64, 3, generator=torch.Generator().manual_seed(6)) * 0.4
+    direction = torch.nn.functional.normalize(aim - origin, dim=-1)
+    with torch.no_grad():
+        fast, _ = field.render_colour(origin, direction, None, 0.0)
+        slow = reference.render_colour(field, origin, direction, None, 0.0)
+    assert torch.allclose(fast, slow, rtol=0, atol=COLOUR) and slow.amax(-1).median() > 0.1
+
+
 def test_pixel_rays_by_hand():
     pose = torch.eye(4)
     intrinsics = torch.tensor([[2.0, 0, 1], [0, 2, 1], [0, 0, 1]])

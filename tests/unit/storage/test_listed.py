@@ -1,8 +1,7 @@
-"""Result folders that say which files they were made with, and those of versions that did not."""
+"""Result folders that say which files they were made with."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -67,31 +66,12 @@ def test_the_list_is_no_part_of_the_result(tmp_path: Path) -> None:
     assert path_digest(tmp_path / "answers") == listed
 
 
-def without_list(out: Path, *names: str) -> None:
-    """A folder as Snakemake and a version without lists left it."""
-    out.mkdir()
-    for number, name in enumerate([*names, STAMP]):
-        (out / name).write_text(name)
-        os.utime(out / name, (1000 + number, 1000 + number))
-
-
-def test_what_an_earlier_version_made_for_snakemake_is_replaced(tmp_path: Path) -> None:
-    for stage, names in {
-        "train_semantics": ("field.safetensors", "train.csv"),
-        "query": ("answers.json", "lamp.ply"),
-        "draw_figures": ("view_0.png", "training.png"),
-    }.items():
-        without_list(tmp_path / stage, *names)
-        assert list(not_of_stage(tmp_path / stage, stage)) == []
-        make(tmp_path / stage, stage, "new")
-        assert visible(tmp_path / stage) == {"new"}
-
-
-def test_what_was_put_into_an_earlier_versions_folder_is_not_deleted(tmp_path: Path) -> None:
+def test_a_folder_without_a_list_is_not_deleted(tmp_path: Path) -> None:
+    """Not even one with names as the stage gives them, in which Snakemake left its note."""
     out = tmp_path / "figures"
-    without_list(out, "view_0.png")
-    (out / "mine.png").write_text("drawn over")  # newer than Snakemake's note
-    assert list(not_of_stage(out, "draw_figures")) == ["mine.png"]
-    assert list(not_of_stage(out, "train_semantics")) == ["mine.png", "view_0.png"]
-    (out / STAMP).unlink()
-    assert list(not_of_stage(out, "draw_figures")) == ["mine.png", "view_0.png"]
+    out.mkdir()
+    for name in ("view_0.png", STAMP):
+        (out / name).write_text(name)
+    with pytest.raises(UserError, match=r"figures: found view_0\.png, not made by"):
+        make(out, "draw_figures", "view_1.png")
+    assert visible(out) == {"view_0.png", STAMP}
