@@ -18,6 +18,7 @@ from torch.optim import Adam
 from benchmarks import asking, shipped
 from benchmarks.measure import Result, compare
 from benchmarks.scene import (
+    BOX,
     CHANNELS,
     CLASSES,
     bench_camera,
@@ -26,6 +27,7 @@ from benchmarks.scene import (
     bench_text,
 )
 from ovnerf.config.features import CacheFeatures
+from ovnerf.config.field import Reconstruct
 from ovnerf.config.semantics import Dino, TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
 from ovnerf.field.field import RadianceField, SemanticField
@@ -38,6 +40,7 @@ from ovnerf.training.batches import generator
 from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.data import Photos
 from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
+from ovnerf.training.reconstruct import Reconstruction
 from ovnerf.training.semantic_data import SemanticData
 from ovnerf.training.semantics import SemanticTraining
 
@@ -110,6 +113,17 @@ def unit_rows(*shape: int, seed: int) -> Tensor:
     )
 
 
+def bench_photos(frames: int, sizes: Sizes, random: torch.Generator) -> Photos:
+    """The bench views with random colours, on the CPU."""
+    cameras = [bench_camera(number, sizes.height, sizes.width) for number in range(frames)]
+    shape = frames, sizes.height, sizes.width, 3
+    return Photos(
+        torch.randint(0, 256, shape, generator=random, dtype=torch.uint8),
+        torch.stack([camera.pose for camera in cameras]),
+        cameras[0].intrinsics,
+    )
+
+
 def training(
     field: SemanticField,
     sizes: Sizes,
@@ -123,13 +137,8 @@ def training(
     """
     place = torch.device(device)
     random = torch.Generator().manual_seed(3)
-    cameras = [bench_camera(number, sizes.height, sizes.width) for number in range(frames)]
     shape = (frames, sizes.height, sizes.width)
-    photos = Photos(
-        torch.randint(0, 256, (*shape, 3), generator=random, dtype=torch.uint8),
-        torch.stack([camera.pose for camera in cameras]),
-        cameras[0].intrinsics,
-    ).to(place)
+    photos = bench_photos(frames, sizes, random).to(place)
     # Smooth tokens, so that some pairs of positions are alike and others not.
     coarse = torch.randn(frames, TOKEN_WIDTH, 6, 8, generator=random)
     size = (sizes.height // 8, sizes.width // 8)
@@ -268,6 +277,18 @@ def reconstruction_field(edge: int, occupied: bool) -> RadianceField:
     if not occupied:
         field.occupancy = OccupancyGrid.full(field.density.resolution)
     return field
+
+
+def reconstruction_run(sizes: Sizes, device: str) -> Reconstruction:
+    """A reconstruction of the bench views on the bench field, far from any change of its grids."""
+    settings = Reconstruct(
+        batch_rays=sizes.rays, iterations=100_000, learning_rate_grid=1e-6, learning_rate_head=1e-6
+    )
+    photos = bench_photos(8, sizes, torch.Generator().manual_seed(3))
+    run = Reconstruction(photos, BOX, settings, torch.device(device))
+    run.field = reconstruction_field(sizes.edge, True).to(device)
+    run.new_optimiser()
+    return run
 
 
 def reconstruct(name: str, edge: int, occupied: bool, sizes: Sizes) -> Result:

@@ -22,17 +22,28 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from benchmarks.cases import FULL, QUICK, Sizes, fast_iteration, shipped_iteration, stage_run
+from benchmarks.cases import (
+    FULL,
+    QUICK,
+    Sizes,
+    fast_iteration,
+    reconstruction_run,
+    shipped_iteration,
+    stage_run,
+)
 from benchmarks.measure import seconds
 from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
 from ovnerf.compute.transfer import to_host
-from ovnerf.field import field as tracing
+from ovnerf.field import marched
 from ovnerf.field.rendering import render_labels, view_weights
 from ovnerf.labels.void import VOID
+from ovnerf.training.recorded import UNRECORDED
 from ovnerf.training.semantics import SemanticTraining
 
 PARITY = 1e-3
 LABELS = 1e-3
+CHANGED = 0.05
+"""Part of a change by Adam: it divides gradients by their size, however small they are."""
 NUDGE = 1e-6
 """By how much of itself a parameter is moved (standard deviation)."""
 CHANGES = 4
@@ -52,7 +63,7 @@ def only_one_wait(device: str) -> Iterator[None]:
     if device != "cuda":
         yield
         return
-    with mock.patch.object(tracing, "to_host", waited):
+    with mock.patch.object(marched, "to_host", waited):
         torch.cuda.set_sync_debug_mode("error")
         try:
             yield
@@ -127,6 +138,43 @@ def check_stage(name: str, sizes: Sizes, device: str) -> bool:
     return loss_gap <= PARITY and used <= 1
 
 
+def check_recorded(sizes: Sizes, device: str) -> bool:
+    """Replayed steps of a reconstruction learn what the same steps learn when launched singly."""
+    replayed, single = (reconstruction_run(sizes, device) for _ in range(2))
+
+    def launch() -> None:
+        single.lower_rates()
+        single.take(single.draw().to(single.device))
+        single.iteration += 1
+
+    for _ in range(2 * UNRECORDED):
+        replayed.step()
+        launch()
+    after, wanted = (parameters_of(run.optimiser) for run in (replayed, single))
+    before = parameters_of(reconstruction_run(sizes, device).optimiser)
+    change = gaps(
+        [one - old for one, old in zip(after, before, strict=True)],
+        [one - old for one, old in zip(wanted, before, strict=True)],
+    )
+    with only_one_wait(device):
+        replayed.step()
+    times = [
+        statistics.median(finished(step, device) for _ in range(10))
+        for step in (launch, replayed.step)
+    ]
+    print(
+        f"reconstruct: replayed steps change parameters by {max(change):.1e} of the change "
+        f"otherwise than single launches; {times[1]:.4g} s a step, launched singly {times[0]:.4g} s"
+    )
+    return max(change) <= CHANGED
+
+
+def parameters_of(optimiser: torch.optim.Optimizer) -> list[Tensor]:
+    """Copies of what it trains, on the host."""
+    groups = optimiser.param_groups
+    return [part.detach().cpu().clone() for group in groups for part in group["params"]]
+
+
 def check_labels(sizes: Sizes, device: str) -> bool:
     """A whole label map: share of pixels that differ from CPU's, and its seconds."""
     field, text = bench_semantics(bench_field(sizes.edge)), bench_text()
@@ -163,6 +211,7 @@ def check(sizes: Sizes, device: str) -> int:
     )
     print("|---|---|---|---|---|---|---|")
     passed = [check_stage(name, sizes, device) for name in "abc"]
+    passed.append(check_recorded(sizes, device))
     passed.append(check_labels(sizes, device))
     print("passed" if all(passed) else "FAILED: a difference is over its limit")
     return 0 if all(passed) else 1

@@ -298,6 +298,8 @@ def set_up_torch(threads: int) -> None:
     # The same as use_deterministic_algorithms(True, warn_only=True), which also imports the whole
     # compiler: 1.3 seconds in every job.
     torch.set_deterministic_debug_mode("warn")
+    # Else every new tensor is first filled with NaN; a third of the launches of a training step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def run_workflow(arguments: Sequence[str]) -> typing.NoReturn:

@@ -43,7 +43,8 @@ class RenderingWeights(torch.autograd.Function):
         depth, transmittance, weight, offset, ray = context.saved_tensors
         product = (gradient * weight).double()
         total = functional.pad(product.cumsum(0), (1, 0))
-        after = total[offset[1:]][ray] - total[1:]
+        ends = torch.cat([offset[1:], offset[-1:]])  # Empty places belong to ray r.
+        after = total[ends][ray] - total[1:]
         return gradient * transmittance * torch.exp(-depth) - after.to(depth), None, None
 
 
@@ -88,7 +89,7 @@ class WeightedSum(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, value, ray = context.saved_tensors
-        spread = gradient[ray]
+        spread = functional.pad(gradient, (0, 0, 0, 1))[ray]  # Empty places belong to ray r.
         to_weight = (spread * value).sum(-1) if context.needs_input_grad[0] else None
         to_value = spread * weight[:, None] if context.needs_input_grad[1] else None
         return to_weight, to_value, None, None

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ovnerf.compute.transfer import to_host
 from ovnerf.field import native
-from ovnerf.field.compositing import composite, rendering_weights, transmittance
+from ovnerf.field.compositing import composite, rendering_weights
 from ovnerf.field.feature_volume import FeatureVolume
 from ovnerf.field.heads import ClipHead, ColourHead, ScaleHead
+from ovnerf.field.marched import Marched
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.sampling import (
     Rays,
@@ -27,15 +27,13 @@ from ovnerf.field.sampling import (
     Samples,
     WeightedSamples,
     indices,
-    kept_offsets,
     march,
-    ray_offsets,
 )
 from ovnerf.field.shape import FieldShape
 from ovnerf.field.vm import VectorMatrixGrid
 
 if TYPE_CHECKING:
-    from jaxtyping import Float32
+    from jaxtyping import Float32, Int64
 
 TRANSMITTANCE_END = 1e-7
 """A ray of reconstruction ends here. The light that is left falls on the background, where density
@@ -100,10 +98,29 @@ class RadianceField(nn.Module):
             above `weight_threshold`, which alone have colour; and the indices of these b in the s,
             i64 (b,).
         """
-        min_weights = 0.0, self.shape.weight_threshold
         rays = self.make_rays(origin, direction, jitter)
-        contributing, coloured = self.march(rays, TRANSMITTANCE_END, min_weights)
-        index = indices(contributing.weight > min_weights[1], len(coloured.samples))
+        limits = self.contributing_limits()
+        contributing, coloured = self.march(rays, *limits)
+        index = indices(contributing.weight > limits[1][1], len(coloured.samples))
+        return contributing, coloured.samples, index
+
+    def contributing_limits(self) -> tuple[float, tuple[float, float]]:
+        """Where `contributing_samples` ends a ray, and the smallest weights of its two sets."""
+        return TRANSMITTANCE_END, (0.0, self.shape.weight_threshold)
+
+    def contributing_in(
+        self, marched: Marched, places: Sequence[int]
+    ) -> tuple[WeightedSamples, Samples, Tensor]:
+        """`contributing_samples` in a fixed number of places for each of the two sets.
+
+        Args:
+            marched: by `march_into` with `contributing_limits`.
+            places: each more than its set has samples.
+        """
+        contributing, coloured = (marched.keep_in(n, size) for n, size in enumerate(places))
+        above = contributing.weight > self.shape.weight_threshold
+        last = len(above) - 1  # An empty place.
+        index = above.nonzero_static(size=len(coloured.samples), fill_value=last)[:, 0]
         return contributing, coloured.samples, index
 
     def samples_above_threshold(
@@ -158,26 +175,24 @@ class RadianceField(nn.Module):
         """`march` by tensor operations; on CUDA it waits for the device once."""
         fits = False
         while not fits:
-            ray, distance, delta, point, found = march(
-                rays, self.box, self.occupancy, self.capacity.of(len(rays))
-            )
-            offset = ray_offsets(ray, len(rays))
-            depth = self.optical_depth(point, delta)
-            reached = transmittance(depth, offset, ray)
-            weight = -torch.expm1(-depth) * reached
-            marched = reached > early_stop_transmittance
-            masks = [(weight > min_weight) & marched for min_weight in min_weights]
-            offsets = [kept_offsets(mask, offset) for mask in masks]
-            host = to_host(torch.cat([*offsets, found]))
-            bounds = host[:-2].reshape(len(masks), len(rays) + 1)
-            fits = self.capacity.fits(len(rays), *host[-2:].tolist())
-        packed = Samples(offset, ray, distance, delta, point, bounds[0])
-        weighted = []
-        for mask, kept_offset, kept_bounds in zip(masks, offsets, bounds, strict=True):
-            index = indices(mask, int(kept_bounds[-1]))
-            kept = packed.keep(index, kept_offset, kept_bounds)
-            weighted.append(WeightedSamples(kept, weight[index], reached[index]))
-        return weighted
+            places = self.capacity.of(len(rays))
+            marched = self.march_into(places, rays, early_stop_transmittance, min_weights)
+            bounds, needed = marched.read()
+            fits = self.capacity.fits(len(rays), *needed)
+        return [marched.keep(number, ends) for number, ends in enumerate(bounds)]
+
+    @torch.no_grad()
+    def march_into(
+        self,
+        places: tuple[int, int],
+        rays: Rays,
+        early_stop_transmittance: float,
+        min_weights: Sequence[float],
+    ) -> Marched:
+        """`march_by_tensors` into so many places for blocks and for samples, without waiting."""
+        samples, needed = march(rays, self.box, self.occupancy, places)
+        depth = self.optical_depth(samples.point, samples.delta)
+        return Marched.of(samples, depth, needed, early_stop_transmittance, min_weights)
 
     def march_natively(
         self, rays: Rays, early_stop_transmittance: float, min_weights: Sequence[float]
@@ -256,7 +271,8 @@ class RadianceField(nn.Module):
         """
         if self.shape.colour_per == "ray":
             return self.decode_rays(self.ray_features(samples, weight), direction)
-        rgb = self.colour(self.appearance_features(samples), direction[samples.ray])
+        along = functional.pad(direction, (0, 0, 0, 1))[samples.ray]  # Empty places are of ray r.
+        rgb = self.colour(self.appearance_features(samples), along)
         return composite(weight, rgb, samples.offset, samples.ray)
 
     def render_colour(
@@ -264,17 +280,28 @@ class RadianceField(nn.Module):
         origin: Float32[Tensor, "r 3"],
         direction: Float32[Tensor, "r 3"],
         jitter: Float32[Tensor, " r"] | None,
-        background: float,
+        background: float | Tensor,
     ) -> tuple[Float32[Tensor, "r 3"], Samples]:
         """Colour of rays with gradients for every parameter (reconstruction).
 
         Returns:
             rgb over a grey `background`, and the samples that were evaluated.
         """
-        contributing, coloured, index = self.contributing_samples(origin, direction, jitter)
+        found = self.contributing_samples(origin, direction, jitter)
+        return self.colour_of(*found, direction, background), found[0].samples
+
+    def colour_of(
+        self,
+        contributing: WeightedSamples,
+        coloured: Samples,
+        index: Int64[Tensor, " b"],
+        direction: Float32[Tensor, "r 3"],
+        background: float | Tensor,
+    ) -> Float32[Tensor, "r 3"]:
+        """Colour of rays over a grey background from what `contributing_samples` found."""
         weight, opacity = self.weights(contributing)
         pixel = self.composited_colour(coloured, weight[index], direction)
-        return pixel + (1 - opacity[:, None]) * background, contributing.samples
+        return pixel + (1 - opacity[:, None]) * background
 
     @torch.no_grad()
     def alpha_grid(self) -> Float32[Tensor, "X Y Z"]:

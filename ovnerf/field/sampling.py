@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float32, Int64
 
 
+UNREAD = np.zeros(0, np.int64)
+"""Stands for `Samples.bounds` where the host has not asked the device for them."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """Packed samples of a batch of r rays, sorted by ray, then by distance.
@@ -26,7 +30,8 @@ class Samples:
         ray: i64 (s,). distance: f32 (s,) along the unit direction, scene units.
         delta: f32 (s,) interval lengths; 0 for the last sample of a full-length ray.
         point: f32 (s, 3) normalised to [-1, 1]^3 by the box.
-        bounds: `offset` as an array on the host, where reading it does not wait for the device.
+        bounds: `offset` as an array on the host, where reading it does not wait for the device;
+            `UNREAD` before it was read.
     """
 
     offset: Int64[Tensor, " ends"]
@@ -192,13 +197,7 @@ def march(
     box: Float32[Tensor, "2 3"],
     occupancy: OccupancyGrid,
     capacity: tuple[int, int],
-) -> tuple[
-    Int64[Tensor, " s"],
-    Float32[Tensor, " s"],
-    Float32[Tensor, " s"],
-    Float32[Tensor, "s 3"],
-    Int64[Tensor, 2],
-]:
+) -> tuple[Samples, Int64[Tensor, 2]]:
     """The samples of r rays that lie in occupied cells.
 
     Args:
@@ -207,8 +206,8 @@ def march(
             caller must compare them with the counts that are returned.
 
     Returns:
-        ray, distance, delta and point as in `Samples`, filled up to the buffer's size with entries
-        of ray r and delta 0; and how many blocks and samples there really are, i64 (2,).
+        The samples, filled up to the buffer's size with entries of ray r and delta 0, `bounds`
+        unread; and how many blocks and samples there really are, i64 (2,).
     """
     origin, direction, step, max_samples = rays.origin, rays.direction, rays.step, rays.max_samples
     device = origin.device
@@ -243,4 +242,6 @@ def march(
     delta = torch.where(sample == max_samples - 1, 0.0, step).to(distance)
     point = functional.pad(point.view(-1, 3), (0, 0, 0, 1))[index]
     found = torch.stack([active.sum(), hit.sum()])
-    return packed(ray, len(rays)), packed(distance, 0), packed(delta, 0), point, found
+    ray = packed(ray, len(rays))
+    offset = ray_offsets(ray, len(rays))
+    return Samples(offset, ray, packed(distance, 0), packed(delta, 0), point, UNREAD), found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Adam
 
@@ -14,7 +16,6 @@ from ovnerf.compute.seeds import use_deterministic_seed
 from ovnerf.compute.transfer import to_device
 from ovnerf.config.field import Reconstruct
 from ovnerf.field.field import FieldShape, RadianceField, radiance_from_header
-from ovnerf.field.sampling import Samples
 from ovnerf.field.vm import grid_resolution
 from ovnerf.runtime.allocator import give_back_freed_memory
 from ovnerf.storage.tensors import (
@@ -28,6 +29,7 @@ from ovnerf.storage.tensors import (
 from ovnerf.training.batches import PixelBatches, generator
 from ovnerf.training.data import Photos
 from ovnerf.training.loop import LossWatch
+from ovnerf.training.recorded import RecordedSteps
 
 FIRST_OCCUPANCY = 400
 """The occupancy is not made before this iteration, however short the run: the density is raw."""
@@ -50,6 +52,35 @@ def occupancy_updates(settings: Reconstruct) -> list[int]:
     """Iterations at which the occupancy is made from the density, ascending."""
     at = [round(share * settings.iterations) for share in settings.occupancy_at]
     return sorted({max(FIRST_OCCUPANCY, step) for step in at})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What an iteration takes.
+
+    Attributes:
+        photo, row, column: i64 (b,), the pixels.
+        jitter: f32 (b,) in [0, 1), as in `Rays.inside`.
+        background: f32 (), grey behind the scene.
+        fade: f64 (), what is left of the weight of total variation.
+    """
+
+    photo: Tensor
+    row: Tensor
+    column: Tensor
+    jitter: Tensor
+    background: Tensor
+    fade: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device; does not wait for it."""
+        return Batch(*(to_device(getattr(self, part.name), device) for part in fields(self)))
+
+    def fill(self, other: Batch) -> None:
+        """Overwrite the values of this batch with those of another one, on any device."""
+        for part in fields(self):
+            mine = getattr(self, part.name)
+            mine.copy_(to_device(getattr(other, part.name), mine.device))
 
 
 class Reconstruction:
@@ -85,48 +116,84 @@ class Reconstruction:
         self.iteration = 0
         self.rows: list[dict[str, float]] = []
         self.watch = LossWatch("reconstruct")
+        self.recorded = RecordedSteps(self)
         self.new_optimiser()
 
     def new_optimiser(self) -> None:
         """Replace the optimiser by a fresh Adam at the initial rates; at every change of grids."""
-        rates = self.settings.learning_rate_grid, self.settings.learning_rate_head
+        settings, on_card = self.settings, self.device.type == "cuda"
+        rates = settings.learning_rate_grid, settings.learning_rate_head
         grids = [*self.field.density.parameters(), *self.field.appearance.parameters()]
         heads = [*self.field.basis.parameters(), *self.field.colour.parameters()]
         self.optimiser = Adam(
             [
-                {"params": grids, "lr": rates[0], "initial": rates[0]},
-                {"params": heads, "lr": rates[1], "initial": rates[1]},
+                {"params": grids, "lr": self.rate(rates[0]), "initial": rates[0]},
+                {"params": heads, "lr": self.rate(rates[1]), "initial": rates[1]},
             ],
             betas=(0.9, 0.99),
             fused=True,
+            capturable=on_card,
         )
         self.restarted = self.iteration
+        self.recorded.forget()
+
+    def rate(self, value: float) -> float | Tensor:
+        """A learning rate, where the optimiser's step on this device can read it."""
+        return torch.tensor(value, device=self.device) if self.device.type == "cuda" else value
 
     def step(self) -> None:
         """One iteration: change the grids if it is due, draw a batch, take one step of Adam."""
         self.change_grids()
-        decay = self.settings.learning_rate_decay
-        for group in self.optimiser.param_groups:
-            past = (self.iteration - self.restarted) / self.settings.iterations
-            group["lr"] = group["initial"] * decay**past
-        draw = generator(self.settings.seed, "reconstruct", self.iteration)
-        pixels = [to_device(part, self.device) for part in self.batches.at(self.iteration)]
-        origin, direction = self.photos.rays(*pixels)
-        jitter = to_device(torch.rand(len(origin), generator=draw), self.device)
-        coin = torch.rand((), generator=draw).numpy()
-        white = self.settings.random_background and coin < 0.5
-        rgb, samples = self.field.render_colour(origin, direction, jitter, float(white))
-        loss = (rgb.clamp(0, 1) - self.photos.colours(*pixels)).square().mean()
-        self.optimiser.zero_grad()
-        loss.backward()
-        fade = decay ** (self.iteration / self.settings.iterations)
-        self.field.density.add_total_variation_gradient(self.settings.tv_density * fade)
-        self.field.appearance.add_total_variation_gradient(self.settings.tv_appearance * fade)
-        self.optimiser.step()
+        self.lower_rates()
+        take = self.recorded if self.device.type == "cuda" else self.take
+        loss, bounds = take(self.draw())
         self.iteration += 1
         self.watch.add(loss)
         if self.iteration % max(1, self.settings.iterations // LOGGED_STEPS) == 0:
-            self.log(self.watch.look(self.iteration, {"loss": loss})["loss"], samples)
+            self.log(self.watch.look(self.iteration, {"loss": loss})["loss"], bounds)
+
+    def lower_rates(self) -> None:
+        """Set the learning rates of this iteration."""
+        for group in self.optimiser.param_groups:
+            past = (self.iteration - self.restarted) / self.settings.iterations
+            rate = group["initial"] * self.settings.learning_rate_decay**past
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def draw(self) -> Batch:
+        """The batch of this iteration, on the host."""
+        draw = generator(self.settings.seed, "reconstruct", self.iteration)
+        pixels = self.batches.at(self.iteration)
+        jitter = torch.rand(len(pixels[0]), generator=draw)
+        coin = torch.rand((), generator=draw)
+        white = (coin < 0.5) & self.settings.random_background
+        fade = self.settings.learning_rate_decay ** (self.iteration / self.settings.iterations)
+        return Batch(*pixels, jitter, white.float(), torch.tensor(fade, dtype=torch.float64))
+
+    def take(self, batch: Batch) -> tuple[Tensor, NDArray[np.int64]]:
+        """One step of Adam on a batch.
+
+        Returns:
+            The mean squared error of its colours, and where each ray's samples begin, i64 (b + 1,).
+        """
+        pixels = batch.photo, batch.row, batch.column
+        origin, direction = self.photos.rays(*pixels)
+        rgb, samples = self.field.render_colour(origin, direction, batch.jitter, batch.background)
+        return self.learn(rgb, batch), samples.bounds
+
+    def learn(self, rgb: Tensor, batch: Batch) -> Tensor:
+        """One step of Adam from the colours f32 (b, 3) of a batch; their mean squared error."""
+        target = self.photos.colours(batch.photo, batch.row, batch.column)
+        loss = (rgb.clamp(0, 1) - target).square().mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        settings, field = self.settings, self.field
+        field.density.add_total_variation_gradient(settings.tv_density * batch.fade)
+        field.appearance.add_total_variation_gradient(settings.tv_appearance * batch.fade)
+        self.optimiser.step()
+        return loss.detach()  # A graph that lives on would be part of the next recording.
 
     def change_grids(self) -> None:
         """Update occupancy, shrink the box, grow the grids, if due (docs/method.md#upsampling)."""
@@ -138,9 +205,9 @@ class Reconstruction:
             self.new_optimiser()
             give_back_freed_memory()
 
-    def log(self, loss: float, samples: Samples) -> None:
-        """Add one row of `train.csv`; `samples` are the batch's, `loss` its mean squared error."""
-        counts = np.diff(samples.bounds)
+    def log(self, loss: float, bounds: NDArray[np.int64]) -> None:
+        """Add one row of `train.csv`: mean squared error, and where its rays' samples begin."""
+        counts = np.diff(bounds)
         self.rows.append(
             {
                 "iteration": self.iteration,
@@ -160,6 +227,7 @@ class Reconstruction:
             "iteration": self.iteration,
             "restarted": self.restarted,
             "rows": self.rows,
+            "places": self.recorded.places,
         }
         tensors = module_tensors(self.field, "field.") | optimiser_tensors(self.optimiser)
         save_tensors(path, tensors, header)
@@ -176,4 +244,5 @@ class Reconstruction:
         self.new_optimiser()
         self.restarted = header["restarted"]
         load_optimiser_tensors(self.optimiser, tensors)
+        self.recorded.places = header["places"]
         return True

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from field_fixtures import (
@@ -106,15 +107,15 @@ def test_march_by_hand():
     occupancy = OccupancyGrid(cells)
     rays = Rays.inside(box, origin, direction, None, 0.2, 100, 0.05, 10.0)
     assert rays.first.tolist() == [2.0] and rays.count.tolist() == [11]
-    ray, distance, _, point, found = march(rays, box, occupancy, (10, 5))
-    assert distance[:3].tolist() == pytest.approx([3.6, 3.8, 4.0])
-    assert point[:3, 0].tolist() == pytest.approx([0.6, 0.8, 1.0], abs=1e-6)
-    assert ray.tolist() == [0, 0, 0, 1, 1]
+    samples, found = march(rays, box, occupancy, (10, 5))
+    assert samples.distance[:3].tolist() == pytest.approx([3.6, 3.8, 4.0])
+    assert samples.point[:3, 0].tolist() == pytest.approx([0.6, 0.8, 1.0], abs=1e-6)
+    assert samples.ray.tolist() == [0, 0, 0, 1, 1] and samples.offset.tolist() == [0, 3]
     # 11 steps of 0.2 from x = -1 make one block.
     assert found.tolist() == [1, 3]
     # Where the buffer is too small, samples are lost, and counted all the same.
-    assert march(rays, box, occupancy, (10, 2))[0].tolist() == [0, 0]
-    assert march(rays, box, occupancy, (10, 2))[-1].tolist() == [1, 3]
+    samples, found = march(rays, box, occupancy, (10, 2))
+    assert samples.ray.tolist() == [0, 0] and found.tolist() == [1, 3]
 
 
 def test_rays_from_afar_begin_at_the_box_in_evaluation():
@@ -159,6 +160,29 @@ def test_buffers_grow_when_they_are_too_small(monkeypatch):
     assert field.capacity.needed[50][1] > 50 and field.capacity.fits(50, *field.capacity.needed[50])
 
 
+@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+def test_empty_places_change_neither_colours_nor_gradients(monkeypatch, colour_per):
+    """Samples in a fixed number of places, against exactly as many as there are."""
+    monkeypatch.setenv("OVNERF_NATIVE", "0")
+    field = radiance_field(colour_per=colour_per).requires_grad_()
+    origin, direction, jitter = rays(50)
+    exact, samples = field.render_colour(origin, direction, jitter, 0.3)
+    marched = field.march_into(
+        (400, 4000), field.make_rays(origin, direction, jitter), *field.contributing_limits()
+    )
+    bounds, needed = marched.read()
+    places = bounds[:, -1] + np.array([1, 700])  # one is enough
+    found = field.contributing_in(marched, places.tolist())
+    assert [len(found[0].samples), len(found[1]), len(found[2])] == [*places, places[1]]
+    assert needed[1] >= len(samples) == bounds[0, -1] and (bounds[0] == samples.bounds).all()
+    padded = field.colour_of(*found, direction, 0.3)
+    assert torch.allclose(padded, exact, rtol=0, atol=1e-6)
+    wanted = torch.autograd.grad(exact.square().sum(), list(field.parameters()))
+    gradients = torch.autograd.grad(padded.square().sum(), list(field.parameters()))
+    for one, other in zip(gradients, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
 def test_samples_split_by_rays():
     samples, _ = radiance_field().samples_above_threshold(*rays(20))
     first, rest = samples.split(8)
@@ -174,7 +198,7 @@ def test_last_sample_has_no_length():
     origin, direction = torch.tensor([[-1.5, 0.0, 0.0]]), torch.tensor([[1.0, 0, 0]])
     rays = Rays.inside(box, origin, direction, None, 0.5, 4, 0.05, 10.0)
     full = OccupancyGrid.full((3, 3, 3))
-    assert march(rays, box, full, (1, 16))[2].tolist() == [0.5, 0.5, 0.5, 0] + [0] * 12
+    assert march(rays, box, full, (1, 16))[0].delta.tolist() == [0.5, 0.5, 0.5, 0] + [0] * 12
 
 
 def test_occupancy_cells_and_bounds():

@@ -16,8 +16,7 @@ from benchmarks import cases
 from benchmarks.scene import bench_camera, bench_field, bench_semantics, bench_text
 from ovnerf.encoders import pyramid
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
-from ovnerf.field import field as tracing
-from ovnerf.field import rendering
+from ovnerf.field import marched, rendering
 from ovnerf.field.rendering import surface_distance
 from ovnerf.storage.stores import open_store, write_store
 from ovnerf.training import crops, feature_terms, semantics
@@ -33,7 +32,7 @@ def device(monkeypatch):
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     for module in (crops, feature_terms, semantics):
         monkeypatch.setattr(module, "to_device", lambda tensor, place: tensor.to(place))
-    monkeypatch.setattr(tracing, "to_host", lambda tensor: counts(tensor, 1))
+    monkeypatch.setattr(marched, "to_host", lambda tensor: counts(tensor, 1))
     monkeypatch.setattr(rendering, "to_host", lambda tensor: np.arange(len(tensor)) * PER_RAY)
     yield torch.device("cuda")
     torch.__future__.set_overwrite_module_params_on_conversion(before)
@@ -140,7 +139,7 @@ def test_views(device):
 
 
 def test_reconstruction(monkeypatch, device):
-    monkeypatch.setattr(tracing, "to_host", lambda tensor: counts(tensor, 2))
+    monkeypatch.setattr(marched, "to_host", lambda tensor: counts(tensor, 2))
     field, (origin, direction) = bench_field(32), bench_camera(1, 96, 128).rays()
     with pretend():
         rays = origin[:200].to(device), direction[:200].to(device)

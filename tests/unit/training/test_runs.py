@@ -19,8 +19,8 @@ from ovnerf.config.refresh_figures import DrawRefreshes
 from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.refresh_figures import label_rows
-from ovnerf.field import field, reference
-from ovnerf.field.field import semantics_from_header
+from ovnerf.field import marched, reference
+from ovnerf.field.field import radiance_from_header, semantics_from_header
 from ovnerf.field.rendering import render_rgb, to_uint8, view_weights
 from ovnerf.regions.runlength import encode_all
 from ovnerf.runtime import progress
@@ -347,7 +347,7 @@ def waits(monkeypatch, step):
     monkeypatch.setenv("OVNERF_NATIVE", "0")
     step()  # makes place for the batch
     asked = []
-    monkeypatch.setattr(field, "to_host", lambda tensor: asked.append(1) or tensor.numpy())
+    monkeypatch.setattr(marched, "to_host", lambda tensor: asked.append(1) or tensor.numpy())
     with Waits() as found:
         step()
     return found.seen, len(asked)
@@ -423,7 +423,7 @@ def test_regions_of_novel_views_are_proposed_once_on_reconstructed_colours(store
         run.step()
     novel = run.pseudo_labels.novel
     assert refreshes > 1 and len(images) == len(novel) > 0
-    before = field.radiance_from_header(opened.radiance_header, opened.radiance)
+    before = radiance_from_header(opened.radiance_header, opened.radiance)
     for image, (_, camera, _) in zip(images, novel, strict=True):
         rgb = render_rgb(before, view_weights(before, camera))
         np.testing.assert_array_equal(image, to_uint8(rgb, HEIGHT, WIDTH).numpy())
