@@ -30,9 +30,10 @@ from ovnerf.config.features import CacheFeatures
 from ovnerf.config.field import Reconstruct
 from ovnerf.config.semantics import Dino, TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures, window_boxes, window_grids, window_scales
-from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.field import RadianceField
 from ovnerf.field.occupancy import OccupancyGrid
 from ovnerf.field.rendering import ViewWeights, render_labels, render_rgb, view_weights
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.storage.stores import Store

@@ -18,8 +18,8 @@ from torch import Tensor
 from benchmarks import shipped
 from benchmarks.cases import gradient_gap
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.field import SemanticField, semantics_from_header
 from ovnerf.field.rendering import render_labels, view_weights
+from ovnerf.field.semantic_field import SemanticField, semantics_from_header
 from ovnerf.geometry.camera import Camera
 from ovnerf.labels.void import VOID
 from ovnerf.storage.splits import frame_indices

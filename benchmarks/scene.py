@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovnerf.field.field import FieldShape, RadianceField, SemanticField
+from ovnerf.field.field import FieldShape, RadianceField
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.field.vm import LINE_AXES, PLANE_AXES
 from ovnerf.geometry.camera import Camera
 

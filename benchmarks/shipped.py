@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from ovnerf.config.semantics import Dino
 from ovnerf.field import reference
-from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.field import RadianceField
 from ovnerf.field.reference import grid_products, sample_grid
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.labels.void import VOID
 
 

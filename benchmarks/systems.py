@@ -36,9 +36,9 @@ from benchmarks.measure import Result, compare
 from benchmarks.scene import CHANNELS, CLASSES, RANKS, bench_field, bench_text
 from ovnerf.config.run import read_yaml
 from ovnerf.config.semantics import TrainSemantics
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead, hats
 from ovnerf.field.reference import grid_products
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.losses import label_loss
 from ovnerf.training.semantics import SemanticTraining

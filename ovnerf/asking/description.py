@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ovnerf.field.field import SemanticField, semantics_from_header
+from ovnerf.field.semantic_field import SemanticField, semantics_from_header
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.lens import PhotoLens, photo_lens
 from ovnerf.geometry.rays import Ndc

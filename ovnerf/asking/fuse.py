@@ -28,7 +28,7 @@ from ovnerf.asking.voxels import (
 )
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.points import FusePoints
-from ovnerf.field.field import SemanticField
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped
 from ovnerf.storage.by_frame import begin_partial, is_finished, load_part, part_path, save_part

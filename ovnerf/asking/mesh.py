@@ -19,7 +19,7 @@ from ovnerf.asking.surfaces import depths
 from ovnerf.asking.volume import DepthView, empty_volume, surface, used_vertices
 from ovnerf.config.export import Export
 from ovnerf.config.points import FusePoints
-from ovnerf.field.field import SemanticField
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.runtime import progress
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ovnerf.config.views import RenderViews
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead
 from ovnerf.field.relevancy_rendering import render_relevancy
 from ovnerf.field.rendering import ViewWeights, render_labels
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.labels.patches import without_small_patches
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError

@@ -18,7 +18,7 @@ from ovnerf.asking.views import View, render_view
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
-from ovnerf.field.field import SemanticField
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import UserError
 from ovnerf.runtime.lock import hold_lock

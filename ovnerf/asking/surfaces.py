@@ -10,8 +10,8 @@ import torch
 
 from ovnerf.asking.description import Description
 from ovnerf.config.points import FusePoints
-from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import ViewWeights, view_weights
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.field.surface import median_distance, points_at, ray_colours, render_ray_features
 from ovnerf.runtime.errors import UserError
 

@@ -9,8 +9,8 @@ import torch
 
 from ovnerf.asking.description import Description
 from ovnerf.asking.fuse import unit_features
-from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import render_rgb, surface_distance, to_uint8, view_weights
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.field.surface import render_ray_features
 from ovnerf.geometry.camera import Camera
 

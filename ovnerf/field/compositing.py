@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ovnerf.compute.order import any_order
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int64
 
@@ -68,6 +70,25 @@ def transmittance(
     Arguments as in `rendering_weights`.
     """
     return torch.exp(-sum_before(depth, offset, ray)).to(depth)
+
+
+class Picked(torch.autograd.Function):
+    """value[index] of a vector, where an index that occurs twice gets gradients 0 alone.
+
+    So a gradient is put in its place and nothing is added up, for which torch would sort.
+    """
+
+    @staticmethod
+    def forward(context: Any, value: Tensor, index: Tensor) -> Tensor:
+        context.save_for_backward(index)
+        context.size = len(value)
+        return value[index]
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = context.saved_tensors
+        with any_order():
+            return gradient.new_zeros(context.size).scatter_(0, index, gradient), None
 
 
 class WeightedSum(torch.autograd.Function):

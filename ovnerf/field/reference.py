@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.field import RadianceField
 from ovnerf.field.sampling import box_entry_exit
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.field.vm import LINE_AXES, PLANE_AXES, VectorMatrixGrid
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead, feature_norm
 from ovnerf.field.rendering import ViewWeights
+from ovnerf.field.semantic_field import SemanticField
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64

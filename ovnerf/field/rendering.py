@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ovnerf.compute.transfer import to_host
 from ovnerf.field.compositing import composite
-from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.field import RadianceField
 from ovnerf.field.sampling import Samples
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.geometry.camera import Camera
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ovnerf.field.compositing import sum_before
-from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import ViewWeights, render_rgb, sample_rays
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.geometry.camera import Camera
 
 if TYPE_CHECKING:

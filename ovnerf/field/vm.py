@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ovnerf.compute.order import sum_in_any_order
 from ovnerf.compute.transfer import constant
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 LINE_AXES = (2, 1, 0)
-PIECE = 128
-"""Entries that are summed one after the other (`sum_runs`)."""
 
 
 @dataclass(frozen=True)
@@ -82,46 +81,11 @@ def scatter(
     weight: Float32[Tensor, "s k"],
     gradient: Float32[Tensor, "s d"],
 ) -> Float32[Tensor, "cells d"]:
-    """The transpose of `gather`: from the gradient of its result to that of the table.
-
-    Every sum has an order of its own, so that it has the same bytes each time; a card's atomic
-    additions have none.
-    """
-    row, order = index.flatten().int().sort(stable=True)
-    rows = torch.arange(len(table) + 1, dtype=row.dtype, device=row.device)
-    first = torch.searchsorted(row, rows)
-    return sum_runs(gradient, order // index.shape[1], weight.flatten()[order], first)
-
-
-def sum_runs(
-    value: Float32[Tensor, "s d"],
-    index: Int64[Tensor, " n"],
-    weight: Float32[Tensor, " n"],
-    first: Int64[Tensor, " ends"],
-) -> Float32[Tensor, "ends-1 d"]:
-    """Sums of weight x value[index] over runs of entries; run i is first[i]..first[i+1]-1.
-
-    A card adds up a run one entry after the other, and a wall along a layer of cells makes a run of
-    thousands. So runs are cut into pieces of at most `PIECE` entries, and the pieces' sums are
-    summed in the same way.
-    """
-    longest = len(index)
-    while longest > PIECE:
-        starts = torch.arange(0, len(index), PIECE, device=first.device)
-        cut = torch.cat([first, starts]).sort().values
-        value = sum_bags(value, index, weight, cut)
-        first = torch.searchsorted(cut, first)
-        index = torch.arange(len(value), device=first.device)
-        weight = torch.ones_like(index, dtype=value.dtype)
-        longest = longest // PIECE + 2
-    return sum_bags(value, index, weight, first)
-
-
-def sum_bags(value: Tensor, index: Tensor, weight: Tensor, first: Tensor) -> Tensor:
-    """`sum_runs`, each run by one thread for each of the d columns."""
-    return functional.embedding_bag(
-        index, value, first, mode="sum", per_sample_weights=weight, include_last_offset=True
-    )
+    """The transpose of `gather`: from the gradient of its result to that of the table."""
+    rows = (weight[..., None] * gradient[:, None]).flatten(0, 1)
+    if rows.is_cuda:
+        return sum_in_any_order(rows, index.flatten(), len(table))
+    return torch.zeros_like(table).index_add_(0, index.flatten(), rows)
 
 
 class PlaneTimesLine(torch.autograd.Function):

@@ -12,8 +12,9 @@ from ovnerf.asking.rendered import label_map, predictor
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.views import RenderViews
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.field import radiance_from_header
 from ovnerf.field.rendering import render_rgb, surface_distance, to_uint8, view_weights
+from ovnerf.field.semantic_field import semantics_from_header
 from ovnerf.runtime import notices
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.provenance import result_digest

@@ -18,7 +18,8 @@ from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.dino import DinoEncoder
 from ovnerf.encoders.pyramid import PyramidFeatures, class_scores
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.field import SemanticField, radiance_from_header
+from ovnerf.field.field import radiance_from_header
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError

@@ -12,9 +12,9 @@ from ovnerf.compute.transfer import to_device
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.compositing import composite
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ScaleHead, text_scores
 from ovnerf.field.sampling import Samples
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.training.batches import generator
 from ovnerf.training.crops import CachedTokens
 from ovnerf.training.data import Photos

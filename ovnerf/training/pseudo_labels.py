@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ovnerf.config.semantics import Cse
-from ovnerf.field.field import RadianceField, SemanticField
+from ovnerf.field.field import RadianceField
 from ovnerf.field.rendering import (
     ViewWeights,
     render_labels_and_probability,
@@ -19,6 +19,7 @@ from ovnerf.field.rendering import (
     to_uint8,
     view_weights,
 )
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.geometry.camera import Camera
 from ovnerf.labels.rsr import Order, RegionRanker
 from ovnerf.labels.void import VOID

@@ -20,9 +20,9 @@ from torch.optim import Adam
 from ovnerf.compute.transfer import to_device
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.field.compositing import composite
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import feature_norm, text_scores
 from ovnerf.field.sampling import Samples
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.geometry.rays import pixel_rays
 from ovnerf.labels.void import VOID
 from ovnerf.runtime import notices, progress

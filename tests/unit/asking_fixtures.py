@@ -11,7 +11,7 @@ from ovnerf.asking.description import FIELD, read_description
 from ovnerf.asking.fuse import fuse_points
 from ovnerf.asking.text import made_again
 from ovnerf.config.points import FusePoints
-from ovnerf.field.field import SemanticField
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.storage.tensors import module_tensors, save_tensors
 
 CLASSES = ["wall", "table", "lamp"]

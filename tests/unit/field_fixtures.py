@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from ovnerf.field.field import FieldShape, RadianceField, SemanticField
+from ovnerf.field.field import FieldShape, RadianceField
 from ovnerf.field.occupancy import OccupancyGrid
+from ovnerf.field.semantic_field import SemanticField
 
 SHAPE = FieldShape(
     resolution=(20, 18, 16),

@@ -30,8 +30,8 @@ from ovnerf.evaluation.figures import (  # noqa: E402
     legend_patches,
     new_figure,
 )
-from ovnerf.field.field import SemanticField, semantics_from_header  # noqa: E402
 from ovnerf.field.rendering import render_labels, view_weights  # noqa: E402
+from ovnerf.field.semantic_field import SemanticField, semantics_from_header  # noqa: E402
 from ovnerf.labels.void import VOID  # noqa: E402
 from ovnerf.storage.splits import frame_indices  # noqa: E402
 from ovnerf.storage.stores import Store, open_store, open_truth, read  # noqa: E402

@@ -14,8 +14,8 @@ from ovnerf.asking import fuse, surfaces, voxels
 from ovnerf.asking.description import read_description
 from ovnerf.asking.voxels import VoxelGrid, VoxelSums
 from ovnerf.config.points import FusePoints
-from ovnerf.field.field import SemanticField
 from ovnerf.field.rendering import render_rgb, view_weights
+from ovnerf.field.semantic_field import SemanticField
 from ovnerf.field.surface import median_distance, ray_colours, render_ray_features
 from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.stages import fuse_points

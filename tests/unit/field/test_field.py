@@ -12,10 +12,11 @@ from field_fixtures import (
 )
 
 from ovnerf.field import reference
-from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.field import radiance_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.rendering import render_labels_and_probability, render_rgb, view_weights
 from ovnerf.field.sampling import Rays, SampleCapacity, box_entry_exit, march
+from ovnerf.field.semantic_field import semantics_from_header
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import pixel_rays
 

@@ -10,10 +10,10 @@ import torch
 from field_fixtures import radiance_field, rays
 from torch.nn.functional import normalize
 
-from ovnerf.field.field import SemanticField
 from ovnerf.field.heads import ClipHead, ScaleHead, hats
 from ovnerf.field.relevancy_rendering import ScaleTables, best_scales, render_relevancy
 from ovnerf.field.rendering import ViewWeights, render_labels
+from ovnerf.field.semantic_field import SemanticField
 
 KNOTS = (0.0, 0.5, 1.0, 1.5)
 VOID = 99

@@ -3,7 +3,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovnerf.field import vm
 from ovnerf.field.reference import grid_products
 from ovnerf.field.vm import VectorMatrixGrid, grid_resolution
 
@@ -122,27 +121,3 @@ def test_crop_keeps_values():
 def test_resolution_schedule_of_the_method(voxels, edge):
     cube = torch.tensor([[-1.5] * 3, [1.5] * 3])
     assert grid_resolution(voxels, cube) == (edge, edge, edge)
-
-
-@pytest.mark.parametrize(("points", "rows"), [(1, 3), (40, 3), (3000, 2), (20_000, 700)])
-def test_gradients_of_a_lookup_are_summed_as_index_add_sums_them(points, rows):
-    """With runs longer than a piece, and than a piece of pieces."""
-    draw = torch.Generator().manual_seed(points)
-    index = torch.randint(rows, (points, 4), generator=draw)
-    weight = torch.rand(points, 4, generator=draw)
-    gradient = torch.randn(points, 3, generator=draw)
-    terms = (weight.double()[..., None] * gradient.double()[:, None]).flatten(0, 1)
-    wanted = torch.zeros(rows, 3, dtype=torch.float64).index_add_(0, index.flatten(), terms)
-    found = vm.scatter(torch.zeros(rows, 3), index, weight, gradient)
-    bound = terms.abs().sum(0).max() * 1e-6
-    assert found.shape == wanted.shape and float((found - wanted).abs().max()) < bound
-
-
-def test_runs_are_summed_by_hand():
-    """Runs of 1, 0 and 300 entries: the last is cut at 128 and 256."""
-    value = torch.tensor([[1.0], [10.0]])
-    index = torch.ones(301, dtype=torch.long)
-    index[0] = 0
-    first = torch.tensor([0, 1, 1, 301])
-    sums = vm.sum_runs(value, index, torch.full((301,), 0.5), first)
-    assert sums.tolist() == [[0.5], [0.0], [1500.0]]

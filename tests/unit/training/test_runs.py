@@ -20,8 +20,9 @@ from ovnerf.config.regions import ProposeRegions
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.evaluation.refresh_figures import label_rows
 from ovnerf.field import marched, reference
-from ovnerf.field.field import radiance_from_header, semantics_from_header
+from ovnerf.field.field import radiance_from_header
 from ovnerf.field.rendering import render_rgb, to_uint8, view_weights
+from ovnerf.field.semantic_field import semantics_from_header
 from ovnerf.regions.runlength import encode_all
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError

@@ -19,7 +19,7 @@ from ovnerf.config.lift import Lift
 from ovnerf.config.run import override, parse, read_yaml
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
-from ovnerf.field.field import semantics_from_header
+from ovnerf.field.semantic_field import semantics_from_header
 from ovnerf.labels.patches import without_small_patches
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
