@@ -14,6 +14,8 @@ FILE_RESULTS = {
     *("summarise_runs", "write_page"),
 }
 """Stages whose `--out` is a file."""
+ROOM = "room.json"
+"""The file that `make_room` is asked for; it replaces the folder that holds it."""
 FILES_IN_A_FOLDER = {"aggregate", "paper_tables"}
 """Stages that write files into the folder `--out`, beside others; the rest replace it."""
 
@@ -34,6 +36,11 @@ def check_place(stage: str, out: Path) -> None:
         found = "a file" if out.name else "the root of all folders"
         raise UserError(
             f"{out}: found {found} at {folder}, expected a folder", "name another place"
+        )
+    if stage == "make_room" and out.name != ROOM:
+        raise UserError(
+            f"{out}: found the name {out.name}, expected {ROOM}, whose folder becomes the room",
+            f"write {out / ROOM}",
         )
     if stage in FILE_RESULTS:
         if out.is_dir():

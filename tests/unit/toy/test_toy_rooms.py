@@ -149,3 +149,11 @@ def test_a_scene_of_the_same_layout_is_no_room(tmp_path) -> None:
     with pytest.raises(UserError, match=r"scene: found classes\.txt, .* and more"):
         make_room.run(out=tmp_path / "scene/room.json", settings=TINY)
     assert (tmp_path / "scene/classes.txt").read_text() == "void\nchair\n"
+
+
+def test_a_room_is_named_by_its_file(tmp_path, capsys) -> None:
+    """The folder of `--out` is replaced, so a folder given there would name the wrong one."""
+    assert main(["make_room", "--out", str(tmp_path / "room")]) == 2
+    said = capsys.readouterr().err
+    assert "room: found the name room, expected room.json, whose folder becomes the room" in said
+    assert f"write {tmp_path / 'room/room.json'}" in said and not list(tmp_path.iterdir())
