@@ -22,6 +22,10 @@ from ovnerf.config.points import FusePoints
 from ovnerf.field.semantic_field import SemanticField
 from ovnerf.runtime import progress
 
+MESH_SPREAD = 0.15
+"""`max_spread` of the pixels that a mesh is made from. It is wider than that of points, because a
+surface is the mean of many views, and one that is left out is a hole (docs/asking.md#mesh)."""
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -49,7 +53,7 @@ def make_mesh(
         UserError: no two views see a surface.
     """
     volume = empty_volume(points.xyz, settings.mesh_cell or points.voxel_size)
-    counted = FusePoints()
+    counted = FusePoints(max_spread=MESH_SPREAD)
     size = description.height, description.width
     frames = description.training_frames
     progress.begin("export mesh", "frames", len(frames), 0)

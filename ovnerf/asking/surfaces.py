@@ -12,7 +12,12 @@ from ovnerf.asking.description import Description
 from ovnerf.config.points import FusePoints
 from ovnerf.field.rendering import ViewWeights, view_weights
 from ovnerf.field.semantic_field import SemanticField
-from ovnerf.field.surface import median_distance, points_at, ray_colours, render_ray_features
+from ovnerf.field.surface import (
+    distances_at_shares,
+    points_at,
+    ray_colours,
+    render_ray_features,
+)
 from ovnerf.runtime.errors import UserError
 
 
@@ -62,12 +67,12 @@ def depths(
     device = field.radiance.box.device
     camera = description.camera(description.pose[frame], device)
     view = view_weights(field.radiance, camera)
-    to_world = description.similarity.world
-    point = to_world(points_at(camera, view, median_distance(view)).cpu().numpy())
-    mean_point = to_world(points_at(camera, view, view.expected_distance()).cpu().numpy())
-    centre = description.pose[frame, :3, 3]
-    distance = np.linalg.norm(point - centre, axis=-1)
-    spread = np.abs(np.linalg.norm(mean_point - centre, axis=-1) - distance)
+    quarter, point, three_quarters = (
+        description.similarity.world(points_at(camera, view, distance).cpu().numpy())
+        for distance in distances_at_shares(view, (0.25, 0.5, 0.75))
+    )
+    distance = np.linalg.norm(point - description.pose[frame, :3, 3], axis=-1)
+    spread = np.linalg.norm(three_quarters - quarter, axis=-1)
     opacity = view.opacity().cpu().numpy()
     seen = (opacity > settings.min_opacity) & (spread <= settings.max_spread * distance)
     return Depths(view, seen, distance, opacity, point)

@@ -19,8 +19,8 @@ class FusePoints(Strict):
     points of neighbouring pixels."""
     min_opacity: Fraction = 0.5
     """A pixel counts above this accumulated opacity."""
-    max_spread: Fraction = 0.05
-    """A pixel counts when the mean and the median distance of its samples differ by at most this
-    share of the median: rays that graze an edge see two surfaces."""
+    max_spread: Fraction = 0.07
+    """A pixel counts when the middle half of its ray's weight lies within this share of the
+    distance: where it is spread wider, the field is not sure where the surface is."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Text vectors that give each point its label."""

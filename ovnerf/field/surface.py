@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,22 +17,29 @@ if TYPE_CHECKING:
     from jaxtyping import Float32
 
 
-def median_distance(view: ViewWeights) -> Float32[Tensor, " r"]:
-    """Distance at which half of a ray's weight is reached, scene units; 0 without samples.
+def distances_at_shares(view: ViewWeights, shares: Sequence[float]) -> Float32[Tensor, "q r"]:
+    """Distances at which shares of a ray's weight are reached, scene units; 0 without samples.
 
-    Unlike the mean it lies on one of two surfaces where a ray grazes the nearer one.
+    Each is the distance of a sample. Half of the weight gives the median distance, which, unlike
+    the mean, lies on one of two surfaces where a ray grazes the nearer one.
+
+    Args:
+        shares: q numbers in (0, 1].
     """
     if len(view.weight) == 0:
-        return view.weight.new_zeros(len(view.offset) - 1)
+        return view.weight.new_zeros(len(shares), len(view.offset) - 1)
     ray = sample_rays(view.offset, len(view.weight))
     reached = sum_before(view.weight, view.offset, ray) + view.weight.double()
     total = torch.zeros(len(view.offset) - 1, dtype=torch.float64, device=reached.device)
     total.index_add_(0, ray, view.weight.double())
-    before = torch.zeros_like(view.offset[1:])
-    before.index_add_(0, ray, (reached < total[ray] / 2).long())
-    # Rounding of the sums must not lead beyond the ray's last sample.
-    index = torch.minimum(view.offset[:-1] + before, view.offset[1:] - 1).clamp_min(0)
-    return view.distance[index].where(view.offset.diff() > 0, 0)
+    found = []
+    for share in shares:
+        before = torch.zeros_like(view.offset[1:])
+        before.index_add_(0, ray, (reached < total[ray] * share).long())
+        # Rounding of the sums must not lead beyond the ray's last sample.
+        index = torch.minimum(view.offset[:-1] + before, view.offset[1:] - 1).clamp_min(0)
+        found.append(view.distance[index].where(view.offset.diff() > 0, 0))
+    return torch.stack(found)
 
 
 def points_at(

@@ -16,7 +16,8 @@ from ovnerf.asking.voxels import VoxelGrid, VoxelSums
 from ovnerf.config.points import FusePoints
 from ovnerf.field.rendering import render_rgb, view_weights
 from ovnerf.field.semantic_field import SemanticField
-from ovnerf.field.surface import median_distance, ray_colours, render_ray_features
+from ovnerf.field.surface import distances_at_shares, ray_colours, render_ray_features
+from ovnerf.geometry.similarity import Similarity
 from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.stages import fuse_points
 from ovnerf.storage.stores import open_store, read, verify
@@ -40,9 +41,11 @@ def slow_points(field, frames):
             if opacity <= SETTINGS.min_opacity:
                 continue
             sums = np.cumsum(weight.numpy())
-            median = float(distance[int(np.argmax(sums >= sums[-1] / 2))])
-            mean = float((weight * distance).sum()) / opacity
-            if abs(mean - median) > SETTINGS.max_spread * median:
+            quarter, median, three_quarters = (
+                float(distance[int(np.argmax(sums >= sums[-1] * share))])
+                for share in (0.25, 0.5, 0.75)
+            )
+            if three_quarters - quarter > SETTINGS.max_spread * median:
                 continue
             place = view.origin[ray].double() + median * view.direction[ray].double()
             world = place.numpy() / 2 + np.array([1.0, 2.0, 3.0])
@@ -100,22 +103,53 @@ def test_points_are_those_of_a_slow_reference(tmp_path):
     assert max(len(row[2]) for row in slow.values()) > 1
 
 
-def test_median_distances_by_hand():
+def rays_by_hand(offset, distance, weight):
+    """A view of rays along x from the origin, with the samples given."""
     view = view_weights(asked_field().radiance, DESCRIPTION.camera(DESCRIPTION.pose[0]))
-    rays = dataclasses.replace(
+    count = len(offset) - 1
+    return dataclasses.replace(
         view,
-        origin=torch.zeros(4, 3),
-        direction=torch.zeros(4, 3),
-        offset=torch.tensor([0, 3, 3, 4, 6]),
-        distance=torch.tensor([1.0, 2.0, 3.0, 5.0, 7.0, 8.0]),
-        weight=torch.tensor([0.1, 0.5, 0.4, 0.2, 0.25, 0.25]),
+        origin=torch.zeros(count, 3),
+        direction=torch.tensor([1.0, 0.0, 0.0]).expand(count, 3),
+        offset=torch.tensor(offset),
+        distance=torch.tensor(distance),
+        weight=torch.tensor(weight),
     )
-    # 0.1 < 0.5 <= 0.6; no sample; one sample; 0.25 reaches half of 0.5 exactly.
-    assert median_distance(rays).tolist() == [2.0, 0.0, 5.0, 7.0]
-    none = torch.zeros(0)
-    offset = torch.zeros(5, dtype=torch.long)
-    empty = dataclasses.replace(rays, offset=offset, distance=none, weight=none)
-    assert median_distance(empty).tolist() == [0.0] * 4
+
+
+def test_distances_at_shares_of_a_rays_weight_by_hand():
+    distance, weight = [1.0, 2.0, 3.0, 5.0, 7.0, 8.0], [0.1, 0.5, 0.4, 0.2, 0.25, 0.25]
+    rays = rays_by_hand([0, 3, 3, 4, 6], distance, weight)
+    # First ray: 0.1 < 0.25 and 0.5 <= 0.6 < 0.75 < 1. The second has no sample, the third one.
+    # Last ray: 0.25 reaches a quarter and half of 0.5, the second the rest.
+    assert distances_at_shares(rays, (0.25, 0.5, 0.75)).tolist() == [
+        [2.0, 0.0, 5.0, 7.0],
+        [2.0, 0.0, 5.0, 7.0],
+        [3.0, 0.0, 5.0, 8.0],
+    ]
+    empty = rays_by_hand([0] * 5, [], [])
+    assert distances_at_shares(empty, (0.5, 1.0)).tolist() == [[0.0] * 4] * 2
+
+
+def test_pixels_whose_weight_is_spread_widely_do_not_count(monkeypatch):
+    """The middle half of the weight, 0.25 to 0.75 of it, against a tenth of the median distance."""
+    cases = {
+        (0.3, 0.4, 0.3): False,  # from 3.6 to 4.4: 0.8 of 4
+        (0.2, 0.6, 0.2): True,  # all at 4
+        (0.0, 0.6, 0.4): True,  # from 4 to 4.4: exactly a tenth of 4
+        (0.1, 0.2, 0.1): False,  # all at 4, but of opacity 0.4
+    }
+    weight = [share for case in cases for share in case]
+    rays = rays_by_hand([0, 3, 6, 9, 12], [3.6, 4.0, 4.4] * 4, weight)
+    monkeypatch.setattr(surfaces, "view_weights", lambda field, camera: rays)
+    pose = np.eye(4)[None].repeat(4, 0)
+    similarity = Similarity(2.0, (0.0, 0.0, 0.0))
+    description = dataclasses.replace(DESCRIPTION, pose=pose, similarity=similarity)
+    settings = FusePoints(min_opacity=0.45, max_spread=0.1001)
+    found = surfaces.depths(asked_field(), description, 0, settings)
+    assert found.seen.tolist() == [*cases.values()]
+    np.testing.assert_allclose(found.distance, 2, atol=1e-6)  # two scene units are one of the world
+    np.testing.assert_allclose(found.point, [[2, 0, 0]] * 4, atol=1e-6)
 
 
 def test_ray_features_give_the_composited_head():
