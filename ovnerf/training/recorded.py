@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ovnerf.compute import graphs
 from ovnerf.field.marched import Marched
+from ovnerf.runtime import progress
 
 if TYPE_CHECKING:
     from ovnerf.training.reconstruct import Batch, Reconstruction
@@ -47,6 +48,7 @@ class RecordedSteps:
         self.run = run
         rays = run.settings.batch_rays
         self.places = [enough(4 * rays), *[enough(32 * rays)] * 3]
+        self.recordable = True
         self.forget()
 
     def forget(self) -> None:
@@ -63,7 +65,7 @@ class RecordedSteps:
             self.batch = batch.to(self.run.device)
         else:
             self.batch.fill(batch)
-        if self.taken >= UNRECORDED and self.graphs is None:
+        if self.taken >= UNRECORDED and self.graphs is None and self.recordable:
             self.record()
         bounds = self.march_in_enough_places()
         if self.graphs is not None:
@@ -74,10 +76,16 @@ class RecordedSteps:
         return self.loss, bounds
 
     def record(self) -> None:
-        """Record both halves of a step."""
-        first, (self.marched, self.direction) = graphs.record(self.march)
-        second, self.loss = graphs.record(self.learn, after=first)
-        self.graphs = first, second
+        """Record both halves of a step; where the card cannot, say so and go on without."""
+        try:
+            first, (self.marched, self.direction) = graphs.record(self.march)
+            second, self.loss = graphs.record(self.learn, after=first)
+        except RuntimeError as error:  # Too little memory for recordings is one, too.
+            reason = str(error).partition("\n")[0]
+            progress.log(f"reconstruct: steps are launched singly, not recorded: {reason}")
+            self.recordable = False
+        else:
+            self.graphs = first, second
 
     def march_in_enough_places(self) -> NDArray[np.int64]:
         """March the batch; where there are too few places, or far too many, change them and again.

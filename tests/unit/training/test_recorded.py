@@ -135,3 +135,23 @@ def test_a_loss_that_is_read_later_is_that_of_its_step(scene, recordings):
         plain.step()
     losses = [row["loss"] for row in plain.rows]
     assert len(set(losses)) == 8 and [row["loss"] for row in run.rows] == pytest.approx(losses)
+
+
+def test_steps_that_cannot_be_recorded_are_launched_singly(scene, recordings, monkeypatch, capsys):
+    """The second half fails, as where the card's memory is full; said once, not at every step."""
+
+    def record(work, after=None):
+        if after:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return Played(work, None), work()
+
+    monkeypatch.setattr(graphs, "record", record)
+    run, plain = fresh(scene, True), fresh(scene, False)
+    for _ in range(8):
+        run.step()
+        plain.step()
+    for one, other in zip(plain.rows, run.rows, strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+    said = capsys.readouterr().err
+    assert said.count("steps are launched singly, not recorded: CUDA out of memory.") == 1
+    assert "Tried" not in said
