@@ -108,10 +108,13 @@ def view_panels(
 def iou_by_method(long: pd.DataFrame) -> pd.DataFrame:
     """Columns method, class, value: pooled IoU on scored views, mean over seeds.
 
-    A method is a variant of the field, or the source of label maps, scored on all pixels.
+    A method is a variant of the field, by one of its rules, or a kind of label map, scored on all
+    pixels. Label maps are called so (`rsr labels`), because variants have the same names.
     """
     rows = long[(long["metric"] == "IoU") & long["split"].isin(("test", "seen"))]
     rows = rows[~rows["source"].str.endswith(COVERED)]
-    method = rows["variant"].where(rows["source"] == "field", rows["source"])
+    of_rule = rows["variant"] + " (" + rows["source"] + ")"
+    of_field = rows["variant"].where(rows["source"] == "field", of_rule)
+    method = of_field.where(rows["variant"] != "", rows["source"] + " labels")
     rows = in_order(rows.assign(method=method))
     return rows.groupby(["method", "class"], sort=False)["value"].mean().reset_index()

@@ -354,7 +354,28 @@ def test_bars_show_a_label_map_once():
         for source, value in (("rsr", 40.0), ("rsr_covered", 50.0))
     ]
     bars = draw_figures.iou_by_method(pd.DataFrame(rows))
-    assert bars.values.tolist() == [["rsr", "wall", 40.0]]
+    assert bars.values.tolist() == [["rsr labels", "wall", 40.0]]
+
+
+def test_bars_of_methods_that_share_a_name_are_apart():
+    """A label map and a variant are both called `rsr`; two variants may have a second rule."""
+    cells = {"split": "test", "dataset": "d", "scene": "s", "encoder": "e"}
+    rows = [
+        row({**cells, "source": source, "variant": variant}, "IoU", value, **{"class": "wall"})
+        for source, variant, value in (
+            ("rsr", "", 40.0),
+            ("field", "rsr", 60.0),
+            ("field_cosine", "lerf", 10.0),
+            ("field_cosine", "tuned", 30.0),
+        )
+    ]
+    bars = draw_figures.iou_by_method(pd.DataFrame(rows))
+    assert bars.values.tolist() == [
+        ["rsr labels", "wall", 40.0],
+        ["rsr", "wall", 60.0],
+        ["lerf (field_cosine)", "wall", 10.0],
+        ["tuned (field_cosine)", "wall", 30.0],
+    ]
 
 
 def test_draw_figures_counts_names(tiny_scene, tmp_path):
