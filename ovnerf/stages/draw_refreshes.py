@@ -67,6 +67,12 @@ def run(
             "draw_refreshes: found `cse.enabled: false`, so this training never refreshes a label",
             "name a variant with CSE",
         )
+    if round(settings.cse.start * settings.iterations) >= settings.iterations:
+        raise UserError(
+            f"draw_refreshes: CSE starts after the last of {settings.iterations} iterations, so "
+            "this training never refreshes a label",
+            "name a variant with a lower `cse.start`",
+        )
     trained = read_train_log(semantics / "train.csv")  # refused now, not after the replay
     start = load_tensors(shared / CHECKPOINT)[1]["digest"]
     digest = result_digest(

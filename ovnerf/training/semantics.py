@@ -144,8 +144,20 @@ class SemanticTraining:
         return notices.warning_entry(
             notices.empty_rays(self.empty_rays, "labelled rays of the last batch"),
             "no pixel of the training views has a label" if unlabelled else "",
+            *self.idle_cse(),
             self.feature_terms.warning(self.rows),
         )
+
+    def idle_cse(self) -> list[str]:
+        """What CSE was asked for and does not do; empty without CSE."""
+        if self.pseudo_labels is None:
+            return []
+        asked, found = self.settings.cse.novel_views, []
+        if self.cse_start >= self.settings.iterations:
+            found.append("CSE starts after the last iteration and replaces no label")
+        if asked and not self.pseudo_labels.novel:
+            found.append(f"none of the {asked} novel views asked for could be used")
+        return found
 
     def step(self) -> None:
         """One iteration: refresh the labels if it is due, then take one step of Adam."""

@@ -621,3 +621,22 @@ def test_a_replay_says_where_it_is_another_training(stores, whole, tmp_path):
     )
     with pytest.raises(UserError, match="never refreshes a label"):
         replay(stores, whole[0], tmp_path / "none", without)
+
+
+def test_cse_that_does_nothing_says_so(stores, tmp_path):
+    """Without a refresh the variant is another name of the training without CSE."""
+    idle = {"start": 1.0, "min_seen_by": 99, "min_valid": 0.5}
+    settings = SEMANTICS.model_copy(update={"cse": SEMANTICS.cse.model_copy(update=idle)})
+    train_shared.run(**inputs(stores), out=tmp_path / "shared", settings=settings)
+    closing = train_semantics.run(
+        **inputs(stores),
+        regions=stores / "regions.zarr",
+        shared=tmp_path / "shared",
+        out=tmp_path / "semantics",
+        settings=settings,
+        region_settings=REGIONS,
+    )
+    assert "CSE starts after the last iteration and replaces no label" in closing["warning"]
+    assert "none of the 2 novel views asked for could be used" in closing["warning"]
+    with pytest.raises(UserError, match="after the last of 12 iterations, so this training never"):
+        replay(stores, tmp_path, tmp_path / "figures", settings)
