@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ovnerf.config.base import Strict
 
@@ -25,3 +25,17 @@ class PaperTables(Strict):
     its place. With any stand-in no published number is shown, and captions say so."""
     encoders: dict[str, str] = Field(default_factory=dict)
     """Stand-ins: an encoder of the paper (`clip`) -> one of ours."""
+
+    @model_validator(mode="after")
+    def stand_ins_go_together(self) -> PaperTables:
+        if bool(self.scenes) != bool(self.encoders):
+            raise ValueError("stand-ins: give both `scenes` and `encoders`, or neither")
+        of_datasets: dict[str, str] = {}
+        for place, stand_in in self.scenes.items():
+            dataset, ours = place.partition("/")[0], stand_in.partition("/")[0]
+            if of_datasets.setdefault(dataset, ours) != ours:
+                raise ValueError(
+                    f"scenes: found stand-ins of {of_datasets[dataset]} and {ours} for {dataset}, "
+                    "expected one dataset of yours for each of the paper's"
+                )
+        return self

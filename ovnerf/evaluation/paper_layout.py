@@ -103,7 +103,8 @@ def as_markdown(name: str, table: pd.DataFrame, settings: PaperTables) -> str:
         pairs = ", ".join(f"`{ours}` for {theirs}" for theirs, ours in stand_ins.items())
         parts.append(STAND_IN.format(pairs=pairs))
     marks = footnote_marks(table)
-    parts.append(markdown(in_layout(table, marks)))
+    nothing = "No scene with an encoder of this table has a stand-in."
+    parts.append(nothing if table.empty else markdown(in_layout(table, marks)))
     parts += [f"[{mark}] `{name}`: {DEVIATIONS[name]}" for name, mark in marks.items()]
     return "\n\n".join(parts) + "\n"
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from ovnerf.config.features import Precomputed, Simulated, cell_of
+from ovnerf.config.paper import PaperTables
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.runtime.errors import UserError
+from ovnerf.storage.provenance import PACKAGE_ROOT
 
+PRINTED_ENCODERS = ("clip", "openclip", "lseg", "fcclip")
+"""The paper's encoders by our names, which stand-ins may take the places of."""
 GROUPS = "groups under `runs` say which encoders and variants go together"
 
 
@@ -63,3 +69,37 @@ def refuse_meaningless(name: str, encoder: Any, variant: str, train: TrainSemant
             "maps made elsewhere (kind `precomputed`)",
             f"{variant} distils label maps; {GROUPS}",
         )
+
+
+def refuse_unknown_places(settings: PaperTables) -> None:
+    """UserError for a stand-in that takes no place of the paper's tables."""
+    table = PACKAGE_ROOT / "evaluation" / "paper_tables.csv"
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    printed = {f"{row['dataset'].lower()}/{row['scene']}" for row in rows}
+    places = sorted(place for place in printed if not place.endswith("/Average"))
+    for kind, given, known in (
+        ("scenes", settings.scenes, places),
+        ("encoders", settings.encoders, PRINTED_ENCODERS),
+    ):
+        for place in given:
+            if place not in known:
+                raise UserError(
+                    f"paper_tables.{kind}: the paper's tables have no {place}",
+                    f"they have {', '.join(known)}",
+                )
+
+
+def absent_stand_ins(
+    settings: PaperTables, scenes: Iterable[tuple[str, str]], encoders: Collection[str]
+) -> Iterator[str]:
+    """A warning for each stand-in that is not of the run, so that its cells stay empty.
+
+    Args:
+        scenes: datasets and scenes of the sheet. encoders: names of those of the config.
+    """
+    of_run = {"scenes": {"/".join(key) for key in scenes}, "encoders": set(encoders)}
+    for kind, given in (("scenes", settings.scenes), ("encoders", settings.encoders)):
+        for place, stand_in in given.items():
+            if stand_in not in of_run[kind]:
+                yield f"paper_tables.{kind}: {stand_in} for {place} is not of this run"

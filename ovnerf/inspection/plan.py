@@ -33,7 +33,13 @@ from ovnerf.config.run import (
 )
 from ovnerf.config.semantics import TrainSemantics
 from ovnerf.config.views import RenderViews
-from ovnerf.inspection.misuse import refuse_meaningless, refuse_misuse, refuse_unmarked_truth
+from ovnerf.inspection.misuse import (
+    absent_stand_ins,
+    refuse_meaningless,
+    refuse_misuse,
+    refuse_unknown_places,
+    refuse_unmarked_truth,
+)
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import LAYOUTS, find_class_list, list_scene
 from ovnerf.storage.provenance import REPOSITORY_ROOT, shipped_file
@@ -140,6 +146,7 @@ def validated(data: Any, where: str) -> Plan:
     }
     runs = planned_runs(config, scenes, where)
     refuse_equal_logs(runs)
+    refuse_unknown_places(config.paper_tables)
     files = {key: scene_files(config, row) for key, row in scenes.items()}
     encoded = dict.fromkeys((name, (dataset, scene)) for dataset, scene, name, _ in runs)
     for name, key in encoded:
@@ -161,8 +168,10 @@ def validated(data: Any, where: str) -> Plan:
     for found in files.values():
         refuse_braces([found.folder, *found.images, *found.labels, *found.sources])
     refuse_braces([*named.values(), *chain(*maps.values()), *maps])
-    absent = tuple(warnings(scenes, files, maps, named, weights, config.weights_dir))
-    return Plan(config, scenes, files, encoders, variants, runs, weights, absent)
+    said = list(warnings(scenes, files, maps, named, weights, config.weights_dir))
+    if config.paper_tables.write:
+        said += absent_stand_ins(config.paper_tables, scenes, config.encoders)
+    return Plan(config, scenes, files, encoders, variants, runs, weights, tuple(said))
 
 
 def planned_runs(config: Config, scenes: Iterable[Key], where: str) -> tuple[Run, ...]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from ovnerf.config.run import override, read_config, read_yaml, variant_settings
+from ovnerf.evaluation.paper import ENCODERS
 from ovnerf.evaluation.paper_figures import figures_of
 from ovnerf.inspection.jobs import shared_id
+from ovnerf.inspection.misuse import PRINTED_ENCODERS
 from ovnerf.inspection.plan import Plan, make_plan
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.provenance import REPOSITORY_ROOT
@@ -194,3 +196,46 @@ def test_the_rehearsal_has_every_table_and_the_papers_schedules(monkeypatch) -> 
     assert [steps[name][0] for name in ("t8k", "ovnerf", "t12k")] == [320, 400, 480]
     numbers = ("n500", "ovnerf", "n2500", "n5000")
     assert [steps[name][1] for name in numbers] == [20, 40, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "encoders", "said"),
+    [
+        ({"replica/room0": "one/a"}, {}, "give both `scenes` and `encoders`"),
+        ({}, {"clip": "clip"}, "give both `scenes` and `encoders`"),
+        ({"replica/room_0": "one/a"}, {"clip": "clip"}, "tables have no replica/room_0"),
+        ({"replica/room0": "one/a"}, {"CLIP": "clip"}, "tables have no CLIP"),
+        (
+            {"replica/room0": "one/a", "replica/room1": "two/a"},
+            {"clip": "clip"},
+            "found stand-ins of one and two for replica",
+        ),
+    ],
+)
+def test_stand_ins_that_would_leave_a_table_empty_are_refused(
+    tmp_path, monkeypatch, scenes: dict, encoders: dict, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sheet.tsv").write_text(SHEET)
+    tables = {"scenes": scenes, "encoders": encoders}
+    with pytest.raises(UserError, match=said):
+        make_plan({"scenes": "sheet.tsv", "paper_tables": tables, **LISTED})
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_stand_ins_that_are_not_of_the_run_are_warned_of(tmp_path, monkeypatch, write) -> None:
+    """No more than that: an overlay that runs a part of a config cannot take its stand-ins away."""
+    monkeypatch.chdir(tmp_path)
+    Path("sheet.tsv").write_text(SHEET)
+    stand_ins = {"scenes": {"replica/room0": "one/c"}, "encoders": {"clip": "clip", "lseg": "toy"}}
+    plan = make_plan(
+        {"scenes": "sheet.tsv", "paper_tables": {"write": write, **stand_ins}, **LISTED}
+    )
+    assert [line for line in plan.warnings if "paper_tables" in line] == write * [
+        "paper_tables.scenes: one/c for replica/room0 is not of this run",
+        "paper_tables.encoders: toy for lseg is not of this run",
+    ]
+
+
+def test_stand_ins_may_take_every_encoder_that_the_paper_prints() -> None:
+    assert set(PRINTED_ENCODERS) == set(ENCODERS.values())

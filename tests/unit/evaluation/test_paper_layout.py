@@ -94,6 +94,7 @@ def test_stand_ins_are_never_beside_a_published_number(tmp_path: Path) -> None:
     page = (page_of(folder, "I")).read_text()
     assert "**Stand-ins.**" in page and "`toy` for clip" in page and "28.0" not in page
     assert len(pd.read_csv(folder / "paper_V.csv")) == 0
+    assert "has a stand-in.\n" in page_of(folder, "V").read_text()
 
 
 def test_deviations_are_noted_below_the_table(tmp_path: Path, monkeypatch) -> None:
