@@ -74,7 +74,7 @@ def summary(long: pd.DataFrame, paper: pd.DataFrame, about: str = "") -> str:
         parts.append(SIMULATED)
     parts += ["## Beside the published numbers"]
     if paper.empty:
-        parts.append("No scene, encoder and variant of the paper in this run.")
+        parts.append("No scene, encoder and variant of the paper with held-out views in this run.")
     else:
         parts += [BESIDE_PAPER, markdown(paper)]
     return "\n\n".join(parts) + "\n"

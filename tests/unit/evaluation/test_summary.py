@@ -111,4 +111,4 @@ def test_a_run_without_a_scored_view_says_so(tmp_path):
     rows = [row({**WHERE, "split": "train", "source": "clip"}, "mIoU", 7.0, protocol="pooled")]
     lines = page(tmp_path, rows)
     assert "No scored view." in lines
-    assert "No scene, encoder and variant of the paper in this run." in lines
+    assert "No scene, encoder and variant of the paper with held-out views in this run." in lines

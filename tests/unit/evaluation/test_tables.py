@@ -170,6 +170,16 @@ def test_3dovs_scenes_stand_beside_the_paper_by_their_own_protocol(tmp_path):
     assert paper.loc["bed", "difference"] == pytest.approx(90 - 94.2)
 
 
+def test_views_that_were_trained_on_do_not_stand_beside_scores_of_held_out_ones(tmp_path):
+    rows = [
+        {**item, "split": "seen"} if item["source"] == "field" else item
+        for item in field_rows(0, 20.0)
+    ]
+    folder = tables(tmp_path, rows)
+    assert len(pd.read_csv(folder / "paper.csv")) == 0
+    assert "of the paper with held-out views in this run" in (folder / "summary.md").read_text()
+
+
 def test_nothing_published_leaves_a_header(tmp_path):
     rows = [{**item, "dataset": "demo"} for item in field_rows(0, 20.0)]
     folder = tables(tmp_path, rows)
