@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_run import Place, planned_jobs
+from tiny_run import TOY_SHEET, Place, planned_jobs
 
 from ovnerf.cli import stage_parser
 from ovnerf.config.frames import MakeRoom
@@ -98,6 +98,29 @@ def test_a_target_makes_itself_and_nothing_else(
     place: Place, target: str, rules: Counter[str]
 ) -> None:
     assert place.planned(target) == rules
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("tiny/room8/frames.zarr", "sheet.tsv: found no scene tiny/room8"),
+        ("tiny/room8/simulated/rsr/seed0/metrics.csv", "sheet.tsv: found no scene tiny/room8"),
+        ("tiny/room7/simulated/lift/seed0/points.zarr", "No rule to produce results/tiny/room7"),
+    ],
+)
+def test_a_target_that_cannot_be_is_named(place: Place, target: str, said: str) -> None:
+    """A scene of another dataset, and the field of `lift`, which trains none."""
+    other = "other\troom8\t8\t12\t64\t48\n"
+    (place.folder / "sheet.tsv").write_text(TOY_SHEET + other)
+    place.configure({})
+    done = place.snakemake("--dry-run", f"results/{target}")
+    assert done.returncode and said in done.stdout and "KeyError" not in done.stdout, done.stdout
+
+
+def test_what_is_lifted_is_scored_without_a_training(place: Place) -> None:
+    planned = place.planned("results/tiny/room7/simulated/lift/seed0/metrics.csv")
+    assert planned["lift"] == planned["evaluate"] == 1
+    assert not planned["train_semantics"] and not planned["render_views"]
 
 
 def test_fused_labels_are_made_for_variants_that_ask_for_them_and_no_others(place: Place) -> None:

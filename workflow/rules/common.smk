@@ -92,9 +92,17 @@ def setting(stage):
     return lambda wildcards: JOBS.settings(stage, wildcards).model_dump_json()
 
 
+def files_of(wildcards):
+    """The files of a scene; wildcards also match a scene's name under another one's dataset."""
+    key = wildcards.dataset, wildcards.scene
+    if key not in FILES:
+        raise WorkflowError(f"{CONFIG.scenes}: found no scene {'/'.join(key)}")
+    return FILES[key]
+
+
 def scene_input(kind):
     """`input` function: the scene's `images`, `labels` or `sources` files."""
-    return lambda wildcards: getattr(FILES[wildcards.dataset, wildcards.scene], kind)
+    return lambda wildcards: getattr(files_of(wildcards), kind)
 
 
 def capture_source(wildcards):
@@ -105,12 +113,12 @@ def capture_source(wildcards):
 
 def scene_folder(wildcards):
     """`params` function: the folder that holds the scene's files."""
-    return FILES[wildcards.dataset, wildcards.scene].folder
+    return files_of(wildcards).folder
 
 
 def has_truth(wildcards):
     """Whether the scene comes with label files."""
-    return FILES[wildcards.dataset, wildcards.scene].labelled
+    return files_of(wildcards).labelled
 
 
 def truth_where_known(wildcards):
@@ -255,7 +263,7 @@ wildcard_constraints:
     dataset=one_of({dataset for dataset, _ in SCENES}),
     scene=one_of({scene for _, scene in SCENES}),
     encoder=one_of(ENCODERS),
-    variant=one_of([*VARIANTS, LIFTED]),
+    variant=one_of(VARIANTS),
     shared=one_of(set(SHARED_IDS.values())),
     seed=r"\d+",
     of_seed=f"({one_of(FIELD_SUFFIXES)})",  # an empty pattern would be no constraint

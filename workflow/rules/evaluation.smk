@@ -12,6 +12,8 @@ rule evaluate:
         f"{LOGS}/evaluate/{OF_RUN}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate/{OF_RUN}.tsv"
+    wildcard_constraints:
+        variant=one_of([*VARIANTS, LIFTED]),  # the one thing that is made of views without a training
     conda:
         "../../envs/ovnerf.yaml"
     threads: THREADS

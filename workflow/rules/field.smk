@@ -163,9 +163,6 @@ rule render_views:
         "{params.compute} 2>&1 | tee {log}"
 
 
-ruleorder: lift > render_views
-
-
 rule lift:
     input:
         frames=f"{SCENE}/frames.zarr",
