@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovnerf.training.batches import CropBatches, PixelBatches, crop_side, generator, permute
+from ovnerf.training.semantic_data import labelled_photos
 
 
 @given(count=st.integers(1, 700), key=st.integers(0, 2**40))
@@ -104,3 +105,10 @@ def test_generators_of_different_purposes_differ():
         for key in [(0, "jitter", 0), (0, "jitter", 1), (1, "jitter", 0), (0, "order", 0)]
     ]
     assert len(set(draws)) == 4
+
+
+@pytest.mark.parametrize(("count", "share", "labelled"), [(90, 0.7, 63), (9, 0.8, 7), (1, 0.1, 1)])
+def test_a_share_of_the_photos_is_labelled(count: int, share: float, labelled: int) -> None:
+    """0.7 x 90 is a little less than 63 in binary numbers."""
+    found = labelled_photos(count, share, 0)
+    assert len(found) == labelled and len(set(found.tolist())) == labelled
