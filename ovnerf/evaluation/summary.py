@@ -68,7 +68,10 @@ def summary(long: pd.DataFrame, paper: pd.DataFrame, about: str = "") -> str:
     encoders = sorted(set(long["encoder"]) - {""})
     parts = ["# Scores"]
     for encoder in encoders:
-        parts += encoder_part(rows[rows["encoder"].isin((encoder, ""))], encoder, about)
+        scenes = long.loc[long["encoder"] == encoder, ["dataset", "scene"]].drop_duplicates()
+        # Rows of no encoder are those of the reconstructions; only its own scenes' belong to it.
+        own = rows[rows["encoder"].isin((encoder, ""))].merge(scenes, on=["dataset", "scene"])
+        parts += encoder_part(own, encoder, about)
     parts += ["## How to read this", READING, ELSEWHERE]
     if any(encoder.startswith("simulated") for encoder in encoders):
         parts.append(SIMULATED)

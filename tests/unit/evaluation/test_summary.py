@@ -101,6 +101,19 @@ def test_encoders_are_apart_and_simulated_ones_are_explained(tmp_path):
     assert any("from ground truth plus noise" in line for line in lines)
 
 
+def test_an_encoders_tables_have_its_own_scenes(tmp_path):
+    """Groups under `runs` give each scene its encoders; reconstructions are of none."""
+    rows = field("ovnerf", 0, 50.0) + field("ovnerf", 0, 60.0, encoder="clip", scene="room1")
+    rows += [row({**SHARED, "scene": f"room{number}"}, "PSNR", 31.0) for number in range(2)]
+    lines = page(tmp_path, rows)
+    of_clip, of_toy = (lines.index(f"## Encoder `{name}`") for name in ("clip", "toy"))
+    headers = [
+        [line for line in part if line.startswith("|  |")]
+        for part in (lines[of_clip:of_toy], lines[of_toy:])
+    ]
+    assert headers == [3 * ["|  | room1 |"], 3 * ["|  | room0 |"]]
+
+
 def test_names_do_not_break_the_table(tmp_path):
     lines = page(tmp_path, field("a|b", 0, 50.0, scene="x|y"))
     assert "| field, `a\\|b` | 50.0 |" in lines
