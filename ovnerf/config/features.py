@@ -130,7 +130,8 @@ class CacheFeatures(Strict):
     encoder: Encoder | None = None
     """Filled in from config/encoders/<name>.yaml."""
     views: Literal["train", "all"] = "train"
-    """`all` also embeds test views (used for scoring label maps only)."""
+    """`all` also embeds test views (used for scoring label maps only); the `simulated` encoder
+    embeds training views alone."""
     scales: tuple[Positive, ...] = Field(default=(5, 7, 10), min_length=1)
     """Window side of scale k is floor(min(H, W) / k)."""
     stride: Fraction = 0.25

@@ -17,4 +17,4 @@ class Lift(Strict):
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Text vectors that the views' features are compared with."""
     view_fraction: Fraction = 0.8
-    """As in `train_semantics`: the same views for the same seed."""
+    """As in `train_semantics`: the same views for the same share and seed. Not taken from there."""
