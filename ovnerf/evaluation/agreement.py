@@ -35,7 +35,9 @@ def cohen_kappa(matrix: np.ndarray) -> float:
     if not total:
         return float("nan")
     agree = np.trace(matrix) / total
-    chance = float(matrix.sum(0) @ matrix.sum(1)) / float(total) ** 2
+    # Python's integers: of 3 billion pairs the sum of the products goes beyond 64 bits.
+    products = zip(matrix.sum(0).tolist(), matrix.sum(1).tolist(), strict=True)
+    chance = float(sum(first * second for first, second in products)) / float(total) ** 2
     return float((agree - chance) / (1 - chance)) if chance < 1 else 0.0
 
 

@@ -43,3 +43,11 @@ def test_rows_are_percent_and_a_source_without_pairs_has_none():
     rows = agreement_rows({"scene": "tiny"}, maps, [(0, 1, SHIFTED)], 3)
     cells = [(row["scene"], row["source"], row["metric"], row["value"]) for row in rows]
     assert cells == [("tiny", "clip", "agreement", 100)]
+
+
+def test_billions_of_pairs_score_as_hundreds_do():
+    """150 held-out views of 640x480 have 7 billion; the square of that is beyond 64 bits."""
+    table = np.array([[60, 5], [7, 28]])
+    many = cohen_kappa(table * 10**8)
+    assert many == pytest.approx(cohen_kappa(table)) and 0.7 < many < 0.8
+    assert cohen_kappa(np.array([[7 * 10**9]])) == 0
