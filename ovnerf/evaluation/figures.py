@@ -158,7 +158,7 @@ def class_bars(table: pd.DataFrame, classes: Sequence[str], title: str = "") -> 
     axis.margins(y=0.01)
     axis.invert_yaxis()
     axis.set_xlim(0, 100)
-    axis.set_xlabel("IoU, percent (pooled over held-out views)")
+    axis.set_xlabel("IoU, percent (pooled over the scored views)")
     axis.grid(axis="x", alpha=0.3)
     draw_legend(figure, bars, methods, loc="outside right upper", fontsize=8)
     if title:

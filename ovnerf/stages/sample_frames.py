@@ -24,6 +24,9 @@ from ovnerf.storage.provenance import file_digest, result_digest
 from ovnerf.storage.splits import TRAIN, in_split
 from ovnerf.storage.stores import write_store
 
+SMALLEST = 11
+"""Pixels per side of the smallest images: SSIM's window, the largest of any stage."""
+
 
 def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     """Read `folder`, write the frames store `out`; returns counts, the box rule and warnings."""
@@ -37,6 +40,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
             f"test_every: found {settings.test_every}, which leaves no training frame",
             "2 or more; 10 is the usual split",
         )
+    check_size(folder, frames)
     if settings.box == "ndc":
         frames, box = forward_facing(listing, frames)
     else:
@@ -72,6 +76,17 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         **({"notes": list(listing.notes)} if listing.notes else {}),
         **({"warning": "; ".join(warnings)} if warnings else {}),
     }
+
+
+def check_size(folder: Path, frames: Frames) -> None:
+    """UserError for images too small for what comes later: crops of 8 pixels, SSIM's window."""
+    height, width = frames.rgb.shape[1:3]
+    if min(height, width) < SMALLEST:
+        raise UserError(
+            f"{folder}: found images that are {width}x{height} as they are to be used, expected at "
+            f"least {SMALLEST} pixels a side",
+            "give larger photos, or a larger `width` and `height`",
+        )
 
 
 def check_finite(folder: Path, frames: Frames, box: Box) -> None:

@@ -265,7 +265,7 @@ wildcard_constraints:
     encoder=one_of(ENCODERS),
     variant=one_of(VARIANTS),
     shared=one_of(set(SHARED_IDS.values())),
-    seed=r"\d+",
+    seed=r"0|[1-9]\d*",  # one name for each seed
     of_seed=f"({one_of(FIELD_SUFFIXES)})",  # an empty pattern would be no constraint
     part=r"\d+",
     weight=one_of(WEIGHTS) or "none",

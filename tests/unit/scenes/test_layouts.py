@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scene_folders import write_replica, write_semantic_nerf
 
-from ovnerf.config.frames import Layout
+from ovnerf.config.frames import Layout, MakeRoom, SampleFrames
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import LAYOUTS, list_scene, uniform
 from ovnerf.scenes.reader import SceneReader
-from ovnerf.stages import sample_frames
+from ovnerf.stages import make_room, sample_frames
 from ovnerf.storage.provenance import REPOSITORY_ROOT
 
 
@@ -128,3 +128,21 @@ def test_snakemake_alone_can_list_files():
         cwd=REPOSITORY_ROOT,
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_images_too_small_for_later_stages_are_refused(tmp_path) -> None:
+    """10 pixels a side are one less than SSIM's window; nothing is written."""
+    make_room.run(
+        out=tmp_path / "room/room.json",
+        settings=MakeRoom(seed=2, frames=10, width=32, height=24, supersampling=1),
+    )
+    out, smallest = tmp_path / "frames.zarr", SampleFrames(width=14, height=11)
+    with pytest.raises(UserError, match=r"room: found images that are 14x10 .* at least 11 pix"):
+        sample_frames.run(
+            folder=tmp_path / "room",
+            out=out,
+            settings=smallest.model_copy(update={"height": 10}),
+        )
+    assert not out.exists()
+    told = sample_frames.run(folder=tmp_path / "room", out=out, settings=smallest)
+    assert told["size"] == [14, 11]
