@@ -20,6 +20,10 @@ from ovnerf.field.surface import (
 )
 from ovnerf.runtime.errors import UserError
 
+SUREST = 0.25
+"""This share of a view's opaque pixels counts however widely their weight is spread: a field that
+was trained for a short time is fog everywhere, and would have no points at all."""
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -59,6 +63,15 @@ class Depths:
     point: np.ndarray
 
 
+def widest(spread: np.ndarray, max_spread: float) -> float:
+    """Largest spread of a pixel that counts, as a share of its distance.
+
+    Args:
+        spread: f64 (n,), those of a view's pixels that are opaque enough.
+    """
+    return max(max_spread, float(np.quantile(spread, SUREST))) if len(spread) else max_spread
+
+
 @torch.no_grad()
 def depths(
     field: SemanticField, description: Description, frame: int, settings: FusePoints
@@ -72,9 +85,10 @@ def depths(
         for distance in distances_at_shares(view, (0.25, 0.5, 0.75))
     )
     distance = np.linalg.norm(point - description.pose[frame, :3, 3], axis=-1)
-    spread = np.linalg.norm(three_quarters - quarter, axis=-1)
+    spread = np.linalg.norm(three_quarters - quarter, axis=-1) / np.maximum(distance, 1e-12)
     opacity = view.opacity().cpu().numpy()
-    seen = (opacity > settings.min_opacity) & (spread <= settings.max_spread * distance)
+    opaque = opacity > settings.min_opacity
+    seen = opaque & (spread <= widest(spread[opaque], settings.max_spread))
     return Depths(view, seen, distance, opacity, point)
 
 

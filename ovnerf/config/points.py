@@ -21,6 +21,7 @@ class FusePoints(Strict):
     """A pixel counts above this accumulated opacity."""
     max_spread: Fraction = 0.07
     """A pixel counts when the middle half of its ray's weight lies within this share of the
-    distance: where it is spread wider, the field is not sure where the surface is."""
+    distance: where it is spread wider, the field is not sure where the surface is. The surest
+    quarter of a view's pixels always counts."""
     text_bank: Literal["ensemble", "bare"] = "ensemble"
     """Text vectors that give each point its label."""

@@ -37,15 +37,15 @@ def check_place(stage: str, out: Path) -> None:
         raise UserError(
             f"{out}: found {found} at {folder}, expected a folder", "name another place"
         )
-    if stage == "make_room" and out.name != ROOM:
-        raise UserError(
-            f"{out}: found the name {out.name}, expected {ROOM}, whose folder becomes the room",
-            f"write {out / ROOM}",
-        )
     if stage in FILE_RESULTS:
         if out.is_dir():
             raise UserError(
                 f"{out}: found a folder, expected a file or nothing there", "name a file"
+            )
+        if stage == "make_room" and out.name != ROOM:
+            raise UserError(
+                f"{out}: found the name {out.name}, expected {ROOM}, whose folder becomes the room",
+                f"write {out / ROOM}",
             )
     elif stage in FILES_IN_A_FOLDER:
         if out.exists() and not out.is_dir():
