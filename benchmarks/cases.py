@@ -40,7 +40,7 @@ from ovnerf.storage.stores import Store
 from ovnerf.training.batches import generator
 from ovnerf.training.crops import CachedTokens, crop_rays
 from ovnerf.training.data import Photos
-from ovnerf.training.losses import correlation_loss, feature_loss, label_loss
+from ovnerf.training.losses import correlation_loss, label_loss
 from ovnerf.training.reconstruct import Reconstruction
 from ovnerf.training.semantic_data import SemanticData
 from ovnerf.training.semantics import SemanticTraining
@@ -209,7 +209,7 @@ def shipped_iteration(run: SemanticTraining, sizes: Sizes) -> list[tuple[Callabl
         wanted = ("feature", "scales", "colour") if run.joint else ("feature", "scales")
         out = shipped.semantics(field, origin, direction, jitter, max_samples, wanted)
         loss = label_loss(out["feature"] @ text.T, label)
-        loss = loss + feature_loss(out["feature"], out["scales"], pyramid)
+        loss = loss + shipped.feature_loss(out["feature"], out["scales"], pyramid)
         if run.joint:
             loss = loss + (out["colour"] - target).square().mean()
         loss.backward()

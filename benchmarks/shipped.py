@@ -99,6 +99,12 @@ def semantics(
     return out
 
 
+def feature_loss(feature: Tensor, scales: Tensor, pyramid: Tensor) -> Tensor:
+    """Mean of 1 - cos(F, sum_k s_k f_k), F (r, D), s (r, K), f (r, K, D)."""
+    target = torch.einsum("rk,rkd->rd", scales, pyramid)
+    return (1 - functional.cosine_similarity(feature, target, dim=-1)).mean()
+
+
 def correlation(cosine: Tensor, token: Tensor, settings: Dino, share: int) -> Tensor:
     """Both correlation losses of one crop (L, C), every pair's divergence as (L, L, C).
 

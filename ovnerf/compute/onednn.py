@@ -1,20 +1,39 @@
-"""Matrix products of the CPU by oneDNN.
+"""Matrix products of the CPU by oneDNN, on AMD's processors.
 
-torch multiplies fp32 matrices by MKL, which leaves AVX-512 to Intel's cores; oneDNN, which torch
-also holds, uses it on AMD's as well: more than twice as fast there (docs/performance.md). It
-compiles a kernel for every new shape (milliseconds and a megabyte), so shapes should be few.
+torch multiplies fp32 matrices by MKL, which leaves AVX-512 to Intel's cores. oneDNN, which torch
+also holds, uses it on AMD's as well and is more than twice as fast there; on Intel's it is slower,
+because every matrix has to be laid out anew (docs/performance.md#products). It compiles a kernel
+for every new shape (milliseconds and a megabyte), so shapes should be few.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
+
+try:
+    from llvmlite.binding import get_host_cpu_name
+except ImportError:
+    get_host_cpu_name = None
+
+AMD = ("znver", "bdver", "btver")
+"""How LLVM's names of AMD's processors begin."""
+
+
+@cache
+def mkl_is_fast() -> bool:
+    """Whether torch multiplies by MKL on a processor that is not AMD's."""
+    known = get_host_cpu_name is not None and torch.backends.mkl.is_available()
+    return known and not get_host_cpu_name().startswith(AMD)
 
 
 def onednn(x: Tensor) -> Tensor:
     """x in oneDNN's layout, in which linear layers and their gradients are its products.
 
-    x itself where it cannot be: not on CPU, not fp32, no oneDNN. `to_dense` undoes either.
+    x itself where that cannot be or gains nothing: not on CPU, not fp32, no oneDNN, a fast MKL.
+    `to_dense` undoes either.
     """
-    suits = x.device.type == "cpu" and x.dtype == torch.float32
+    suits = x.device.type == "cpu" and x.dtype == torch.float32 and not mkl_is_fast()
     return x.to_mkldnn() if suits and torch.backends.mkldnn.is_available() else x

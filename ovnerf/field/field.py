@@ -230,7 +230,7 @@ class RadianceField(nn.Module):
 
     def appearance_features(self, samples: Samples) -> Float32[Tensor, "s width"]:
         """Appearance features x_i, 27 channels per sample (docs/method.md#heads)."""
-        return self.basis(self.appearance.features(samples.point))
+        return self.appearance.mapped(samples.point, self.basis.weight)
 
     def ray_features(
         self, samples: Samples, weight: Float32[Tensor, " s"]

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ovnerf.compute.onednn import onednn
+from ovnerf.compute.onednn import mkl_is_fast, onednn
+from ovnerf.field import native
+from ovnerf.field.decoding import Decoded
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,6 +62,8 @@ class ColourHead(nn.Module):
         """RGB f32 (s, 3) in (0, 1), from features and unit viewing directions of s samples."""
         if feature.device.type != "cpu":
             return torch.sigmoid(self.layers(self.inputs(feature, direction)))
+        if mkl_is_fast() and native.usable(feature, direction, *self.layers.parameters()):
+            return Decoded.apply(self.inputs(feature, direction), *self.layers.parameters())
         tiles = zip(feature.split(TILE), direction.split(TILE), strict=True)
         return torch.sigmoid(torch.cat([self.tile(self.inputs(*part)) for part in tiles]))
 

@@ -18,6 +18,8 @@ from ovnerf.runtime import progress
 
 try:
     from numba import njit
+
+    from ovnerf.field.lanes import LANES, load, store, total, zeros
 except ImportError:  # The torch path serves then, slower.
     njit = None  # type: ignore[assignment]
 
@@ -131,31 +133,100 @@ def cell_of(value, size):
 
 
 @compiled(**INLINE)
-def mode_sum(plane, line, row, width, u, v, low, w):
-    """Sum over ranks of plane value x line value at one point of one mode.
-
-    `row` is the plane's row of the point's lower corner, `row + width` the one above it; (u, v) are
-    the bilinear fractions. `low` is the line's lower row and w the fraction along the line.
-    """
+def line_value(line, low, w, r, count):
+    """A line's interpolated values in `count` columns from r on, between its rows low, low + 1."""
     one = np.float32(1)
-    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
-    total = np.float32(0)
-    for r in range(plane.shape[1]):
-        on_plane = a * plane[row, r] + b * plane[row + 1, r]
-        on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
-        total += on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
-    return total
+    return (one - w) * load(line, low, r, count) + w * load(line, low + 1, r, count)
 
 
 @compiled(**INLINE)
-def mode_products(plane, line, row, width, u, v, low, w, out, first):
-    """Plane value x line value at one point of one mode, into ``out[first:]``; see `mode_sum`."""
+def plane_value(plane, row, width, corners, r, count):
+    """A plane's interpolated values in `count` columns from r on.
+
+    `row` is the row of the point's lower corner, `row + width` the one above it; `corners` are the
+    weights of these and of the next rows.
+    """
+    a, b, c, d = corners
+    lower = a * load(plane, row, r, count) + b * load(plane, row + 1, r, count)
+    upper = c * load(plane, row + width, r, count) + d * load(plane, row + width + 1, r, count)
+    return lower + upper
+
+
+@compiled(**INLINE)
+def product(plane, line, row, width, corners, low, w, r, count):
+    """Plane values x line values of one point in `count` columns of one mode from r on."""
+    return plane_value(plane, row, width, corners, r, count) * line_value(line, low, w, r, count)
+
+
+@compiled(**INLINE)
+def corner_weights(u, v):
+    """Weights of a cell's four corners in a bilinear interpolation at fractions u and v."""
     one = np.float32(1)
-    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
-    for r in range(plane.shape[1]):
-        on_plane = a * plane[row, r] + b * plane[row + 1, r]
-        on_plane += c * plane[row + width, r] + d * plane[row + width + 1, r]
-        out[first + r] = on_plane * ((one - w) * line[low, r] + w * line[low + 1, r])
+    return (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
+
+
+@compiled(**INLINE)
+def mode_sum(plane, line, row, width, u, v, low, w):
+    """Sum over ranks of plane value x line value at one point of one mode.
+
+    Rows as in `product`; (u, v) are the bilinear fractions, w that along the line.
+    """
+    corners = corner_weights(u, v)
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    sums = zeros(LANES)
+    for r in range(0, by_lanes, LANES):
+        sums = sums + product(plane, line, row, width, corners, low, w, r, LANES)
+    result = total(sums)
+    for r in range(by_lanes, plane.shape[1]):
+        result += product(plane, line, row, width, corners, low, w, r, 1)
+    return result
+
+
+@compiled(**INLINE)
+def add_products(plane, line, row, width, u, v, low, w, factor, out, ray, first):
+    """Add factor x plane value x line value of one point and mode to ``out[ray, first:]``.
+
+    Other arguments as in `mode_sum`.
+    """
+    corners = corner_weights(u, v)
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    for r in range(0, by_lanes, LANES):
+        value = factor * product(plane, line, row, width, corners, low, w, r, LANES)
+        store(out, ray, first + r, load(out, ray, first + r, LANES) + value)
+    for r in range(by_lanes, plane.shape[1]):
+        value = factor * product(plane, line, row, width, corners, low, w, r, 1)
+        store(out, ray, first + r, load(out, ray, first + r, 1) + value)
+
+
+@compiled(**INLINE)
+def put_products(plane, line, row, width, u, v, low, w, out, at, first):
+    """Write plane value x line value of one point and mode to ``out[at, first:]``.
+
+    Other arguments as in `mode_sum`.
+    """
+    corners = corner_weights(u, v)
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    for r in range(0, by_lanes, LANES):
+        value = product(plane, line, row, width, corners, low, w, r, LANES)
+        store(out, at, first + r, value)
+    for r in range(by_lanes, plane.shape[1]):
+        store(out, at, first + r, product(plane, line, row, width, corners, low, w, r, 1))
+
+
+@compiled(**INLINE)
+def weighted_mode_sum(plane, line, row, width, u, v, low, w, factor, ray, first):
+    """`mode_sum` with the product of rank r times ``factor[ray, first + r]``."""
+    corners = corner_weights(u, v)
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    sums = zeros(LANES)
+    for r in range(0, by_lanes, LANES):
+        value = product(plane, line, row, width, corners, low, w, r, LANES)
+        sums = sums + load(factor, ray, first + r, LANES) * value
+    result = total(sums)
+    for r in range(by_lanes, plane.shape[1]):
+        value = product(plane, line, row, width, corners, low, w, r, 1)
+        result += load(factor, ray, first + r, 1) * value
+    return result
 
 
 @compiled(**SUMS, **WITHIN)
@@ -198,24 +269,37 @@ def density_gradient_loop(
 
 
 @compiled(**SUMS)
+def product_loop(begin, end, points, size, planes, lines, out):
+    """Write the products of points begin..end-1 to `out` (s, r1 + r2 + r3)."""
+    plane0, plane1, plane2 = planes
+    line0, line1, line2 = lines
+    one = plane0.shape[1]
+    two = one + plane1.shape[1]
+    for s in range(begin, end):
+        i, u = corner_of(points[s, 0], size[0])
+        j, v = corner_of(points[s, 1], size[1])
+        k, w = corner_of(points[s, 2], size[2])
+        put_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, out, s, 0)
+        put_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, out, s, one)
+        put_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, out, s, two)
+
+
+@compiled(**SUMS)
 def composite_loop(begin, end, points, weight, offset, size, planes, lines, out):
     """Add the weighted products of the samples of rays begin..end-1 to `out` (r, r1 + r2 + r3)."""
     plane0, plane1, plane2 = planes
     line0, line1, line2 = lines
     one = plane0.shape[1]
     two = one + plane1.shape[1]
-    product = np.empty(out.shape[1], np.float32)
     for ray in range(begin, end):
         for s in range(offset[ray], offset[ray + 1]):
             i, u = corner_of(points[s, 0], size[0])
             j, v = corner_of(points[s, 1], size[1])
             k, w = corner_of(points[s, 2], size[2])
-            mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, product, 0)
-            mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, product, one)
-            mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, product, two)
             f = weight[s]
-            for r in range(out.shape[1]):
-                out[ray, r] += f * product[r]
+            add_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, f, out, ray, 0)
+            add_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, f, out, ray, one)
+            add_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, f, out, ray, two)
 
 
 @compiled(**SUMS)
@@ -228,93 +312,97 @@ def weight_gradient_loop(begin, end, points, ray, gradient, size, planes, lines,
     line0, line1, line2 = lines
     one = plane0.shape[1]
     two = one + plane1.shape[1]
-    product = np.empty(gradient.shape[1], np.float32)
+    g = gradient
     for s in range(begin, end):
         i, u = corner_of(points[s, 0], size[0])
         j, v = corner_of(points[s, 1], size[1])
         k, w = corner_of(points[s, 2], size[2])
-        mode_products(plane0, line0, j * size[0] + i, size[0], u, v, k, w, product, 0)
-        mode_products(plane1, line1, k * size[0] + i, size[0], u, w, j, v, product, one)
-        mode_products(plane2, line2, k * size[1] + j, size[1], v, w, i, u, product, two)
-        source = ray[s]
-        total = np.float32(0)
-        for r in range(gradient.shape[1]):
-            total += gradient[source, r] * product[r]
-        out[s] = total
+        at = ray[s]
+        out[s] = (
+            weighted_mode_sum(plane0, line0, j * size[0] + i, size[0], u, v, k, w, g, at, 0)
+            + weighted_mode_sum(plane1, line1, k * size[0] + i, size[0], u, w, j, v, g, at, one)
+            + weighted_mode_sum(plane2, line2, k * size[1] + j, size[1], v, w, i, u, g, at, two)
+        )
 
 
 @compiled(**INLINE)
-def line_value(line, low, w, r):
-    """A line's interpolated value in column r."""
-    return (np.float32(1) - w) * line[low, r] + w * line[low + 1, r]
+def add_to(table, row, r, value, count):
+    """Add values to `count` columns of a table's row, from r on."""
+    store(table, row, r, load(table, row, r, count) + value)
 
 
 @compiled(**INLINE)
-def plane_value(plane, row, width, weights, r):
-    """A plane's interpolated value in column r; `weights` are those of its four corners."""
-    a, b, c, d = weights
-    lower = a * plane[row, r] + b * plane[row + 1, r]
-    return lower + c * plane[row + width, r] + d * plane[row + width + 1, r]
+def add_gradient(grid, gradient, where, ray, first, f, r, count):
+    """Add one sample's gradients to `count` columns of one mode's plane and line, from r on.
 
-
-@compiled(**INLINE)
-def add_four(table, row, r, f, v0, v1, v2, v3):
-    """Add f x four values to columns r..r+3 of a table's row."""
-    table[row, r] += f * v0
-    table[row, r + 1] += f * v1
-    table[row, r + 2] += f * v2
-    table[row, r + 3] += f * v3
+    `grid` is (plane, line, to_plane, to_line) and `where` (row, width, corners, low, w), as in
+    `product`; f is the sample's weight.
+    """
+    plane, line, to_plane, to_line = grid
+    row, width, corners, low, w = where
+    a, b, c, d = corners
+    g = f * load(gradient, ray, first + r, count)
+    on_plane = g * line_value(line, low, w, r, count)
+    on_line = g * plane_value(plane, row, width, corners, r, count)
+    add_to(to_plane, row, r, a * on_plane, count)
+    add_to(to_plane, row + 1, r, b * on_plane, count)
+    add_to(to_plane, row + width, r, c * on_plane, count)
+    add_to(to_plane, row + width + 1, r, d * on_plane, count)
+    add_to(to_line, low, r, (np.float32(1) - w) * on_line, count)
+    add_to(to_line, low + 1, r, w * on_line, count)
 
 
 @compiled(**SUMS)
 def gradient_loop(points, weight, ray, axes, size, plane, line, gradient, first, to_plane, to_line):
-    """Add the gradients of all samples to one mode, whose ranks begin at column `first`.
-
-    Four columns at a time, written out: compilers do not vectorise loops that read one table and
-    write to several rows of another, and loops over scratch rows cost twice as much.
-    """
+    """Add the gradients of all samples to one mode, whose ranks begin at column `first`."""
     across, down, along = axes
     width = size[across]
-    one = np.float32(1)
-    ranks = plane.shape[1]
-    by_four = ranks - ranks % 4
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    grid = plane, line, to_plane, to_line
     for s in range(len(points)):
         i, u = corner_of(points[s, across], size[across])
         j, v = corner_of(points[s, down], size[down])
         k, w = corner_of(points[s, along], size[along])
-        row = j * width + i
-        corners = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
-        a, b, c, d = corners
-        source, f = ray[s], weight[s]
-        for r in range(0, by_four, 4):
-            g0 = f * gradient[source, first + r]
-            g1 = f * gradient[source, first + r + 1]
-            g2 = f * gradient[source, first + r + 2]
-            g3 = f * gradient[source, first + r + 3]
-            p0 = g0 * line_value(line, k, w, r)
-            p1 = g1 * line_value(line, k, w, r + 1)
-            p2 = g2 * line_value(line, k, w, r + 2)
-            p3 = g3 * line_value(line, k, w, r + 3)
-            l0 = g0 * plane_value(plane, row, width, corners, r)
-            l1 = g1 * plane_value(plane, row, width, corners, r + 1)
-            l2 = g2 * plane_value(plane, row, width, corners, r + 2)
-            l3 = g3 * plane_value(plane, row, width, corners, r + 3)
-            add_four(to_plane, row, r, a, p0, p1, p2, p3)
-            add_four(to_plane, row + 1, r, b, p0, p1, p2, p3)
-            add_four(to_plane, row + width, r, c, p0, p1, p2, p3)
-            add_four(to_plane, row + width + 1, r, d, p0, p1, p2, p3)
-            add_four(to_line, k, r, one - w, l0, l1, l2, l3)
-            add_four(to_line, k + 1, r, w, l0, l1, l2, l3)
-        for r in range(by_four, ranks):
-            g = f * gradient[source, first + r]
-            p = g * line_value(line, k, w, r)
-            q = g * plane_value(plane, row, width, corners, r)
-            to_plane[row, r] += a * p
-            to_plane[row + 1, r] += b * p
-            to_plane[row + width, r] += c * p
-            to_plane[row + width + 1, r] += d * p
-            to_line[k, r] += (one - w) * q
-            to_line[k + 1, r] += w * q
+        where = j * width + i, width, corner_weights(u, v), k, w
+        for r in range(0, by_lanes, LANES):
+            add_gradient(grid, gradient, where, ray[s], first, weight[s], r, LANES)
+        for r in range(by_lanes, plane.shape[1]):
+            add_gradient(grid, gradient, where, ray[s], first, weight[s], r, 1)
+
+
+@compiled(**INLINE)
+def variation_slope(plane, row, around, factors, r, count):
+    """Gradient of a plane's total variation in `count` columns from r on of one row.
+
+    `around` are the rows of the corners above, below, left and right, `row` itself where there is
+    none; `factors` are of differences down and to the right.
+    """
+    above, below, left, right = around
+    here = load(plane, row, r, count)
+    vertical = (here - load(plane, above, r, count)) + (here - load(plane, below, r, count))
+    horizontal = (here - load(plane, left, r, count)) + (here - load(plane, right, r, count))
+    return factors[0] * vertical + factors[1] * horizontal
+
+
+@compiled(**SUMS)
+def variation_loop(begin, end, plane, width, factors, gradient):
+    """Add the gradient of a plane's total variation for its image rows begin..end-1.
+
+    The plane has `width` corners in a row; `factors` as in `variation_slope`.
+    """
+    height = plane.shape[0] // width
+    by_lanes = plane.shape[1] - plane.shape[1] % LANES
+    for y in range(begin, end):
+        for x in range(width):
+            row = y * width + x
+            above, below = row - width * (y > 0), row + width * (y < height - 1)
+            around = above, below, row - (x > 0), row + (x < width - 1)
+            for r in range(0, by_lanes, LANES):
+                slope = variation_slope(plane, row, around, factors, r, LANES)
+                add_to(gradient, row, r, slope, LANES)
+            for r in range(by_lanes, plane.shape[1]):
+                slope = variation_slope(plane, row, around, factors, r, 1)
+                add_to(gradient, row, r, slope, 1)
 
 
 # Arguments: RayArrays, OccupancyArrays, GridArrays, MarchSettings, SampleArrays, an array.
@@ -341,40 +429,39 @@ def march_loop(begin, end, rays, occupancy, grid, settings, out, kept_per_ray):
         kept_before = kept
         depth_before = 0.0
         transmittance = one
-        tested_block = -1
-        occupied = False
         # The last sample of a full-length ray has no length, hence no weight.
-        for n in range(min(count[r], max_samples - 1)):
-            if n // block != tested_block:
-                tested_block = n // block
-                t = first[r] + (np.float32(tested_block * block) + half_block) * step
-                occupied = coarse[
-                    cell_of((ox + dx * t - low[0]) * scale[0] - one, cells.shape[0]) // group,
-                    cell_of((oy + dy * t - low[1]) * scale[1] - one, cells.shape[1]) // group,
-                    cell_of((oz + dz * t - low[2]) * scale[2] - one, cells.shape[2]) // group,
-                ]
-            if not occupied:
+        samples = min(count[r], max_samples - 1)
+        for block_start in range(0, samples, block):
+            t = first[r] + (np.float32(block_start) + half_block) * step
+            if not coarse[
+                cell_of((ox + dx * t - low[0]) * scale[0] - one, cells.shape[0]) // group,
+                cell_of((oy + dy * t - low[1]) * scale[1] - one, cells.shape[1]) // group,
+                cell_of((oz + dz * t - low[2]) * scale[2] - one, cells.shape[2]) // group,
+            ]:
                 continue
-            t = first[r] + np.float32(n) * step
-            x = (ox + dx * t - low[0]) * scale[0] - one
-            y = (oy + dy * t - low[1]) * scale[1] - one
-            z = (oz + dz * t - low[2]) * scale[2] - one
-            if abs(x) > one or abs(y) > one or abs(z) > one:
-                continue
-            i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
-            if not cells[i, j, cell_of(z, cells.shape[2])]:
-                continue
-            sigma = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
-            if sigma <= 0:
-                continue
-            depth = sigma * step * factor
-            value = -np.expm1(-depth) * transmittance
-            if value > min_weight:
-                distance[kept], weight[kept], reached[kept] = t, value, transmittance
-                point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
-                kept += 1
-            depth_before += depth
-            transmittance = np.float32(np.exp(-depth_before))
+            for n in range(block_start, min(block_start + block, samples)):
+                t = first[r] + np.float32(n) * step
+                x = (ox + dx * t - low[0]) * scale[0] - one
+                y = (oy + dy * t - low[1]) * scale[1] - one
+                z = (oz + dz * t - low[2]) * scale[2] - one
+                if abs(x) > one or abs(y) > one or abs(z) > one:
+                    continue
+                i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
+                if not cells[i, j, cell_of(z, cells.shape[2])]:
+                    continue
+                sigma = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
+                if sigma <= 0:
+                    continue
+                depth = sigma * step * factor
+                value = -np.expm1(-depth) * transmittance
+                if value > min_weight:
+                    distance[kept], weight[kept], reached[kept] = t, value, transmittance
+                    point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
+                    kept += 1
+                depth_before += depth
+                transmittance = np.float32(np.exp(-depth_before))
+                if transmittance <= early_stop_transmittance:
+                    break
             if transmittance <= early_stop_transmittance:
                 break
         kept_per_ray[r] = kept - kept_before

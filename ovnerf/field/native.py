@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +32,8 @@ from ovnerf.field.loops import (
     gradient_loop,
     march_loop,
     njit,
+    product_loop,
+    variation_loop,
     weight_gradient_loop,
 )
 from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid
@@ -40,6 +43,9 @@ AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """Per mode: the plane's column and row axis, the line's axis."""
 SMALLEST_PART = 256
 """Fewer rays or points than this are not worth a thread."""
+TILE = 2048
+"""Samples at once, so that what one operation writes is in the cache when the next one reads it:
+600 KB of products, or of a layer of the colour head."""
 
 Tables = Sequence[Tensor]
 
@@ -75,8 +81,21 @@ def in_parts(
     if parts == 1:
         return [work(0, count)]
     edges = pairwise([count * part // parts for part in range(parts + 1)])
-    with ThreadPoolExecutor(parts) as pool:
-        return list(pool.map(lambda edge: work(*edge), edges))
+    return list(threads(os.getpid(), parts).map(lambda edge: work(*edge), edges))
+
+
+@cache
+def threads(_process: int, count: int) -> ThreadPoolExecutor:
+    """Threads that wait for work: starting new ones would take longer than a small piece of it.
+
+    Threads do not survive a fork, so every process has its own.
+    """
+    return ThreadPoolExecutor(count)
+
+
+def tiles(count: int) -> list[slice]:
+    """Slices of `TILE` and fewer that cover 0..count-1."""
+    return [slice(begin, min(begin + TILE, count)) for begin in range(0, count, TILE)]
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
@@ -106,25 +125,38 @@ def grid_gradients(
         grids: the grid's three planes and three lines.
     """
     out = [torch.zeros_like(part) for part in grids]
-    samples = array(points), array(weight), array(ray)
+    samples = array(points), array(weight), array(ray), array(gradient)
+    add_gradients(samples, size, tables(grids), tables(out))
+    return out
+
+
+def add_gradients(
+    samples: Sequence[Array], size: tuple[int, ...], grids: Sequence[Array], out: Sequence[Array]
+) -> None:
+    """Add to `out` the gradients of `grid_gradients`, whose first four arguments are `samples`."""
+    *samples, gradient = samples
     firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
 
     def add(begin: int, end: int) -> None:
         for mode in range(begin, end):
-            gradient_loop(
-                *samples,
-                AXES[mode],
-                size,
-                array(grids[mode]),
-                array(grids[3 + mode]),
-                array(gradient),
-                firsts[mode],
-                out[mode].numpy(),
-                out[3 + mode].numpy(),
-            )
+            tables = grids[mode], grids[3 + mode]
+            to_tables = out[mode], out[3 + mode]
+            gradient_loop(*samples, AXES[mode], size, *tables, gradient, firsts[mode], *to_tables)
 
     in_parts(add, 3, smallest=1)
-    return out
+
+
+def add_variation_gradient(
+    plane: Tensor, gradient: Tensor, width: int, down: float, right: float
+) -> None:
+    """Add to `gradient` that of the squared differences of neighbouring rows of a plane.
+
+    Args:
+        plane, gradient: f32 (rows x width, rank), changed in place.
+        down, right: factor of the differences along either side of the image.
+    """
+    arguments = array(plane), width, (np.float32(down), np.float32(right)), gradient.numpy()
+    in_parts(lambda begin, end: variation_loop(begin, end, *arguments), len(plane) // width, 16)
 
 
 class RenderingWeights(torch.autograd.Function):
@@ -235,6 +267,55 @@ def products(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Table
     one = torch.ones(len(points))
     offset = torch.arange(len(points) + 1)
     return composited(points, one, offset, offset[:-1], size, planes, lines)
+
+
+class Mapped(torch.autograd.Function):
+    """`mapped` with gradients for the matrix, planes and lines, none for points.
+
+    Tile by tile, so that products and their gradients are still in the cache when they are used.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any, points: Tensor, size: tuple[int, ...], matrix: Tensor, *grids: Tensor
+    ) -> Tensor:
+        kept = any(context.needs_input_grad)
+        values = torch.empty(len(points) if kept else min(TILE, len(points)), matrix.shape[1])
+        out = torch.empty(len(points), len(matrix))
+        at, shared = array(points), (size, tables(grids[:3]), tables(grids[3:]))
+        for tile in tiles(len(points)):
+            part = values[tile] if kept else values[: tile.stop - tile.start]
+            put_products(at[tile], *shared, part.numpy())
+            torch.mm(part, matrix.T, out=out[tile])
+        if kept:
+            context.save_for_backward(points, values, matrix, *grids)
+            context.size = size
+        return out
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        points, values, matrix, *grids = context.saved_tensors
+        to_grids, to_matrix = [torch.zeros_like(part) for part in grids], torch.zeros_like(matrix)
+        at, one, row = array(points), np.ones(TILE, np.float32), np.arange(TILE)
+        shared = context.size, tables(grids), tables(to_grids)
+        for tile in tiles(len(points)):
+            count = tile.stop - tile.start
+            to_products = array(gradient[tile] @ matrix)
+            add_gradients((at[tile], one[:count], row[:count], to_products), *shared)
+            to_matrix.addmm_(gradient[tile].T, values[tile])
+        return None, None, to_matrix, *to_grids
+
+
+def put_products(points: Array, *grid_and_out: Any) -> None:
+    """`product_loop` on all points, a part of them per thread."""
+    in_parts(lambda begin, end: product_loop(begin, end, points, *grid_and_out), len(points))
+
+
+def mapped(
+    points: Tensor, size: tuple[int, ...], matrix: Tensor, planes: Tables, lines: Tables
+) -> Tensor:
+    """`products` (s, r1 + r2 + r3) times the transposed `matrix` (d, r1 + r2 + r3): f32 (s, d)."""
+    return Mapped.apply(points, size, matrix, *planes, *lines)
 
 
 def march(

@@ -188,6 +188,15 @@ class VectorMatrixGrid(nn.Module):
             return torch.cat(self.products(points), -1)
         return native.products(points, self.resolution, tuple(self.planes), tuple(self.lines))
 
+    def mapped(
+        self, points: Float32[Tensor, "s 3"], matrix: Float32[Tensor, "d ranks"]
+    ) -> Float32[Tensor, "s d"]:
+        """`features` times the transposed `matrix`, with gradients for both."""
+        if not self.native(points):
+            return functional.linear(self.features(points), matrix)
+        grid = tuple(self.planes), tuple(self.lines)
+        return native.mapped(points, self.resolution, matrix, *grid)
+
     def composited(
         self,
         points: Float32[Tensor, "s 3"],
@@ -256,13 +265,33 @@ class VectorMatrixGrid(nn.Module):
             plane = self.image(mode)
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            gradient = parameter.grad.view_as(plane)
-            for axis in (0, 1):
-                step = plane.diff(dim=axis)
-                step.mul_(4e-2 * weight / step.numel())
-                length = step.shape[axis]
-                gradient.narrow(axis, 1, length).add_(step)
-                gradient.narrow(axis, 0, length).sub_(step)
+            factors = [
+                4e-2 * weight / plane.narrow(axis, 1, size - 1).numel()
+                for axis, size in enumerate(plane.shape[:2])
+            ]
+            if self.native(parameter):
+                width = plane.shape[1]
+                native.add_variation_gradient(
+                    parameter, parameter.grad, width, *map(float, factors)
+                )
+            else:
+                add_variation_gradient(plane, parameter.grad.view_as(plane), factors)
+
+
+def add_variation_gradient(
+    plane: Float32[Tensor, "rows columns rank"],
+    gradient: Float32[Tensor, "rows columns rank"],
+    factors: Sequence[float | Tensor],
+) -> None:
+    """Add to `gradient` the plane's differences of differences along either side, by tensors.
+
+    Args:
+        factors: of the differences of rows, and of columns.
+    """
+    for axis, factor in enumerate(factors):
+        step = plane.diff(dim=axis).mul_(factor)
+        gradient.narrow(axis, 1, step.shape[axis]).add_(step)
+        gradient.narrow(axis, 0, step.shape[axis]).sub_(step)
 
 
 def grid_resolution(voxels: float | int, box: Float32[Tensor, "2 3"]) -> tuple[int, int, int]:

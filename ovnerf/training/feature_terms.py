@@ -146,7 +146,7 @@ class FeatureTerms:
         target = to_device(data.pyramid.lookup(slot, column, row), device)
         scales = field.scale_weights(rays.samples, rays.weight)
         if settings.feature_weight and settings.feature_target == "selected":
-            term = feature_loss(rays.feature @ matrix.T, scales, target)
+            term = feature_loss(matrix, rays.feature, scales, target)
             losses["feature"] = settings.feature_weight * term
         if settings.rda_weight:
             assert data.extremes is not None

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.compute.onednn import onednn
 from ovnerf.config.semantics import Dino
+from ovnerf.field import native
+from ovnerf.field.heads import feature_norm
+from ovnerf.field.loops import SUMS, compiled
 from ovnerf.labels.void import VOID
 
 BLOCK = 256
@@ -43,15 +47,21 @@ def class_weights(label: Tensor, classes: int, balance: float) -> Tensor:
     return (weight * count.sum() / (weight * count).sum().clamp_min(1e-12)).float()
 
 
-def feature_loss(feature: Tensor, scales: Tensor, pyramid: Tensor) -> Tensor:
-    """Mean of 1 - cos(F, normalise(sum_k s_k f_k)) (paper L_feat).
+def feature_loss(matrix: Tensor, ray: Tensor, scales: Tensor, pyramid: Tensor) -> Tensor:
+    """Mean of 1 - cos(F, normalise(sum_k s_k f_k)) (paper L_feat), F = U u.
+
+    By inner products, F . f_k = u . (U' f_k): neither F nor the mixture, which are (r, D), is made
+    (docs/method.md#cosines-without-features).
 
     Args:
-        feature: composited CLIP features F (r, D). scales: s(r) (r, K).
+        matrix: U of the semantic head, (D, d). ray: u (r, d). scales: s(r) (r, K).
         pyramid: L2-normalised scale features f_k (r, K, D).
     """
-    target = torch.einsum("rk,rkd->rd", scales, pyramid)
-    return (1 - functional.cosine_similarity(feature, target, dim=-1)).mean()
+    seen = ((pyramid @ matrix) * ray[:, None]).sum(-1)  # F . f_k (r, K)
+    gram = pyramid @ pyramid.transpose(1, 2)
+    square = torch.einsum("rk,rkl,rl->r", scales, gram, scales)
+    length = feature_norm(matrix, ray)[:, 0] * square.clamp_min(1e-16).sqrt()
+    return (1 - (scales * seen).sum(-1) / length).mean()
 
 
 def js_matrix(log_p: Tensor) -> Tensor:
@@ -161,11 +171,39 @@ def similarity_products(token: Tensor, value: Tensor, shift: float, count: Tenso
     columns = out.split(side, dim=-1)
     for i in range(len(units)):
         for j in range(i + 1):
-            alike = functional.linear(lefts[i], units[j]).to_dense() - shift
-            times = 1 if i == j else 2
-            for sign, part in enumerate((alike.clamp_min(0), alike.clamp_max(0))):
-                count[sign] += times * part.count_nonzero()
+            alike = functional.linear(lefts[i], units[j]).to_dense()
+            for sign, part in enumerate(signed_parts(alike, shift, 1 if i == j else 2, count)):
                 columns[i][sign] += functional.linear(values[j], part).to_dense()
                 if i != j:
                     columns[j][sign] += functional.linear(values[i], part.T).to_dense()
     return list(out.transpose(1, 2))
+
+
+def signed_parts(alike: Tensor, shift: float, times: int, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Positive and negative part of (alike - shift), each of the shape (a, b) of `alike`.
+
+    The numbers of their entries, `times` each, are added to `count` (2,).
+    """
+    if native.usable(alike):
+        positive, negative = torch.empty_like(alike), torch.empty_like(alike)
+        arrays = native.array(alike), np.float32(shift), positive.numpy(), negative.numpy()
+        count += times * torch.tensor(sign_loop(*arrays), dtype=count.dtype)
+        return positive, negative
+    apart = alike - shift
+    parts = apart.clamp_min(0), apart.clamp_max(0)
+    count += times * torch.stack([part.count_nonzero() for part in parts])
+    return parts
+
+
+@compiled(**SUMS)
+def sign_loop(alike: Any, shift: Any, positive: Any, negative: Any) -> Any:
+    """`signed_parts` in one pass; returns how many entries are above and below `shift`."""
+    above, below = 0, 0
+    for i in range(alike.shape[0]):
+        for j in range(alike.shape[1]):
+            apart = alike[i, j] - shift
+            positive[i, j] = max(apart, np.float32(0))
+            negative[i, j] = min(apart, np.float32(0))
+            above += apart > 0
+            below += apart < 0
+    return above, below

@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ovnerf.compute.onednn import onednn
+from ovnerf.compute.onednn import mkl_is_fast, onednn
 from ovnerf.field.heads import STEP, TILE, ColourHead, encode
 
 
+@pytest.mark.parametrize("fast_mkl", [False, True])
 @pytest.mark.parametrize("samples", [0, 1, STEP - 1, STEP, TILE, TILE + 1, 2 * TILE + STEP])
-def test_colours_by_tiles_equal_the_layers(samples):
+def test_colours_by_tiles_equal_the_layers(monkeypatch, samples, fast_mkl):
+    for module in ("compute.onednn", "field.heads"):
+        monkeypatch.setattr(f"ovnerf.{module}.mkl_is_fast", lambda: fast_mkl)
     torch.manual_seed(0)
     head = ColourHead(27, 128)
     feature = torch.randn(samples, 27, requires_grad=True)
@@ -25,11 +28,19 @@ def test_colours_by_tiles_equal_the_layers(samples):
         assert (one - other).norm() <= 1e-5 * other.norm()
 
 
-def test_other_precisions_stay_as_they_are():
+@pytest.mark.parametrize("processor", ["znver4", "sapphirerapids"])
+def test_amd_multiplies_by_onednn(monkeypatch, processor):
+    """And other precisions stay as they are."""
+    monkeypatch.setattr("ovnerf.compute.onednn.get_host_cpu_name", lambda: processor)
+    mkl_is_fast.cache_clear()
     x = torch.rand(3, 2)
-    assert onednn(x).is_mkldnn == torch.backends.mkldnn.is_available()
-    assert torch.equal(onednn(x).to_dense(), x)
-    assert onednn(x.double()).dtype == torch.float64 and not onednn(x.double()).is_mkldnn
+    try:
+        slow = processor == "znver4" or not torch.backends.mkl.is_available()
+        assert onednn(x).is_mkldnn == (slow and torch.backends.mkldnn.is_available())
+        assert torch.equal(onednn(x).to_dense(), x)
+        assert onednn(x.double()).dtype == torch.float64 and not onednn(x.double()).is_mkldnn
+    finally:
+        mkl_is_fast.cache_clear()
 
 
 def test_encoding_by_hand():

@@ -48,12 +48,36 @@ def test_label_loss_with_weights_by_hand():
 
 
 def test_feature_loss_by_hand():
-    feature = torch.tensor([[3.0, 0], [0, 2]])
+    matrix = torch.eye(2)
+    ray = torch.tensor([[3.0, 0], [0, 2]])
     pyramid = torch.tensor([[[1.0, 0], [0, 1]], [[1, 0], [0, 1]]])
     scales = torch.tensor([[1.0, 0], [0.5, 0.5]])
     # First ray: cos = 1. Second: target (1, 1) / sqrt 2, cos = 1 / sqrt 2.
     expected = (0 + 1 - 1 / math.sqrt(2)) / 2
-    assert feature_loss(feature, scales, pyramid).item() == pytest.approx(expected, abs=1e-6)
+    assert feature_loss(matrix, ray, scales, pyramid).item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("scales", [1, 3])
+def test_feature_loss_equals_that_of_made_features(scales):
+    draw = torch.Generator().manual_seed(0)
+    matrix = torch.randn(64, 28, generator=draw, requires_grad=True)
+    ray = torch.randn(50, 28, generator=draw)
+    ray[7] = 0  # A ray that met nothing.
+    ray.requires_grad_()
+    share = torch.rand(50, scales, generator=draw).softmax(-1).requires_grad_()
+    pyramid = functional.normalize(torch.randn(50, scales, 64, generator=draw), dim=-1)
+
+    def slopes(loss):
+        return [loss, *torch.autograd.grad(loss, [matrix, ray, share])]
+
+    target = torch.einsum("rk,rkd->rd", share, pyramid)
+    cosine = functional.cosine_similarity(ray @ matrix.T, target, dim=-1)
+    found = slopes(feature_loss(matrix, ray, share, pyramid))
+    for one, other in zip(found, slopes((1 - cosine).mean()), strict=True):
+        # Row by row: the slope of the ray that met nothing is a hundred million times the others'.
+        gap = torch.linalg.vector_norm(one - other, dim=-1) if one.ndim else abs(one - other)
+        size = torch.linalg.vector_norm(other, dim=-1) if one.ndim else abs(other)
+        assert bool((gap <= 5e-6 * size + 2e-9).all())
 
 
 def kl_pairs(log_p):

@@ -1,0 +1,113 @@
+"""The colour head on a CPU: matrix products by torch, all between them by compiled loops.
+
+The loops do in one pass over a tile what torch does in several: bias and ReLU, and in the backward
+pass the ReLU's mask; and the last layer, whose three outputs are too few for a matrix product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ovnerf.field.loops import SUMS, Array, compiled
+from ovnerf.field.native import TILE, array, in_parts, tables, tiles
+
+PART = 1024
+"""Fewer samples than this are not worth a thread."""
+
+
+@compiled(**SUMS)
+def relu_loop(begin, end, values, bias):
+    """max(values + bias, 0) in place, rows begin..end-1."""
+    for s in range(begin, end):
+        for r in range(values.shape[1]):
+            value = values[s, r] + bias[r]
+            values[s, r] = value if value > 0 else np.float32(0)
+
+
+@compiled(**SUMS)
+def mask_loop(begin, end, gradient, activation):
+    """Set rows begin..end-1 of `gradient` to 0 where `activation` is not above 0."""
+    for s in range(begin, end):
+        for r in range(gradient.shape[1]):
+            gradient[s, r] = gradient[s, r] if activation[s, r] > 0 else np.float32(0)
+
+
+@compiled(**SUMS)
+def last_loop(begin, end, activation, weight, bias, out):
+    """The last layer: rows begin..end-1 of `out` (s, 3)."""
+    for s in range(begin, end):
+        for c in range(weight.shape[0]):
+            total = np.float32(0)
+            for r in range(weight.shape[1]):
+                total += activation[s, r] * weight[c, r]
+            out[s, c] = total + bias[c]
+
+
+@compiled(**SUMS)
+def last_gradient_loop(begin, end, gradient, weight, activation, out):
+    """Gradient of what the ReLU before the last layer got, rows begin..end-1 of `out`."""
+    for s in range(begin, end):
+        red, green, blue = gradient[s, 0], gradient[s, 1], gradient[s, 2]
+        for r in range(weight.shape[1]):
+            value = red * weight[0, r] + green * weight[1, r] + blue * weight[2, r]
+            out[s, r] = value if activation[s, r] > 0 else np.float32(0)
+
+
+def run(loop: Any, *arrays: Array) -> None:
+    """Call a loop on all rows of its first array, a part of them per thread."""
+    in_parts(lambda begin, end: loop(begin, end, *arrays), len(arrays[0]), PART)
+
+
+class Decoded(torch.autograd.Function):
+    """Three layers with two ReLUs between them and a sigmoid after them, f32 (s, d) -> (s, 3).
+
+    Tile by tile, so that activations are in the cache when the next operation reads them.
+    """
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor, *layers: Tensor) -> Tensor:
+        """`layers`: weight and bias of each, as `nn.Linear` has them."""
+        w1, w2, w3 = layers[::2]
+        b1, b2, b3 = tables(layers[1::2])
+        kept = any(context.needs_input_grad)
+        rows = len(inputs) if kept else min(TILE, len(inputs))
+        first, second = torch.empty(rows, len(w1)), torch.empty(rows, len(w2))
+        out = torch.empty(len(inputs), len(w3))
+        last = array(w3)
+        for tile in tiles(len(inputs)):
+            part = tile if kept else slice(0, tile.stop - tile.start)
+            h1, h2 = first[part], second[part]
+            torch.mm(inputs[tile], w1.T, out=h1)
+            run(relu_loop, h1.numpy(), b1)
+            torch.mm(h1, w2.T, out=h2)
+            run(relu_loop, h2.numpy(), b2)
+            run(last_loop, h2.numpy(), last, b3, out[tile].numpy())
+        out.sigmoid_()
+        if kept:
+            context.save_for_backward(inputs, first, second, out, *layers)
+        return out
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, first, second, out, *layers = context.saved_tensors
+        w1, w2, w3 = layers[::2]
+        to_layers = [torch.zeros_like(part) for part in layers]
+        to_last = slope * out * (1 - out)
+        to_inputs = torch.empty_like(inputs)
+        last = array(w3)
+        for tile in tiles(len(inputs)):
+            x, h1, h2, g3 = inputs[tile], first[tile], second[tile], to_last[tile]
+            g2 = torch.empty_like(h2)
+            run(last_gradient_loop, g3.numpy(), last, h2.numpy(), g2.numpy())
+            g1 = g2 @ w2
+            run(mask_loop, g1.numpy(), h1.numpy())
+            torch.mm(g1, w1, out=to_inputs[tile])
+            steps = zip((g1, g2, g3), (x, h1, h2), to_layers[::2], to_layers[1::2], strict=True)
+            for gradient, before, to_weight, to_bias in steps:
+                to_weight.addmm_(gradient.T, before)
+                to_bias.add_(gradient.sum(0))
+        return to_inputs, *to_layers
