@@ -45,8 +45,8 @@ SHAPED = [
     "ovnerf.field.surface",
     *(f"ovnerf.geometry.{name}" for name in ("camera", "rays", "similarity")),
 ]
-"""Modules whose annotated shapes and dtypes are checked at every call in tests. Not `field.loops`:
-numba compiles its functions and cannot compile what checks them."""
+"""Modules whose annotated shapes and dtypes are checked at every call in tests. Not those of
+compiled loops: numba could not compile what checks them."""
 ANNOTATIONS = ("Bool", "Float", "Float32", "Float64", "Int64", "Shaped", "UInt8")
 
 # These modules import the annotations for type checkers only, so that no stage has to load

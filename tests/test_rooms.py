@@ -106,7 +106,10 @@ EDITS = {
         *("paper_tables", "compare"),
     },
     "field/sampling.py": STAGES_OF_THE_FIELD,
-    "field/loops.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
+    "field/compiled.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
+    "field/lookups.py": STAGES_OF_THE_FIELD,
+    "field/lanes.py": STAGES_OF_THE_FIELD,
+    "field/decoding.py": STAGES_OF_THE_FIELD,
     "field/covisibility.py": {
         *("lift", "render_depth", "reconstruct", "render_views"),
         *TRAININGS,

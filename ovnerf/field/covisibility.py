@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovnerf.field.loops import PLAIN, compiled
+from ovnerf.field.compiled import PLAIN, compiled
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Float64, Int32

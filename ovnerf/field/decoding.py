@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovnerf.field.loops import SUMS, Array, compiled
-from ovnerf.field.native import TILE, array, in_parts, tables, tiles
+from ovnerf.field.compiled import SUMS, Array, compiled
+from ovnerf.field.native import array, in_parts, tables, tile_size, tiles
 
 PART = 1024
 """Fewer samples than this are not worth a thread."""
@@ -74,7 +74,7 @@ class Decoded(torch.autograd.Function):
         w1, w2, w3 = layers[::2]
         b1, b2, b3 = tables(layers[1::2])
         kept = any(context.needs_input_grad)
-        rows = len(inputs) if kept else min(TILE, len(inputs))
+        rows = len(inputs) if kept else min(tile_size(), len(inputs))
         first, second = torch.empty(rows, len(w1)), torch.empty(rows, len(w2))
         out = torch.empty(len(inputs), len(w3))
         last = array(w3)

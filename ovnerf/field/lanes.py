@@ -29,7 +29,7 @@ LANES = 8
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
 FLAGS = ("reassoc", "contract", "nsz")
-"""As for `SUMS` in `loops`: sums may be reordered, products and sums be one operation."""
+"""As for `SUMS` in `compiled`: sums may be reordered, products and sums be one operation."""
 FLOAT_BYTES = 4
 
 Typing = tuple[Any, Callable[..., Any]]

@@ -1,4 +1,4 @@
-"""Marching and grid lookups on a CPU by the compiled loops of `loops`, from tensors to tensors.
+"""Marching and grid lookups on a CPU by compiled loops, from tensors to tensors.
 
 Elsewhere, and without numba, torch does the same. Work is divided into one part per torch thread.
 No two parts add to the same number and every sum has a fixed order, so results do not depend on
@@ -19,24 +19,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovnerf.field.loops import (
-    Array,
+from ovnerf.field.compiled import Array, njit
+from ovnerf.field.lookups import (
     GridArrays,
-    MarchSettings,
-    OccupancyArrays,
-    RayArrays,
-    SampleArrays,
     composite_loop,
-    density_gradient_loop,
     density_loop,
     gradient_loop,
-    march_loop,
-    njit,
     product_loop,
     variation_loop,
     weight_gradient_loop,
 )
-from ovnerf.field.occupancy import BLOCK, COARSE, OccupancyGrid
+from ovnerf.field.marching import (
+    MarchSettings,
+    OccupancyArrays,
+    RayArrays,
+    SampleArrays,
+    density_gradient_loop,
+    march_loop,
+    point_loop,
+)
+from ovnerf.field.occupancy import OccupancyGrid
 from ovnerf.field.sampling import Rays
 
 AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
@@ -44,8 +46,8 @@ AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 SMALLEST_PART = 256
 """Fewer rays or points than this are not worth a thread."""
 TILE = 2048
-"""Samples at once, so that what one operation writes is in the cache when the next one reads it:
-600 KB of products, or of a layer of the colour head."""
+"""Samples of a thread at once, so that what one operation writes is in the cache when the next one
+reads it: 600 KB of products, or of a layer of the colour head."""
 
 Tables = Sequence[Tensor]
 
@@ -93,9 +95,15 @@ def threads(_process: int, count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count)
 
 
+def tile_size() -> int:
+    """Samples of a tile, for all threads together."""
+    return TILE * torch.get_num_threads()
+
+
 def tiles(count: int) -> list[slice]:
-    """Slices of `TILE` and fewer that cover 0..count-1."""
-    return [slice(begin, min(begin + TILE, count)) for begin in range(0, count, TILE)]
+    """Slices of a tile and fewer that cover 0..count-1."""
+    size = tile_size()
+    return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
@@ -280,7 +288,9 @@ class Mapped(torch.autograd.Function):
         context: Any, points: Tensor, size: tuple[int, ...], matrix: Tensor, *grids: Tensor
     ) -> Tensor:
         kept = any(context.needs_input_grad)
-        values = torch.empty(len(points) if kept else min(TILE, len(points)), matrix.shape[1])
+        values = torch.empty(
+            len(points) if kept else min(tile_size(), len(points)), matrix.shape[1]
+        )
         out = torch.empty(len(points), len(matrix))
         at, shared = array(points), (size, tables(grids[:3]), tables(grids[3:]))
         for tile in tiles(len(points)):
@@ -296,7 +306,7 @@ class Mapped(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, values, matrix, *grids = context.saved_tensors
         to_grids, to_matrix = [torch.zeros_like(part) for part in grids], torch.zeros_like(matrix)
-        at, one, row = array(points), np.ones(TILE, np.float32), np.arange(TILE)
+        at, one, row = array(points), np.ones(tile_size(), np.float32), np.arange(tile_size())
         shared = context.size, tables(grids), tables(to_grids)
         for tile in tiles(len(points)):
             count = tile.stop - tile.start
@@ -340,7 +350,7 @@ def march(
         f32 (s,); normalised point f32 (s, 3).
     """
     ray_arrays = RayArrays(*map(array, (rays.origin, rays.direction, rays.first, rays.count)))
-    occupied = OccupancyArrays(array(occupancy.cells), array(occupancy.coarse), BLOCK, COARSE)
+    occupied = OccupancyArrays(array(occupancy.cells), array(occupancy.coarse))
     settings = MarchSettings(
         np.float32(rays.step),
         rays.max_samples,
@@ -367,3 +377,19 @@ def march(
         torch.from_numpy(np.concatenate(values)) for values in zip(*parts, strict=True)
     )
     return torch.from_numpy(kept_per_ray), distance, weight, transmittance, point
+
+
+def points(
+    origin: Tensor, direction: Tensor, offset: Tensor, distance: Tensor, box: Tensor
+) -> Tensor:
+    """Normalised points f32 (s, 3) of the packed samples of r rays, those that `march` found.
+
+    Args:
+        origin, direction: f32 (r, 3), scene units. offset: as in `Samples`.
+        distance: f32 (s,), scene units. box: f32 (2, 3), scene units.
+    """
+    out = np.empty((len(distance), 3), np.float32)
+    rays = array(origin), array(direction)
+    places = array(offset), array(distance), array(box[0]), array(2 / (box[1] - box[0])), out
+    in_parts(lambda begin, end: point_loop(begin, end, rays, *places), len(origin))
+    return torch.from_numpy(out)

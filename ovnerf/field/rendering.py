@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ovnerf.compute.transfer import to_host
+from ovnerf.field import native
 from ovnerf.field.compositing import composite
 from ovnerf.field.field import RadianceField
 from ovnerf.field.sampling import Samples
@@ -19,8 +20,8 @@ from ovnerf.geometry.camera import Camera
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, UInt8
 
-TILE_RAYS = {"cpu": 1024, "cuda": 16384}
-"""Rays rendered at once: on CPU few enough that the colour head's activations stay in the cache."""
+TILE_RAYS = {"cpu": 8192, "cuda": 16384}
+"""Rays rendered at once."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ class ViewWeights:
 
         A slice has at most `TILE_RAYS` rays, which bounds the memory that rendering takes.
         """
-        scale = 2 / (box[1] - box[0])
         ends = to_host(self.offset)
         for rays in tile_slices(self.origin):
             bounds = ends[rays.start : rays.stop + 1]
@@ -63,8 +63,7 @@ class ViewWeights:
             offset = self.offset[rays.start : rays.stop + 1] - part.start
             ray = sample_rays(offset, part.stop - part.start)
             distance = self.distance[part]
-            world = self.origin[rays][ray] + self.direction[rays][ray] * distance[:, None]
-            point = (world - box[0]) * scale - 1
+            point = sample_points(self.origin[rays], self.direction[rays], offset, distance, box)
             yield (
                 rays,
                 Samples(offset, ray, distance, distance, point, bounds - part.start),
@@ -95,6 +94,21 @@ def sample_rays(offset: Int64[Tensor, " ends"], samples: int) -> Int64[Tensor, "
     """The ray that each sample belongs to; the number of samples is given to avoid waiting."""
     rays = torch.arange(len(offset) - 1, device=offset.device)
     return torch.repeat_interleave(rays, offset.diff(), output_size=samples)
+
+
+def sample_points(
+    origin: Float32[Tensor, "r 3"],
+    direction: Float32[Tensor, "r 3"],
+    offset: Int64[Tensor, " ends"],
+    distance: Float32[Tensor, " s"],
+    box: Float32[Tensor, "2 3"],
+) -> Float32[Tensor, "s 3"]:
+    """Points of packed samples at given distances along their rays, normalised by the box."""
+    if native.usable(origin, direction, distance, box):
+        return native.points(origin, direction, offset, distance, box)
+    ray = sample_rays(offset, len(distance))
+    world = origin[ray] + direction[ray] * distance[:, None]
+    return (world - box[0]) * (2 / (box[1] - box[0])) - 1
 
 
 def tile_slices(rays: Float32[Tensor, "r 3"]) -> list[slice]:

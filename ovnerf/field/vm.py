@@ -21,7 +21,7 @@ from ovnerf.compute.order import sum_in_any_order
 from ovnerf.compute.transfer import constant
 from ovnerf.field import native
 from ovnerf.field.compositing import composite
-from ovnerf.field.loops import GridArrays
+from ovnerf.field.lookups import GridArrays
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64

@@ -14,8 +14,8 @@ from torch.nn import functional
 from ovnerf.compute.onednn import onednn
 from ovnerf.config.semantics import Dino
 from ovnerf.field import native
+from ovnerf.field.compiled import SUMS, compiled
 from ovnerf.field.heads import feature_norm
-from ovnerf.field.loops import SUMS, compiled
 from ovnerf.labels.void import VOID
 
 BLOCK = 256

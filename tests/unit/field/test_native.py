@@ -9,9 +9,9 @@ import pytest
 import torch
 from field_fixtures import radiance_field, rays, relative_gap, semantic_field, with_holes
 
-from ovnerf.field import loops
+from ovnerf.field.compiled import njit
 
-pytestmark = pytest.mark.skipif(loops.njit is None, reason="numba is not installed")
+pytestmark = pytest.mark.skipif(njit is None, reason="numba is not installed")
 
 WEIGHT = 1e-6
 """Weights and transmittances in [0, 1] differ by 1.0e-7 with these seeds; the rest is margin."""
@@ -162,8 +162,8 @@ def test_the_first_process_computes_what_later_ones_do(tmp_path):
 def test_without_a_writable_cache_the_loops_are_compiled_anew_with_one_line():
     """As in a read-only checkout with a read-only home (root may write there: numba is told)."""
     program = (
-        "import numpy as np; from ovnerf.field import loops; "
-        "print(loops.cell_of(np.float32(0.62), 10))"
+        "import numpy as np; from ovnerf.field.marching import cell_of; "
+        "print(cell_of(np.float32(0.62), 10))"
     )
     environment = {
         **os.environ,

@@ -1,57 +1,15 @@
-"""The loops over samples that numba compiles: marching, grid lookups and their gradients.
-
-`native` calls them with arrays of tensors. A loop keeps a point's corner rows and weights in
-registers, ends a ray where it is opaque, and writes only what is used; tensor code would have to
-store each of these for all samples.
-"""
+"""Lookups in a vector-matrix grid and their gradients, as compiled loops (`native` calls them)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ovnerf.runtime import progress
+from ovnerf.field.compiled import INLINE, PLAIN, SUMS, WITHIN, Array, compiled, njit
 
-try:
-    from numba import njit
-
+if njit is not None:
     from ovnerf.field.lanes import LANES, load, store, total, zeros
-except ImportError:  # The torch path serves then, slower.
-    njit = None  # type: ignore[assignment]
-
-PLAIN = {"nogil": True, "cache": True}
-SUMS = {**PLAIN, "fastmath": {"reassoc", "contract", "nsz"}}
-"""Sums over ranks may be reordered for vector units; positions never are."""
-WITHIN = {"forceinline": True}
-"""Compiled into the loops that call them. Numba would otherwise compile several versions of such a
-function, whose sums differ in the last bit, and which of them a process calls would depend on the
-state of its cache."""
-INLINE = {"inline": "always"}
-"""Passing an array to a function that is not inlined costs more than the lookup."""
-
-Array = NDArray[Any]
-
-
-class RayArrays(NamedTuple):
-    """`Rays` for `march_loop`: f32 (r, 3) twice, f32 (r,), i64 (r,)."""
-
-    origin: Array
-    direction: Array
-    first: Array
-    sample_count: Array
-
-
-class OccupancyArrays(NamedTuple):
-    """`OccupancyGrid` for `march_loop`: two bool arrays, samples a block, cells a coarse cell."""
-
-    cells: Array
-    coarse: Array
-    block: int
-    group: int
 
 
 class GridArrays(NamedTuple):
@@ -62,60 +20,6 @@ class GridArrays(NamedTuple):
     lines: tuple[Array, ...]
 
 
-class MarchSettings(NamedTuple):
-    """What all rays of a march share.
-
-    A point in scene units is normalised to [-1, 1]^3 as (point - low) x scale - 1.
-    """
-
-    step: np.float32
-    max_samples: int
-    low: Array
-    scale: Array
-    distance_scale: np.float32
-    min_weight: np.float32
-    early_stop_transmittance: np.float32
-
-
-class SampleArrays(NamedTuple):
-    """What `march_loop` writes, as in `WeightedSamples`: f32 (s,) three times, then f32 (s, 3)."""
-
-    distance: Array
-    weight: Array
-    transmittance: Array
-    point: Array
-
-
-def compiled(**options: Any) -> Callable[[Any], Any]:
-    """`numba.njit`; without numba the function stays as it is and is never called.
-
-    Where numba finds no folder that it may keep compiled code in (a checkout and a home that are
-    both read-only), every process compiles anew and says so.
-    """
-    if njit is None:
-        return lambda function: function
-
-    def compile_later(function: Any) -> Any:
-        try:
-            return njit(**options)(function)
-        except RuntimeError as error:
-            if "cannot cache function" not in str(error):
-                raise
-            say_uncached()
-            return njit(**{**options, "cache": False})(function)
-
-    return compile_later
-
-
-@cache
-def say_uncached() -> None:
-    """One line a process: its start takes longer, and how to change that."""
-    progress.log(
-        "no folder is writable for numba's compiled loops, so this process compiles its own (half "
-        "a minute); set NUMBA_CACHE_DIR to a folder of yours to keep them"
-    )
-
-
 @compiled(**PLAIN, **WITHIN)
 def corner_of(value, size):
     """Lower corner and fraction of a coordinate in [-1, 1] on an axis of `size` corners."""
@@ -123,13 +27,6 @@ def corner_of(value, size):
     position = max(position, np.float32(0))
     low = min(int(position), size - 2)
     return low, position - np.float32(low)
-
-
-@compiled(**PLAIN, **WITHIN)
-def cell_of(value, size):
-    """Cell of a coordinate in [-1, 1] on an axis of `size` cells."""
-    cell = int((value + np.float32(1)) * np.float32(0.5) * np.float32(size))
-    return min(max(cell, 0), size - 1)
 
 
 @compiled(**INLINE)
@@ -250,22 +147,6 @@ def density_loop(begin, end, points, size, planes, lines, out):
     for s in range(begin, end):
         x, y, z = points[s, 0], points[s, 1], points[s, 2]
         out[s] = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
-
-
-@compiled(**PLAIN)
-def density_gradient_loop(
-    begin, end, offset, scale, weight, transmittance, to_weight, to_opacity, out
-):
-    """Gradients of the densities of rays begin..end-1, from those of weights and opacities.
-
-    d w_j / d depth_k is T_k exp(-depth_k) = T_k - w_k for j = k, and -w_j for every j behind k.
-    """
-    for ray in range(begin, end):
-        behind = 0.0
-        for s in range(offset[ray + 1] - 1, offset[ray] - 1, -1):
-            g = to_weight[s] + to_opacity[ray]
-            out[s] = scale[s] * (g * (transmittance[s] - weight[s]) - behind)
-            behind += g * weight[s]
 
 
 @compiled(**SUMS)
@@ -403,66 +284,3 @@ def variation_loop(begin, end, plane, width, factors, gradient):
             for r in range(by_lanes, plane.shape[1]):
                 slope = variation_slope(plane, row, around, factors, r, 1)
                 add_to(gradient, row, r, slope, 1)
-
-
-# Arguments: RayArrays, OccupancyArrays, GridArrays, MarchSettings, SampleArrays, an array.
-@compiled(**PLAIN)
-def march_loop(begin, end, rays, occupancy, grid, settings, out, kept_per_ray):
-    """March rays begin..end-1 and write their samples of weight above `min_weight` to `out`.
-
-    A ray ends where its transmittance is `early_stop_transmittance` or less. Look-ups of cells are
-    written out: as functions, even inlined ones, they cost an eighth of the loop's time.
-
-    Returns how many samples were written to `out`; `kept_per_ray` i64 (r,) gets them ray by ray.
-    """
-    origin, direction, first, count = rays
-    cells, coarse, block, group = occupancy
-    size, (plane0, plane1, plane2), (line0, line1, line2) = grid
-    step, max_samples, low, scale, factor, min_weight, early_stop_transmittance = settings
-    distance, weight, reached, point = out
-    one = np.float32(1)
-    half_block = np.float32((block - 1) / 2)
-    kept = 0
-    for r in range(begin, end):
-        ox, oy, oz = origin[r, 0], origin[r, 1], origin[r, 2]
-        dx, dy, dz = direction[r, 0], direction[r, 1], direction[r, 2]
-        kept_before = kept
-        depth_before = 0.0
-        transmittance = one
-        # The last sample of a full-length ray has no length, hence no weight.
-        samples = min(count[r], max_samples - 1)
-        for block_start in range(0, samples, block):
-            t = first[r] + (np.float32(block_start) + half_block) * step
-            if not coarse[
-                cell_of((ox + dx * t - low[0]) * scale[0] - one, cells.shape[0]) // group,
-                cell_of((oy + dy * t - low[1]) * scale[1] - one, cells.shape[1]) // group,
-                cell_of((oz + dz * t - low[2]) * scale[2] - one, cells.shape[2]) // group,
-            ]:
-                continue
-            for n in range(block_start, min(block_start + block, samples)):
-                t = first[r] + np.float32(n) * step
-                x = (ox + dx * t - low[0]) * scale[0] - one
-                y = (oy + dy * t - low[1]) * scale[1] - one
-                z = (oz + dz * t - low[2]) * scale[2] - one
-                if abs(x) > one or abs(y) > one or abs(z) > one:
-                    continue
-                i, j = cell_of(x, cells.shape[0]), cell_of(y, cells.shape[1])
-                if not cells[i, j, cell_of(z, cells.shape[2])]:
-                    continue
-                sigma = density_at(x, y, z, size, plane0, plane1, plane2, line0, line1, line2)
-                if sigma <= 0:
-                    continue
-                depth = sigma * step * factor
-                value = -np.expm1(-depth) * transmittance
-                if value > min_weight:
-                    distance[kept], weight[kept], reached[kept] = t, value, transmittance
-                    point[kept, 0], point[kept, 1], point[kept, 2] = x, y, z
-                    kept += 1
-                depth_before += depth
-                transmittance = np.float32(np.exp(-depth_before))
-                if transmittance <= early_stop_transmittance:
-                    break
-            if transmittance <= early_stop_transmittance:
-                break
-        kept_per_ray[r] = kept - kept_before
-    return kept
