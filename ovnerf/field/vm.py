@@ -206,7 +206,7 @@ class VectorMatrixGrid(nn.Module):
     ) -> Float32[Tensor, "ends-1 ranks"]:
         """Weighted sums of `features` along packed rays, f32 (r, r1 + r2 + r3).
 
-        No gradient reaches `weight`. `offset` and `ray` as in `Samples`.
+        With gradients for the grid and `weight`. `offset` and `ray` as in `Samples`.
         """
         if not self.native(points):
             return composite(weight, self.features(points), offset, ray)

@@ -21,12 +21,18 @@ SHAPE = FieldShape(
 )
 
 
-def radiance_field(contrast: float = 5.0, colour_per: str = "sample") -> RadianceField:
+WIDE = replace(SHAPE, density_ranks=(8, 9, 2), appearance_ranks=(16, 11, 3))
+"""Ranks that the compiled loops take eight at a time, with some left over."""
+
+
+def radiance_field(
+    contrast: float = 5.0, colour_per: str = "sample", shape: FieldShape = SHAPE
+) -> RadianceField:
     """A random field whose grids are `contrast` times the initial ones: hazy and opaque parts."""
     torch.manual_seed(0)
     box = torch.tensor([[-1.5, -1.4, -1.2], [1.5, 1.4, 1.2]])
     field = RadianceField(
-        replace(SHAPE, colour_per=colour_per), box, torch.Generator().manual_seed(1)
+        replace(shape, colour_per=colour_per), box, torch.Generator().manual_seed(1)
     )
     with torch.no_grad():
         for grid in (field.density, field.appearance):

@@ -7,9 +7,18 @@ import field_fixtures
 import numpy as np
 import pytest
 import torch
-from field_fixtures import radiance_field, rays, relative_gap, semantic_field, with_holes
+from field_fixtures import (
+    SHAPE,
+    WIDE,
+    radiance_field,
+    rays,
+    relative_gap,
+    semantic_field,
+    with_holes,
+)
 
 from ovnerf.field.compiled import njit
+from ovnerf.field.rendering import sample_points
 
 pytestmark = pytest.mark.skipif(njit is None, reason="numba is not installed")
 
@@ -34,10 +43,12 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize("max_samples", [None, 12])
-def test_marching_equals_tensors(monkeypatch, holes, max_samples):
-    field = with_holes(radiance_field()) if holes else radiance_field()
+def test_marching_equals_tensors(monkeypatch, holes, max_samples, shape):
+    field = radiance_field(shape=shape)
+    field = with_holes(field) if holes else field
     batch = rays(300)
     fast, fast_weight = field.samples_above_threshold(*batch, max_samples)
     slow, slow_weight = by_tensors(
@@ -67,9 +78,10 @@ def test_contributing_samples_equal_tensors(monkeypatch):
     assert torch.equal(index, slow_index) and 0 < len(index) < len(seen.samples)
 
 
+@pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
 @pytest.mark.parametrize("colour_per", ["sample", "ray"])
-def test_colour_gradients_equal_tensors(monkeypatch, colour_per):
-    field = radiance_field(colour_per=colour_per)
+def test_colour_gradients_equal_tensors(monkeypatch, colour_per, shape):
+    field = radiance_field(colour_per=colour_per, shape=shape)
     batch = rays(200)
 
     def gradients():
@@ -80,8 +92,9 @@ def test_colour_gradients_equal_tensors(monkeypatch, colour_per):
         assert relative_gap(fast, slow) < GRADIENT
 
 
-def test_composited_features_equal_tensors(monkeypatch):
-    field = semantic_field(with_holes(radiance_field()))
+@pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
+def test_composited_features_equal_tensors(monkeypatch, shape):
+    field = semantic_field(with_holes(radiance_field(shape=shape)))
     samples, weight = field.radiance.samples_above_threshold(*rays(200))
     parameters = [*field.radiance.appearance.parameters(), field.radiance.basis.weight]
 
@@ -93,8 +106,20 @@ def test_composited_features_equal_tensors(monkeypatch):
         assert relative_gap(fast, slow) < 1e-5
 
 
-def test_results_do_not_depend_on_threads(threads):
+def test_points_of_a_view_equal_tensors(monkeypatch):
+    """Those that are made again from kept distances."""
     field = with_holes(radiance_field())
+    origin, direction, _ = rays(300)
+    samples, _ = field.samples_above_threshold(origin, direction)
+    made = origin, direction, samples.offset, samples.distance, field.box
+    slow = by_tensors(monkeypatch, lambda: sample_points(*made))
+    assert torch.equal(sample_points(*made), slow)
+    assert torch.equal(slow, samples.point) and len(slow) > 200
+
+
+@pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
+def test_results_do_not_depend_on_threads(threads, shape):
+    field = with_holes(radiance_field(shape=shape))
     origin, direction, jitter = rays(1500)
 
     def results():

@@ -11,16 +11,23 @@ def grid(resolution=(7, 5, 6), ranks=(3, 2, 2)):
     return VectorMatrixGrid(resolution, ranks, torch.Generator().manual_seed(0))
 
 
-@given(seed=st.integers(0, 50), size=st.tuples(*[st.integers(2, 9)] * 3))
-def test_lookup_equals_grid_sample(seed, size):
-    table = grid(size)
+RANKS = st.tuples(*[st.integers(1, 20)] * 3)
+"""Below, at and above eight, which the compiled loops compute at once."""
+
+
+@given(seed=st.integers(0, 50), size=st.tuples(*[st.integers(2, 9)] * 3), ranks=RANKS)
+def test_lookup_equals_grid_sample(seed, size, ranks):
+    table = grid(size, ranks)
     points = torch.rand(40, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     points[:2] = torch.tensor([[-1.0, -1, -1], [1, 1, 1]])
     fast = table.features(points)
-    assert torch.allclose(fast, torch.cat(grid_products(table, points), -1), atol=1e-6)
+    slow = torch.cat(grid_products(table, points), -1)
+    assert torch.allclose(fast, slow, atol=1e-6)
+    with torch.no_grad():
+        assert torch.allclose(table.density(points), slow.sum(-1), atol=5e-6)
 
 
-@pytest.mark.parametrize("ranks", [(3, 2, 2), (7, 4, 12)])
+@pytest.mark.parametrize("ranks", [(3, 2, 2), (7, 4, 12), (8, 24, 17)])
 def test_gradients_equal_grid_sample(ranks):
     table = grid(ranks=ranks)
     points = torch.rand(200, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -33,6 +40,48 @@ def test_gradients_equal_grid_sample(ranks):
         strict=True,
     ):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("ranks", [(3, 2, 2), (8, 24, 17)])
+@pytest.mark.parametrize("points", [1, 2500])
+def test_mapped_features_equal_a_linear_layer(ranks, points):
+    """More points than a tile, and fewer."""
+    table = grid(ranks=ranks)
+    draw = torch.Generator().manual_seed(3)
+    at = torch.rand(points, 3, generator=draw) * 2 - 1
+    matrix = torch.randn(5, sum(ranks), generator=draw, requires_grad=True)
+    target = torch.randn(points, 5, generator=draw)
+    parts = [matrix, *table.parameters()]
+
+    def slopes(mapped):
+        return [mapped, *torch.autograd.grad((mapped * target).sum(), parts)]
+
+    slow = slopes(torch.cat(grid_products(table, at), -1) @ matrix.T)
+    for one, other in zip(slopes(table.mapped(at, matrix)), slow, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm()
+    with torch.no_grad():
+        torch.testing.assert_close(table.mapped(at, matrix), slow[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("ranks", [(3, 2, 2), (8, 24, 17)])
+def test_sums_along_rays_equal_those_of_grid_sample(ranks):
+    """And their gradients, those of the weights as well."""
+    table = grid(ranks=ranks)
+    draw = torch.Generator().manual_seed(4)
+    at = torch.rand(60, 3, generator=draw) * 2 - 1
+    ray = torch.arange(60) // 5
+    offset = torch.arange(0, 61, 5)
+    weight = torch.rand(60, generator=draw, requires_grad=True)
+    target = torch.randn(12, sum(ranks), generator=draw)
+    parts = [weight, *table.parameters()]
+
+    def slopes(sums):
+        return [sums, *torch.autograd.grad((sums * target).sum(), parts)]
+
+    products = weight[:, None] * torch.cat(grid_products(table, at), -1)
+    slow = slopes(torch.zeros(12, sum(ranks)).index_add(0, ray, products))
+    for one, other in zip(slopes(table.composited(at, weight, offset, ray)), slow, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm()
 
 
 def test_density_by_hand():
@@ -64,8 +113,11 @@ def test_a_started_grid_holds_the_value_and_the_noise_of_the_other_ranks(seed, v
     torch.testing.assert_close(table.density(points), value + others, atol=1e-5, rtol=1e-5)
 
 
-def test_total_variation_gradient_equals_autograd():
-    table = grid()
+@pytest.mark.parametrize("native", ["0", "1"])
+@pytest.mark.parametrize("ranks", [(3, 2, 2), (8, 24, 17)])
+def test_total_variation_gradient_equals_autograd(monkeypatch, native, ranks):
+    monkeypatch.setenv("OVNERF_NATIVE", native)
+    table = grid(ranks=ranks)
     (0.7 * table.total_variation()).backward()
     expected = [plane.grad.clone() for plane in table.planes]
     for plane in table.planes:

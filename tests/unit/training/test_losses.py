@@ -118,6 +118,32 @@ def test_correlation_loss_equals_the_definition(divergence):
         assert torch.allclose(*slopes, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_signed_parts_by_hand(monkeypatch, native):
+    monkeypatch.setenv("OVNERF_NATIVE", native)
+    count = torch.tensor([1.0, 0])
+    alike = torch.tensor([[0.75, 0.25], [0.5, 0.0]])
+    positive, negative = losses.signed_parts(alike, 0.25, 2, count)
+    assert positive.tolist() == [[0.5, 0], [0.25, 0]]
+    assert negative.tolist() == [[0, 0], [0, -0.25]]
+    assert count.tolist() == [1 + 2 * 2, 2 * 1]  # Exactly at the shift is neither.
+
+
+def test_correlation_loss_by_loops_equals_tensors(monkeypatch):
+    generator = torch.Generator().manual_seed(5)
+    cosine = torch.rand(2, 600, 6, generator=generator, requires_grad=True)
+    token = torch.randn(2, 600, 8, generator=generator)
+
+    def results():
+        found = correlation_loss(cosine, token, Dino())
+        return [*found, *(torch.autograd.grad(one, cosine, retain_graph=True)[0] for one in found)]
+
+    fast = results()
+    monkeypatch.setenv("OVNERF_NATIVE", "0")
+    for one, other in zip(fast, results(), strict=True):
+        assert (one - other).norm() <= 1e-6 * other.norm()
+
+
 def ten_bits(x):
     """Nearest number with ten bits behind the leading one, as TF32 units read fp32."""
     bits = x.contiguous().view(torch.int32)
