@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.compute.order import any_order
+from ovnerf.field import native
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Int64
@@ -82,7 +83,7 @@ class Picked(torch.autograd.Function):
     def forward(context: Any, value: Tensor, index: Tensor) -> Tensor:
         context.save_for_backward(index)
         context.size = len(value)
-        return value[index]
+        return value.index_select(0, index)
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -96,7 +97,9 @@ class WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, weight: Tensor, value: Tensor, offset: Tensor, ray: Tensor) -> Tensor:
-        context.save_for_backward(weight, value, ray)
+        context.save_for_backward(weight, value, offset, ray)
+        if native.usable(weight, value):
+            return native.ray_sums(weight, value, offset)
         order = torch.arange(len(ray), device=ray.device)
         return functional.embedding_bag(
             order,
@@ -109,7 +112,9 @@ class WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        weight, value, ray = context.saved_tensors
+        weight, value, offset, ray = context.saved_tensors
+        if native.usable(gradient, weight, value):
+            return *native.ray_sum_gradients(gradient, weight, value, offset), None, None
         spread = functional.pad(gradient, (0, 0, 0, 1))[ray]  # Empty places belong to ray r.
         to_weight = (spread * value).sum(-1) if context.needs_input_grad[0] else None
         to_value = spread * weight[:, None] if context.needs_input_grad[1] else None

@@ -210,7 +210,8 @@ class RadianceField(nn.Module):
             index = (weight > min_weight).nonzero()[:, 0]
             kept_offset = torch.searchsorted(index, offset)
             kept = samples.keep(index, kept_offset, kept_offset.numpy())
-            found.append(WeightedSamples(kept, weight[index], transmittance[index]))
+            picked = weight.index_select(0, index), transmittance.index_select(0, index)
+            found.append(WeightedSamples(kept, *picked))
         return found
 
     def weights(
@@ -265,7 +266,8 @@ class RadianceField(nn.Module):
         """
         if self.shape.colour_per == "ray":
             return self.decode_rays(self.ray_features(samples, weight), direction)
-        along = functional.pad(direction, (0, 0, 0, 1))[samples.ray]  # Empty places are of ray r.
+        # Empty places are of ray r.
+        along = functional.pad(direction, (0, 0, 0, 1)).index_select(0, samples.ray)
         rgb = self.colour(self.appearance_features(samples), along)
         return composite(weight, rgb, samples.offset, samples.ray)
 

@@ -1,4 +1,7 @@
-"""Marching along rays through occupied cells, as compiled loops (`native` calls them)."""
+"""Marching along rays through occupied cells, and sums along rays, as compiled loops.
+
+`native` calls them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ovnerf.field.compiled import PLAIN, WITHIN, Array, compiled
+from ovnerf.field.compiled import PLAIN, SUMS, WITHIN, Array, compiled
 from ovnerf.field.lookups import density_at
 from ovnerf.field.occupancy import BLOCK, COARSE
 
@@ -72,6 +75,27 @@ def density_gradient_loop(
             g = to_weight[s] + to_opacity[ray]
             out[s] = scale[s] * (g * (transmittance[s] - weight[s]) - behind)
             behind += g * weight[s]
+
+
+@compiled(**SUMS)
+def ray_sum_loop(begin, end, weight, value, offset, out):
+    """Add weight x value of the samples of rays begin..end-1 to `out` (r, d); value (s, d)."""
+    for ray in range(begin, end):
+        for s in range(offset[ray], offset[ray + 1]):
+            for c in range(value.shape[1]):
+                out[ray, c] += weight[s] * value[s, c]
+
+
+@compiled(**SUMS)
+def ray_sum_gradient_loop(begin, end, gradient, weight, value, offset, to_weight, to_value):
+    """Gradients (s,) and (s, d) of weights and values, from those (r, d) of `ray_sum_loop`."""
+    for ray in range(begin, end):
+        for s in range(offset[ray], offset[ray + 1]):
+            total = np.float32(0)
+            for c in range(value.shape[1]):
+                total += gradient[ray, c] * value[s, c]
+                to_value[s, c] = gradient[ray, c] * weight[s]
+            to_weight[s] = total
 
 
 @compiled(**PLAIN)

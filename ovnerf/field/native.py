@@ -37,6 +37,8 @@ from ovnerf.field.marching import (
     density_gradient_loop,
     march_loop,
     point_loop,
+    ray_sum_gradient_loop,
+    ray_sum_loop,
 )
 from ovnerf.field.occupancy import OccupancyGrid
 from ovnerf.field.sampling import Rays
@@ -326,6 +328,29 @@ def mapped(
 ) -> Tensor:
     """`products` (s, r1 + r2 + r3) times the transposed `matrix` (d, r1 + r2 + r3): f32 (s, d)."""
     return Mapped.apply(points, size, matrix, *planes, *lines)
+
+
+def ray_sums(weight: Tensor, value: Tensor, offset: Tensor) -> Tensor:
+    """Sums along r rays of weight x value, f32 (r, d).
+
+    Args:
+        weight: f32 (s,). value: f32 (s, d). offset: as in `Samples`.
+    """
+    out = np.zeros((len(offset) - 1, value.shape[1]), np.float32)
+    arguments = array(weight), array(value), array(offset), out
+    in_parts(lambda begin, end: ray_sum_loop(begin, end, *arguments), len(out))
+    return torch.from_numpy(out)
+
+
+def ray_sum_gradients(
+    gradient: Tensor, weight: Tensor, value: Tensor, offset: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weight and value, from that of `ray_sums`; 0 for samples of no ray."""
+    made = np.zeros(len(weight), np.float32), np.zeros(tuple(value.shape), np.float32)
+    arguments = *map(array, (gradient, weight, value, offset)), *made
+    in_parts(lambda begin, end: ray_sum_gradient_loop(begin, end, *arguments), len(gradient))
+    to_weight, to_value = map(torch.from_numpy, made)
+    return to_weight, to_value
 
 
 def march(

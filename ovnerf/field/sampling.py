@@ -51,10 +51,10 @@ class Samples:
         """
         return Samples(
             offset,
-            self.ray[index],
-            self.distance[index],
-            self.delta[index],
-            self.point[index],
+            self.ray.index_select(0, index),
+            self.distance.index_select(0, index),
+            self.delta.index_select(0, index),
+            self.point.index_select(0, index),
             bounds,
         )
 

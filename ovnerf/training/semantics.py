@@ -271,7 +271,7 @@ class SemanticTraining:
         radiance = self.field.radiance
         if feature is None:
             return radiance.decode_rays(ray, direction)
-        colour = radiance.colour(feature, direction[samples.ray])
+        colour = radiance.colour(feature, direction.index_select(0, samples.ray))
         return composite(weight, colour, samples.offset, samples.ray)
 
     def crop_rays(self, photo: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
