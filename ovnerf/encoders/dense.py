@@ -44,8 +44,9 @@ def cells_of(height: int, width: int, cell: int) -> Cells:
     cells = Cells((max(1, side // cell),))
     if cell > side or cells.grids(height, width)[0].side != cell:
         raise UserError(
-            f"encoder.cell: cells of {cell} pixels do not divide images of {width}x{height}",
-            "use a smaller cell",
+            f"encoder.cell: images of {width}x{height} hold no whole cells of {cell} pixels",
+            f"use a smaller cell, or images whose shorter side is a multiple of {cell} or at least "
+            f"{cell**2} pixels",
         )
     return cells
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -205,7 +206,8 @@ def least_probability(maps: list[np.ndarray], share: float) -> float:
     if share == 1:
         return 0.0
     found = np.concatenate([probability[probability > 0] for probability in maps])
-    dropped = int((1 - share) * len(found))
+    kept = math.ceil(round(share * len(found), 6))  # 0.9 x 100 is a little more than 90.
+    dropped = len(found) - kept
     return float(np.partition(found, dropped)[dropped]) if len(found) else 0.0
 
 

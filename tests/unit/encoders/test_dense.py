@@ -56,7 +56,7 @@ def test_cell_means_are_plain_means():
 
 
 def test_cells_the_pyramid_cannot_express_are_refused():
-    with pytest.raises(UserError, match="cells of 9 pixels do not divide images of 30x20"):
+    with pytest.raises(UserError, match="images of 30x20 hold no whole cells of 9 pixels"):
         cells_of(20, 30, 9)
     with pytest.raises(UserError, match="cells of 40 pixels"):
         cells_of(20, 30, 40)

@@ -79,3 +79,11 @@ def test_the_least_probability_is_of_all_views_together(share, least):
     maps = [np.array([[0.1, 0.4]], np.float32), np.array([[0.3, 0.2, 0]], np.float32)]
     assert least_probability(maps, share) == pytest.approx(least)
     assert least_probability([np.zeros((1, 2), np.float32)], share) == 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7, 0.9])
+def test_the_share_is_that_of_a_hundred_pixels(share):
+    """None is kept because 1 - 0.9 is a little less than a tenth."""
+    found = np.arange(1, 101, dtype=np.float32).reshape(10, 10)
+    least = least_probability([found], share)
+    assert int((found >= least).sum()) == round(100 * share)
