@@ -20,7 +20,7 @@ from ovnerf.geometry.camera import Camera
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, UInt8
 
-TILE_RAYS = {"cpu": 8192, "cuda": 16384}
+TILE_RAYS = {"cpu": 4096, "cuda": 16384}
 """Rays rendered at once."""
 
 
