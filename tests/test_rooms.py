@@ -108,6 +108,7 @@ EDITS = {
     "field/sampling.py": STAGES_OF_THE_FIELD,
     "field/compiled.py": {*STAGES_OF_THE_FIELD, *STAGES_OF_PAIRS},
     "field/lookups.py": STAGES_OF_THE_FIELD,
+    "field/marching.py": STAGES_OF_THE_FIELD,
     "field/lanes.py": STAGES_OF_THE_FIELD,
     "field/decoding.py": STAGES_OF_THE_FIELD,
     "field/covisibility.py": {

@@ -2,8 +2,9 @@
 
 torch multiplies fp32 matrices by MKL, which leaves AVX-512 to Intel's cores. oneDNN, which torch
 also holds, uses it on AMD's as well and is more than twice as fast there; on Intel's it is slower,
-because every matrix has to be laid out anew (docs/performance.md#products). It compiles a kernel
-for every new shape (milliseconds and a megabyte), so shapes should be few.
+because every matrix has to be laid out anew (docs/decisions/005-a-fast-field-on-cpu.md, steps 12
+and 16). It compiles a kernel for every new shape (milliseconds and a megabyte), so shapes should be
+few.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ try:
 except ImportError:
     get_host_cpu_name = None
 
-AMD = ("znver", "bdver", "btver")
-"""How LLVM's names of AMD's processors begin."""
+SLOW = ("znver", "bdver", "btver", "generic", "x86-64")
+"""How LLVM's names of AMD's processors begin, and of those that it does not know."""
 
 
 @cache
 def mkl_is_fast() -> bool:
-    """Whether torch multiplies by MKL on a processor that is not AMD's."""
+    """Whether torch multiplies by MKL on a processor of Intel's."""
     known = get_host_cpu_name is not None and torch.backends.mkl.is_available()
-    return known and not get_host_cpu_name().startswith(AMD)
+    return known and not get_host_cpu_name().startswith(SLOW)
 
 
 def onednn(x: Tensor) -> Tensor:

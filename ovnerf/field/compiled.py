@@ -6,8 +6,10 @@ writes only what is used; tensor code would have to store each of these for all 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -43,7 +45,7 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
 
     def compile_later(function: Any) -> Any:
         try:
-            return njit(**options)(function)
+            return stamped(njit(**options)(function))
         except RuntimeError as error:
             if "cannot cache function" not in str(error):
                 raise
@@ -51,6 +53,26 @@ def compiled(**options: Any) -> Callable[[Any], Any]:
             return njit(**{**options, "cache": False})(function)
 
     return compile_later
+
+
+def stamped(dispatcher: Any) -> Any:
+    """The compiled function, whose kept code is used only while no file of this folder changes.
+
+    numba looks at the file of the function itself, but code of others is compiled into it.
+    """
+    kept = getattr(dispatcher._cache, "_cache_file", None)  # None where nothing is kept.
+    if kept is not None:
+        kept._source_stamp = (kept._source_stamp, digest_of_sources())
+    return dispatcher
+
+
+@cache
+def digest_of_sources() -> str:
+    """SHA-256 of all Python files beside this one."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 @cache

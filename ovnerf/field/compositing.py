@@ -114,7 +114,9 @@ class WeightedSum(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, value, offset, ray = context.saved_tensors
         if native.usable(gradient, weight, value):
-            return *native.ray_sum_gradients(gradient, weight, value, offset), None, None
+            made = native.ray_sum_gradients(gradient, weight, value, offset)
+            needed = zip(made, context.needs_input_grad, strict=False)
+            return *(part if wanted else None for part, wanted in needed), None, None
         spread = functional.pad(gradient, (0, 0, 0, 1))[ray]  # Empty places belong to ray r.
         to_weight = (spread * value).sum(-1) if context.needs_input_grad[0] else None
         to_value = spread * weight[:, None] if context.needs_input_grad[1] else None

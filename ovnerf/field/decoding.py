@@ -1,7 +1,8 @@
 """The colour head on a CPU: matrix products by torch, all between them by compiled loops.
 
 The loops do in one pass over a tile what torch does in several: bias and ReLU, and in the backward
-pass the ReLU's mask; and the last layer, whose three outputs are too few for a matrix product.
+pass the ReLU's mask; and the last layer, whose three outputs (red, green, blue) are too few for a
+matrix product.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ovnerf.field.compiled import SUMS, Array, compiled
-from ovnerf.field.native import array, in_parts, tables, tile_size, tiles
+from ovnerf.field.native import TILE, array, in_parts, rows_of, tables, tiles
 
 PART = 1024
 """Fewer samples than this are not worth a thread."""
@@ -21,19 +23,19 @@ PART = 1024
 
 @compiled(**SUMS)
 def relu_loop(begin, end, values, bias):
-    """max(values + bias, 0) in place, rows begin..end-1."""
+    """max(values + bias, 0) in place, rows begin..end-1; what is no number stays so."""
     for s in range(begin, end):
         for r in range(values.shape[1]):
             value = values[s, r] + bias[r]
-            values[s, r] = value if value > 0 else np.float32(0)
+            values[s, r] = np.float32(0) if value <= 0 else value
 
 
 @compiled(**SUMS)
 def mask_loop(begin, end, gradient, activation):
-    """Set rows begin..end-1 of `gradient` to 0 where `activation` is not above 0."""
+    """Set rows begin..end-1 of `gradient` to 0 where `activation` is 0."""
     for s in range(begin, end):
         for r in range(gradient.shape[1]):
-            gradient[s, r] = gradient[s, r] if activation[s, r] > 0 else np.float32(0)
+            gradient[s, r] = np.float32(0) if activation[s, r] <= 0 else gradient[s, r]
 
 
 @compiled(**SUMS)
@@ -54,10 +56,10 @@ def last_gradient_loop(begin, end, gradient, weight, activation, out):
         red, green, blue = gradient[s, 0], gradient[s, 1], gradient[s, 2]
         for r in range(weight.shape[1]):
             value = red * weight[0, r] + green * weight[1, r] + blue * weight[2, r]
-            out[s, r] = value if activation[s, r] > 0 else np.float32(0)
+            out[s, r] = np.float32(0) if activation[s, r] <= 0 else value
 
 
-def run(loop: Any, *arrays: Array) -> None:
+def on_all_rows(loop: Any, *arrays: Array) -> None:
     """Call a loop on all rows of its first array, a part of them per thread."""
     in_parts(lambda begin, end: loop(begin, end, *arrays), len(arrays[0]), PART)
 
@@ -69,29 +71,31 @@ class Decoded(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, inputs: Tensor, *layers: Tensor) -> Tensor:
-        """`layers`: weight and bias of each, as `nn.Linear` has them."""
+    def forward(context: Any, kept: bool, inputs: Tensor, *layers: Tensor) -> Tensor:
+        """`kept`: whether a backward pass follows, so that activations of all samples are kept.
+
+        `layers`: weight and bias of each, as `nn.Linear` has them.
+        """
         w1, w2, w3 = layers[::2]
         b1, b2, b3 = tables(layers[1::2])
-        kept = any(context.needs_input_grad)
-        rows = len(inputs) if kept else min(tile_size(), len(inputs))
+        rows = len(inputs) if kept else min(TILE, len(inputs))
         first, second = torch.empty(rows, len(w1)), torch.empty(rows, len(w2))
         out = torch.empty(len(inputs), len(w3))
         last = array(w3)
         for tile in tiles(len(inputs)):
-            part = tile if kept else slice(0, tile.stop - tile.start)
-            h1, h2 = first[part], second[part]
+            h1, h2 = (layer[rows_of(tile, kept)] for layer in (first, second))
             torch.mm(inputs[tile], w1.T, out=h1)
-            run(relu_loop, h1.numpy(), b1)
+            on_all_rows(relu_loop, h1.numpy(), b1)
             torch.mm(h1, w2.T, out=h2)
-            run(relu_loop, h2.numpy(), b2)
-            run(last_loop, h2.numpy(), last, b3, out[tile].numpy())
+            on_all_rows(relu_loop, h2.numpy(), b2)
+            on_all_rows(last_loop, h2.numpy(), last, b3, out[tile].numpy())
         out.sigmoid_()
         if kept:
             context.save_for_backward(inputs, first, second, out, *layers)
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         inputs, first, second, out, *layers = context.saved_tensors
         w1, w2, w3 = layers[::2]
@@ -102,12 +106,12 @@ class Decoded(torch.autograd.Function):
         for tile in tiles(len(inputs)):
             x, h1, h2, g3 = inputs[tile], first[tile], second[tile], to_last[tile]
             g2 = torch.empty_like(h2)
-            run(last_gradient_loop, g3.numpy(), last, h2.numpy(), g2.numpy())
+            on_all_rows(last_gradient_loop, g3.numpy(), last, h2.numpy(), g2.numpy())
             g1 = g2 @ w2
-            run(mask_loop, g1.numpy(), h1.numpy())
+            on_all_rows(mask_loop, g1.numpy(), h1.numpy())
             torch.mm(g1, w1, out=to_inputs[tile])
             steps = zip((g1, g2, g3), (x, h1, h2), to_layers[::2], to_layers[1::2], strict=True)
             for gradient, before, to_weight, to_bias in steps:
                 to_weight.addmm_(gradient.T, before)
                 to_bias.add_(gradient.sum(0))
-        return to_inputs, *to_layers
+        return None, to_inputs, *to_layers

@@ -63,7 +63,8 @@ class ColourHead(nn.Module):
         if feature.device.type != "cpu":
             return torch.sigmoid(self.layers(self.inputs(feature, direction)))
         if mkl_is_fast() and native.usable(feature, direction, *self.layers.parameters()):
-            return Decoded.apply(self.inputs(feature, direction), *self.layers.parameters())
+            inputs, layers = self.inputs(feature, direction), tuple(self.layers.parameters())
+            return Decoded.apply(native.differentiated(inputs, *layers), inputs, *layers)
         tiles = zip(feature.split(TILE), direction.split(TILE), strict=True)
         return torch.sigmoid(torch.cat([self.tile(self.inputs(*part)) for part in tiles]))
 
@@ -195,5 +196,6 @@ def feature_norm(
 
     `matrix` and `ray` as in `text_scores`.
     """
-    square = torch.einsum("ri,ij,rj->r", ray, matrix.T @ matrix, ray)
-    return square.clamp_min(floor**2).sqrt()[:, None]
+    exact, u = matrix.double(), ray.double()  # In f32 the square of a small F could be any number.
+    square = torch.einsum("ri,ij,rj->r", u, exact.T @ exact, u)
+    return square.clamp_min(floor**2).sqrt().to(ray)[:, None]

@@ -22,10 +22,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
 LANES = 8
-"""One register of 256 bits, which x86 processors since 2013 have; half of them elsewhere, twice."""
+"""Eight f32 fill one register of 256 bits (AVX); of smaller registers the compiler uses two."""
 FLOAT = ir.FloatType()
 VECTOR = ir.VectorType(FLOAT, LANES)
 FLAGS = ("reassoc", "contract", "nsz")
@@ -56,7 +57,17 @@ class LanesModel(models.PrimitiveModel):
 
 def type_of(count: Any) -> Any:
     """What `count` columns are: `Lanes` of eight, a plain float of one. Others do not compile."""
-    return {LANES: lanes, 1: types.float32}[count.literal_value]
+    kinds = {LANES: lanes, 1: types.float32}
+    number = getattr(count, "literal_value", None)
+    if number not in kinds:
+        raise TypingError(f"columns are loaded {LANES} or 1 at a time, written as a constant")
+    return kinds[number]
+
+
+def check_rows(table: Any) -> None:
+    """Refuse, when a loop is compiled, a table whose columns are not f32 side by side."""
+    if table.layout != "C" or table.dtype != types.float32:
+        raise TypingError(f"load and store are of C-contiguous f32 tables, not of {table}")
 
 
 def address(context: Any, builder: Any, signature: Any, arguments: Any, model: Any) -> Any:
@@ -80,6 +91,7 @@ def address(context: Any, builder: Any, signature: Any, arguments: Any, model: A
 @intrinsic(prefer_literal=True)
 def load(_: Any, table: Any, row: Any, column: Any, count: Any) -> Typing:
     """``table[row, column : column + count]`` of an f32 table; count is `LANES` or 1."""
+    check_rows(table)
     kind = type_of(count)
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -93,6 +105,7 @@ def load(_: Any, table: Any, row: Any, column: Any, count: Any) -> Typing:
 @intrinsic
 def store(_: Any, table: Any, row: Any, column: Any, value: Any) -> Typing:
     """Write `value`, `Lanes` or a float, to a table from this row and column on."""
+    check_rows(table)
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = address(context, builder, signature, arguments, arguments[3].type)

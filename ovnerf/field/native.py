@@ -2,7 +2,7 @@
 
 Elsewhere, and without numba, torch does the same. Work is divided into one part per torch thread.
 No two parts add to the same number and every sum has a fixed order, so results do not depend on
-the number of threads.
+the number of threads, but for what torch's matrix products add.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from ovnerf.field.compiled import Array, njit
@@ -47,9 +48,9 @@ AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """Per mode: the plane's column and row axis, the line's axis."""
 SMALLEST_PART = 256
 """Fewer rays or points than this are not worth a thread."""
-TILE = 2048
-"""Samples of a thread at once, so that what one operation writes is in the cache when the next one
-reads it: 600 KB of products, or of a layer of the colour head."""
+TILE = 4096
+"""Samples at once, so that what one operation writes is in the cache when the next one reads it:
+1.2 MB of 72 products, 1 MB of a layer of 64. Not by threads, of which sums would then depend."""
 
 Tables = Sequence[Tensor]
 
@@ -66,6 +67,11 @@ def usable(*tensors: Tensor) -> bool:
 def array(tensor: Tensor) -> Array:
     """The tensor's memory as a C-contiguous array; copied only where the tensor is strided."""
     return tensor.detach().contiguous().numpy()
+
+
+def zeros_like(tensor: Tensor) -> Tensor:
+    """Zeros of a tensor's shape, contiguous, so that loops can add to their memory."""
+    return torch.zeros_like(tensor, memory_format=torch.contiguous_format)
 
 
 def tables(parameters: Tables) -> tuple[Array, ...]:
@@ -85,7 +91,7 @@ def in_parts(
     if parts == 1:
         return [work(0, count)]
     edges = pairwise([count * part // parts for part in range(parts + 1)])
-    return list(threads(os.getpid(), parts).map(lambda edge: work(*edge), edges))
+    return list(threads(os.getpid(), torch.get_num_threads()).map(lambda edge: work(*edge), edges))
 
 
 @cache
@@ -97,15 +103,19 @@ def threads(_process: int, count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count)
 
 
-def tile_size() -> int:
-    """Samples of a tile, for all threads together."""
-    return TILE * torch.get_num_threads()
-
-
 def tiles(count: int) -> list[slice]:
-    """Slices of a tile and fewer that cover 0..count-1."""
-    size = tile_size()
-    return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
+    """Slices of `TILE` and fewer that cover 0..count-1."""
+    return [slice(begin, min(begin + TILE, count)) for begin in range(0, count, TILE)]
+
+
+def rows_of(tile: slice, kept: bool) -> slice:
+    """The tile's rows in a tensor of all samples (`kept`), or in one that serves every tile."""
+    return tile if kept else slice(0, tile.stop - tile.start)
+
+
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether autograd will go back through what is made of these tensors now."""
+    return torch.is_grad_enabled() and any(part.requires_grad for part in tensors)
 
 
 def density(points: Tensor, size: tuple[int, ...], planes: Tables, lines: Tables) -> Tensor:
@@ -134,7 +144,7 @@ def grid_gradients(
         size: resolution (X, Y, Z) of the grid.
         grids: the grid's three planes and three lines.
     """
-    out = [torch.zeros_like(part) for part in grids]
+    out = [zeros_like(part) for part in grids]
     samples = array(points), array(weight), array(ray), array(gradient)
     add_gradients(samples, size, tables(grids), tables(out))
     return out
@@ -149,9 +159,8 @@ def add_gradients(
 
     def add(begin: int, end: int) -> None:
         for mode in range(begin, end):
-            tables = grids[mode], grids[3 + mode]
-            to_tables = out[mode], out[3 + mode]
-            gradient_loop(*samples, AXES[mode], size, *tables, gradient, firsts[mode], *to_tables)
+            grid, to_grid = (part[mode::3] for part in (grids, out))
+            gradient_loop(*samples, AXES[mode], size, *grid, gradient, firsts[mode], *to_grid)
 
     in_parts(add, 3, smallest=1)
 
@@ -287,17 +296,20 @@ class Mapped(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, points: Tensor, size: tuple[int, ...], matrix: Tensor, *grids: Tensor
+        context: Any,
+        kept: bool,
+        points: Tensor,
+        size: tuple[int, ...],
+        matrix: Tensor,
+        *grids: Tensor,
     ) -> Tensor:
-        kept = any(context.needs_input_grad)
-        values = torch.empty(
-            len(points) if kept else min(tile_size(), len(points)), matrix.shape[1]
-        )
+        """`kept`: whether a backward pass follows, so that all products are kept."""
+        values = torch.empty(len(points) if kept else min(TILE, len(points)), matrix.shape[1])
         out = torch.empty(len(points), len(matrix))
         at, shared = array(points), (size, tables(grids[:3]), tables(grids[3:]))
         for tile in tiles(len(points)):
-            part = values[tile] if kept else values[: tile.stop - tile.start]
-            put_products(at[tile], *shared, part.numpy())
+            part = values[rows_of(tile, kept)]
+            write_products(at[tile], *shared, part.numpy())
             torch.mm(part, matrix.T, out=out[tile])
         if kept:
             context.save_for_backward(points, values, matrix, *grids)
@@ -305,20 +317,21 @@ class Mapped(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         points, values, matrix, *grids = context.saved_tensors
-        to_grids, to_matrix = [torch.zeros_like(part) for part in grids], torch.zeros_like(matrix)
-        at, one, row = array(points), np.ones(tile_size(), np.float32), np.arange(tile_size())
+        to_grids, to_matrix = [zeros_like(part) for part in grids], torch.zeros_like(matrix)
+        at, one, row = array(points), np.ones(TILE, np.float32), np.arange(TILE)
         shared = context.size, tables(grids), tables(to_grids)
         for tile in tiles(len(points)):
             count = tile.stop - tile.start
             to_products = array(gradient[tile] @ matrix)
             add_gradients((at[tile], one[:count], row[:count], to_products), *shared)
             to_matrix.addmm_(gradient[tile].T, values[tile])
-        return None, None, to_matrix, *to_grids
+        return None, None, None, to_matrix, *to_grids
 
 
-def put_products(points: Array, *grid_and_out: Any) -> None:
+def write_products(points: Array, *grid_and_out: Any) -> None:
     """`product_loop` on all points, a part of them per thread."""
     in_parts(lambda begin, end: product_loop(begin, end, points, *grid_and_out), len(points))
 
@@ -327,7 +340,8 @@ def mapped(
     points: Tensor, size: tuple[int, ...], matrix: Tensor, planes: Tables, lines: Tables
 ) -> Tensor:
     """`products` (s, r1 + r2 + r3) times the transposed `matrix` (d, r1 + r2 + r3): f32 (s, d)."""
-    return Mapped.apply(points, size, matrix, *planes, *lines)
+    kept = differentiated(matrix, *planes, *lines)
+    return Mapped.apply(kept, points, size, matrix, *planes, *lines)
 
 
 def ray_sums(weight: Tensor, value: Tensor, offset: Tensor) -> Tensor:

@@ -149,9 +149,9 @@ class VectorMatrixGrid(nn.Module):
         for plane, line in zip(self.planes, self.lines, strict=True):
             plane[:, 0] = line[:, 0] = (value / len(self.planes)) ** 0.5
 
-    def native(self, points: Tensor) -> bool:
-        """Whether lookups at these points go through the compiled loops."""
-        return native.usable(points, *self.planes, *self.lines)
+    def native(self, *tensors: Tensor) -> bool:
+        """Whether lookups with these points, weights or the like go through the compiled loops."""
+        return native.usable(*tensors, *self.planes, *self.lines)
 
     def arrays(self) -> GridArrays:
         """The grid for the compiled loops; its arrays share memory with the parameters."""
@@ -192,7 +192,7 @@ class VectorMatrixGrid(nn.Module):
         self, points: Float32[Tensor, "s 3"], matrix: Float32[Tensor, "d ranks"]
     ) -> Float32[Tensor, "s d"]:
         """`features` times the transposed `matrix`, with gradients for both."""
-        if not self.native(points):
+        if not self.native(points, matrix):
             return functional.linear(self.features(points), matrix)
         grid = tuple(self.planes), tuple(self.lines)
         return native.mapped(points, self.resolution, matrix, *grid)
@@ -208,7 +208,7 @@ class VectorMatrixGrid(nn.Module):
 
         With gradients for the grid and `weight`. `offset` and `ray` as in `Samples`.
         """
-        if not self.native(points):
+        if not self.native(points, weight):
             return composite(weight, self.features(points), offset, ray)
         grid = self.resolution, tuple(self.planes), tuple(self.lines)
         return native.composited(points, weight, offset, ray, *grid)
@@ -275,10 +275,10 @@ class VectorMatrixGrid(nn.Module):
                     parameter, parameter.grad, width, *map(float, factors)
                 )
             else:
-                add_variation_gradient(plane, parameter.grad.view_as(plane), factors)
+                add_differences(plane, parameter.grad.view_as(plane), factors)
 
 
-def add_variation_gradient(
+def add_differences(
     plane: Float32[Tensor, "rows columns rank"],
     gradient: Float32[Tensor, "rows columns rank"],
     factors: Sequence[float | Tensor],

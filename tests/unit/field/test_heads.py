@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from ovnerf.compute.onednn import mkl_is_fast, onednn
+from ovnerf.field.compiled import njit
 from ovnerf.field.heads import STEP, TILE, ColourHead, encode
 
 
@@ -28,14 +29,47 @@ def test_colours_by_tiles_equal_the_layers(monkeypatch, samples, fast_mkl):
         assert (one - other).norm() <= 1e-5 * other.norm()
 
 
-@pytest.mark.parametrize("processor", ["znver4", "sapphirerapids"])
-def test_amd_multiplies_by_onednn(monkeypatch, processor):
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_a_broken_field_has_no_colour(monkeypatch, native):
+    """What is no number must reach the loss, where the training looks for it."""
+    monkeypatch.setenv("OVNERF_NATIVE", native)
+    for module in ("compute.onednn", "field.heads"):
+        monkeypatch.setattr(f"ovnerf.{module}.mkl_is_fast", lambda: True)
+    head = ColourHead(27, 16)
+    feature = torch.zeros(3, 27)
+    feature[1] = math.nan
+    assert head(feature, torch.zeros(3, 3)).isnan().any(-1).tolist() == [False, True, False]
+    for layer in (0, 2, 4):
+        broken = ColourHead(27, 16)
+        broken.layers[layer].weight.data[:, 0] = math.nan
+        colour = broken(torch.ones(2, 27, requires_grad=True), torch.ones(2, 3))
+        assert colour.isnan().any()
+        slopes = torch.autograd.grad(colour.sum(), list(broken.parameters()))
+        assert any(part.isnan().any() for part in slopes)
+
+
+@pytest.mark.skipif(njit is None, reason="numba is not installed")
+def test_rendering_keeps_no_activations(monkeypatch):
+    """Where no gradients are asked for, one tile's layers serve all tiles."""
+    monkeypatch.setattr("ovnerf.field.heads.mkl_is_fast", lambda: True)
+    head, made = ColourHead(27, 16), []
+    feature, direction = torch.rand(3 * TILE, 27), torch.rand(3 * TILE, 3)
+    trained = head(feature, direction)
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *size: made.append(size) or empty(*size))
+    with torch.no_grad():
+        assert torch.equal(head(feature, direction), trained)
+    assert sorted(made) == [(TILE, 16), (TILE, 16), (3 * TILE, 3)]
+
+
+@pytest.mark.parametrize("processor", ["znver4", "x86-64-v3", "sapphirerapids"])
+def test_what_is_not_known_to_be_intel_multiplies_by_onednn(monkeypatch, processor):
     """And other precisions stay as they are."""
     monkeypatch.setattr("ovnerf.compute.onednn.get_host_cpu_name", lambda: processor)
     mkl_is_fast.cache_clear()
     x = torch.rand(3, 2)
     try:
-        slow = processor == "znver4" or not torch.backends.mkl.is_available()
+        slow = processor != "sapphirerapids" or not torch.backends.mkl.is_available()
         assert onednn(x).is_mkldnn == (slow and torch.backends.mkldnn.is_available())
         assert torch.equal(onednn(x).to_dense(), x)
         assert onednn(x.double()).dtype == torch.float64 and not onednn(x.double()).is_mkldnn

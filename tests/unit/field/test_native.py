@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ from field_fixtures import (
     with_holes,
 )
 
+from ovnerf.field import compiled, lookups
 from ovnerf.field.compiled import njit
+from ovnerf.field.compositing import composite
 from ovnerf.field.rendering import sample_points
 
 pytestmark = pytest.mark.skipif(njit is None, reason="numba is not installed")
@@ -119,6 +122,7 @@ def test_points_of_a_view_equal_tensors(monkeypatch):
 
 @pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
 def test_results_do_not_depend_on_threads(threads, shape):
+    """But for gradients that are products of matrices, which torch sums."""
     field = with_holes(radiance_field(shape=shape))
     origin, direction, jitter = rays(1500)
 
@@ -133,12 +137,92 @@ def test_results_do_not_depend_on_threads(threads, shape):
         grown = torch.autograd.grad(
             sum(part.square().sum() for part in made), list(field.density.parameters())
         )
-        return [weight, samples.offset, features, *slopes, *to_shares, *made, *grown]
+        rgb, _ = field.render_colour(origin, direction, jitter, 0.5)
+        coloured = torch.autograd.grad(rgb.square().sum(), list(field.density.parameters()))
+        field.density.zero_grad()
+        field.density.add_total_variation_gradient(1.0)
+        smoothed = [plane.grad for plane in field.density.planes]
+        field.zero_grad()
+        return [
+            weight,
+            samples.offset,
+            features,
+            *slopes,
+            *to_shares,
+            *made,
+            *grown,
+            *coloured,
+            *smoothed,
+        ]
 
     threads(1)
     one = results()
     threads(3)
     assert all(torch.equal(a, b) for a, b in zip(one, results(), strict=True))
+
+
+def test_samples_of_no_ray_get_no_gradient():
+    """Empty places, which the recorded steps of a card have behind the last ray's samples."""
+    weight = torch.ones(5, requires_grad=True)
+    value = torch.ones(5, 3, requires_grad=True)
+    offset, ray = torch.tensor([0, 2, 2, 4]), torch.tensor([0, 0, 2, 2, 3])
+    out = composite(weight, value, offset, ray)
+    assert out.tolist() == [[2, 2, 2], [0, 0, 0], [2, 2, 2]]
+    to_weight, to_value = torch.autograd.grad(
+        (out * torch.tensor([1.0, 2, 3])).sum(), [weight, value]
+    )
+    assert to_weight.tolist() == [6, 6, 6, 6, 0]
+    assert to_value.tolist() == [[1, 2, 3]] * 4 + [[0, 0, 0]]
+
+
+def test_a_table_that_is_not_contiguous_is_refused():
+    """And copied where a tensor comes in, so that it never is."""
+    errors = pytest.importorskip("numba.core.errors")
+    table = np.zeros((8, 8), np.float32).T
+    with pytest.raises(errors.TypingError, match="C-contiguous"):
+        lookups.variation_loop(0, 8, table, 1, (np.float32(1), np.float32(1)), table)
+    field = radiance_field()
+    points = torch.rand(20, 3) * 2 - 1
+    straight = field.density.features(points)
+    for plane in field.density.planes:
+        plane.data = plane.data.T.contiguous().T
+    assert torch.equal(field.density.features(points), straight)
+
+
+STALE = """
+import numpy as np
+from ovnerf.field import lookups
+plane = tuple(np.ones((4, 1), np.float32) for _ in range(3))
+line = tuple(np.ones((2, 1), np.float32) for _ in range(3))
+out = np.empty(1, np.float32)
+lookups.density_loop(0, 1, np.zeros((1, 3), np.float32), (2, 2, 2), plane, line, out)
+print(out[0])
+"""
+
+
+@pytest.mark.slow
+def test_kept_code_is_not_used_after_any_file_of_it_changes(tmp_path):
+    """numba itself would look at the file of the called function alone."""
+    shutil.copytree(Path(compiled.__file__).parents[1], tmp_path / "ovnerf")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+
+    def density() -> float:
+        command = [sys.executable, "-c", STALE]
+        run = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return float(run.stdout)
+
+    assert density() == 3
+    lanes = tmp_path / "ovnerf/field/lanes.py"
+    source = lanes.read_text(encoding="utf-8")
+    changed = source.replace(
+        "[ir.Constant(FLOAT, 0.0), arguments", "[ir.Constant(FLOAT, 7.0), arguments"
+    )
+    assert changed != source
+    lanes.write_text(changed, encoding="utf-8")
+    assert density() == 3 + 3 * 7
 
 
 @pytest.mark.parametrize("native", ["0", "1"])

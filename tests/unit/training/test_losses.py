@@ -80,6 +80,21 @@ def test_feature_loss_equals_that_of_made_features(scales):
         assert bool((gap <= 5e-6 * size + 2e-9).all())
 
 
+def test_features_that_cancel_give_bounded_slopes():
+    """F of a ray that is a hundred-thousandth of its terms: in f32 its square could be 0."""
+    draw = torch.Generator().manual_seed(1)
+    matrix = torch.randn(64, 28, generator=draw)
+    matrix[:, 27] = -matrix[:, :27].sum(1) + 1e-3 * torch.randn(64, generator=draw)
+    matrix.requires_grad_()
+    ray, share = torch.ones(1, 28), torch.ones(1, 1)
+    pyramid = functional.normalize(torch.randn(1, 1, 64, generator=draw), dim=-1)
+    feature = (ray.double() @ matrix.double().T).detach()
+    cosine = functional.cosine_similarity(feature, pyramid[:, 0].double(), dim=-1)
+    loss = feature_loss(matrix, ray, share, pyramid)
+    assert loss.item() == pytest.approx(1 - cosine.item(), abs=5e-3)
+    assert torch.autograd.grad(loss, matrix)[0].norm() < 1e4
+
+
 def kl_pairs(log_p):
     return (log_p.exp()[:, :, None] * (log_p[:, :, None] - log_p[:, None])).sum(-1)
 
