@@ -79,12 +79,21 @@ class ColourHead(nn.Module):
             parts.append(encode(direction, self.view_pe))
         return torch.cat(parts, -1)
 
+    @torch.no_grad()
+    def sums(self, inputs: Float[Tensor, "s d"]) -> Float[Tensor, "s 1"]:
+        """Of each sample's inputs and of all weights: no number where any of them is none."""
+        weights = torch.stack([part.sum() for part in self.layers.parameters()]).sum()
+        return inputs.sum(-1, keepdim=True) + weights
+
     def tile(self, inputs: Float[Tensor, "s d"]) -> Float[Tensor, "s 3"]:
         """The layers on at most `TILE` samples, before the sigmoid."""
         padding = -len(inputs) % STEP
         if padding:
             inputs = functional.pad(inputs, (0, 0, 0, padding))
-        outputs = self.layers(onednn(inputs)).to_dense()
+        blocked = onednn(inputs)
+        outputs = self.layers(blocked).to_dense()
+        if blocked.is_mkldnn:  # oneDNN's ReLU makes 0 of what is no number; the loss must see it.
+            outputs = outputs + 0 * self.sums(inputs)
         return outputs[: len(outputs) - padding] if padding else outputs
 
 

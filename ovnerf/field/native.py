@@ -84,14 +84,18 @@ def in_parts(
 ) -> list[Any]:
     """Call `work(begin, end)` on ranges that cover 0..count-1, one range per torch thread.
 
+    The calling thread takes the first range.
+
     Returns:
         what the calls returned, in the order of the ranges.
     """
     parts = max(1, min(torch.get_num_threads(), count // smallest))
     if parts == 1:
         return [work(0, count)]
-    edges = pairwise([count * part // parts for part in range(parts + 1)])
-    return list(threads(os.getpid(), torch.get_num_threads()).map(lambda edge: work(*edge), edges))
+    mine, *others = pairwise([count * part // parts for part in range(parts + 1)])
+    pool = threads(os.getpid(), torch.get_num_threads())
+    working = [pool.submit(work, *edge) for edge in others]
+    return [work(*mine), *(part.result() for part in working)]
 
 
 @cache

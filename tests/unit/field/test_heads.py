@@ -29,12 +29,12 @@ def test_colours_by_tiles_equal_the_layers(monkeypatch, samples, fast_mkl):
         assert (one - other).norm() <= 1e-5 * other.norm()
 
 
-@pytest.mark.parametrize("native", ["0", "1"])
-def test_a_broken_field_has_no_colour(monkeypatch, native):
+@pytest.mark.parametrize(("native", "fast_mkl"), [("0", True), ("1", True), ("1", False)])
+def test_a_broken_field_has_no_colour(monkeypatch, native, fast_mkl):
     """What is no number must reach the loss, where the training looks for it."""
     monkeypatch.setenv("OVNERF_NATIVE", native)
     for module in ("compute.onednn", "field.heads"):
-        monkeypatch.setattr(f"ovnerf.{module}.mkl_is_fast", lambda: True)
+        monkeypatch.setattr(f"ovnerf.{module}.mkl_is_fast", lambda: fast_mkl)
     head = ColourHead(27, 16)
     feature = torch.zeros(3, 27)
     feature[1] = math.nan
@@ -42,10 +42,7 @@ def test_a_broken_field_has_no_colour(monkeypatch, native):
     for layer in (0, 2, 4):
         broken = ColourHead(27, 16)
         broken.layers[layer].weight.data[:, 0] = math.nan
-        colour = broken(torch.ones(2, 27, requires_grad=True), torch.ones(2, 3))
-        assert colour.isnan().any()
-        slopes = torch.autograd.grad(colour.sum(), list(broken.parameters()))
-        assert any(part.isnan().any() for part in slopes)
+        assert broken(torch.ones(2, 27, requires_grad=True), torch.ones(2, 3)).isnan().all()
 
 
 @pytest.mark.skipif(njit is None, reason="numba is not installed")
