@@ -1,4 +1,4 @@
-"""How numba compiles the loops over samples: in `lookups`, `marching` and `decoding`.
+"""How numba compiles the loops of `lookups`, `marching`, `decoding` and others.
 
 A loop keeps a point's corner rows and weights in registers, ends a ray where it is opaque, and
 writes only what is used; tensor code would have to store each of these for all samples.

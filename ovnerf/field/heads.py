@@ -12,12 +12,11 @@ from torch.nn import functional
 from ovnerf.compute.onednn import mkl_is_fast, onednn
 from ovnerf.field import native
 from ovnerf.field.decoding import Decoded
+from ovnerf.field.native import TILE
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-TILE = 4096
-"""Samples that a CPU decodes at once, so that a layer's activations (2 MB) stay in its cache."""
 STEP = 1024
 """Tiles are padded to a multiple of this many samples: oneDNN compiles for every new size."""
 

@@ -122,7 +122,7 @@ def test_points_of_a_view_equal_tensors(monkeypatch):
 
 @pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
 def test_results_do_not_depend_on_threads(threads, shape):
-    """But for gradients that are products of matrices, which torch sums."""
+    """Those of the compiled loops: colours go through torch's products, which may depend on it."""
     field = with_holes(radiance_field(shape=shape))
     origin, direction, jitter = rays(1500)
 
@@ -137,9 +137,6 @@ def test_results_do_not_depend_on_threads(threads, shape):
         grown = torch.autograd.grad(
             sum(part.square().sum() for part in made), list(field.density.parameters())
         )
-        rgb, _ = field.render_colour(origin, direction, jitter, 0.5)
-        coloured = torch.autograd.grad(rgb.square().sum(), list(field.density.parameters()))
-        field.density.zero_grad()
         field.density.add_total_variation_gradient(1.0)
         smoothed = [plane.grad for plane in field.density.planes]
         field.zero_grad()
@@ -151,7 +148,6 @@ def test_results_do_not_depend_on_threads(threads, shape):
             *to_shares,
             *made,
             *grown,
-            *coloured,
             *smoothed,
         ]
 
