@@ -1,10 +1,10 @@
-"""Matrix products of the CPU by oneDNN, on AMD's processors.
+"""Matrix products of the CPU by oneDNN, on AMD's processors that have AVX-512.
 
 torch multiplies fp32 matrices by MKL, which leaves AVX-512 to Intel's cores. oneDNN, which torch
-also holds, uses it on AMD's as well and is more than twice as fast there; on Intel's it is slower,
-because every matrix has to be laid out anew (docs/decisions/005-a-fast-field-on-cpu.md, steps 12
-and 16). It compiles a kernel for every new shape (milliseconds and a megabyte), so shapes should be
-few.
+also holds, uses it on AMD's as well and is more than twice as fast there. Elsewhere it is slower,
+because every matrix has to be laid out anew (docs/decisions/005-a-fast-field-on-cpu.md, steps 12,
+16 and 23). It compiles a kernel for every new shape (milliseconds and a megabyte), so shapes should
+be few.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 try:
-    from llvmlite.binding import get_host_cpu_name
+    from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 except ImportError:
-    get_host_cpu_name = None
+    get_host_cpu_features = get_host_cpu_name = None
 
 SLOW = ("znver", "bdver", "btver", "generic", "x86-64")
 """How LLVM's names of AMD's processors begin, and of those that it does not know."""
@@ -25,9 +25,10 @@ SLOW = ("znver", "bdver", "btver", "generic", "x86-64")
 
 @cache
 def mkl_is_fast() -> bool:
-    """Whether torch multiplies by MKL on a processor of Intel's."""
-    known = get_host_cpu_name is not None and torch.backends.mkl.is_available()
-    return known and not get_host_cpu_name().startswith(SLOW)
+    """Whether torch multiplies by MKL, and MKL uses all that this processor has."""
+    if get_host_cpu_name is None or not torch.backends.mkl.is_available():
+        return False
+    return not (get_host_cpu_name().startswith(SLOW) and get_host_cpu_features().get("avx512f"))
 
 
 def onednn(x: Tensor) -> Tensor:

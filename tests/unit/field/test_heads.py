@@ -59,14 +59,19 @@ def test_rendering_keeps_no_activations(monkeypatch):
     assert sorted(made) == [(TILE, 16), (TILE, 16), (3 * TILE, 3)]
 
 
-@pytest.mark.parametrize("processor", ["znver4", "x86-64-v3", "sapphirerapids"])
-def test_what_is_not_known_to_be_intel_multiplies_by_onednn(monkeypatch, processor):
+@pytest.mark.parametrize(
+    ("processor", "avx512", "slow"),
+    [("znver4", True, True), ("x86-64-v4", True, True), ("znver3", False, False)]
+    + [("sapphirerapids", True, False), ("haswell", False, False)],
+)
+def test_onednn_serves_where_mkl_leaves_avx512_alone(monkeypatch, processor, avx512, slow):
     """And other precisions stay as they are."""
     monkeypatch.setattr("ovnerf.compute.onednn.get_host_cpu_name", lambda: processor)
+    monkeypatch.setattr("ovnerf.compute.onednn.get_host_cpu_features", lambda: {"avx512f": avx512})
     mkl_is_fast.cache_clear()
     x = torch.rand(3, 2)
     try:
-        slow = processor != "sapphirerapids" or not torch.backends.mkl.is_available()
+        slow = slow or not torch.backends.mkl.is_available()
         assert onednn(x).is_mkldnn == (slow and torch.backends.mkldnn.is_available())
         assert torch.equal(onednn(x).to_dense(), x)
         assert onednn(x.double()).dtype == torch.float64 and not onednn(x.double()).is_mkldnn
