@@ -55,19 +55,21 @@ SCHEDULE = Reconstruct(
     tv_density=0.1,
     tv_appearance=0.1,
 )
-"""`reconstruct` of `config/example_replica.yaml`, but for the density's start and smoothing."""
+"""`reconstruct` of `config/example_replica.yaml`, but for what variant `per_voxel` changes."""
 VARIANTS: dict[str, dict[str, float | str]] = {
     "plain": {},
     "encoded": {"view_pe": 2, "fea_pe": 2},
     "started": {"density_start": 0.1},
     "smooth": {"density_start": 0.1, "tv_density": 1.0},
+    "per_voxel": {"density_start": 0.1, "tv_density": 1.0, "colour_per": "voxel"},
     "per_ray": {"density_start": 0.1, "tv_density": 1.0, "colour_per": "ray"},
 }
 """The same on both sides; with TensoRF's positional encoding on both; with our start of the density
 (docs/method.md#density-start), which TensoRF does not have; with this start and ten times the total
-variation of the density, as in the config; and with these and colours decoded once a ray
+variation of the density; and with these and colours decoded once a voxel
+(docs/method.md#colour-per-voxel), as in the config, or once a ray
 (docs/method.md#colour-per-ray)."""
-OURS_ALONE = ("started", "smooth", "per_ray")
+OURS_ALONE = ("started", "smooth", "per_voxel", "per_ray")
 """Variants that are not run on TensoRF's side."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -196,7 +198,9 @@ def main() -> int:
     parser.add_argument("--scene", nargs="+", default=SCENES, help="toy_SEED or a real scene")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--side", nargs="+", choices=SIDES, default=SIDES)
-    parser.add_argument("--variant", nargs="+", choices=list(VARIANTS), default=["plain", "smooth"])
+    parser.add_argument(
+        "--variant", nargs="+", choices=list(VARIANTS), default=["plain", "per_voxel"]
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--iterations", type=int, default=SCHEDULE.iterations)
     parser.add_argument("--out", type=Path, default=Path("results/peer_tensorf"))

@@ -111,6 +111,7 @@ EDITS = {
     "field/marching.py": STAGES_OF_THE_FIELD,
     "field/lanes.py": STAGES_OF_THE_FIELD,
     "field/decoding.py": STAGES_OF_THE_FIELD,
+    "field/stretches.py": STAGES_OF_THE_FIELD,
     "field/covisibility.py": {
         *("lift", "render_depth", "reconstruct", "render_views"),
         *TRAININGS,

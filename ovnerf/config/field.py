@@ -45,9 +45,10 @@ class Reconstruct(Strict):
     2 TensoRF's own (docs/method.md#heads)."""
     fea_pe: Count = 0
     """The same for the appearance feature."""
-    colour_per: Literal["sample", "ray"] = "sample"
-    """What the colour head decodes: every sample's feature, as TensoRF does, or once a ray the mean
-    of its samples' (docs/method.md#colour-per-ray)."""
+    colour_per: Literal["sample", "voxel", "ray"] = "sample"
+    """What the colour head decodes: the feature of every sample, as TensoRF does; that at the mean
+    place of a ray's samples within a voxel's edge (docs/method.md#colour-per-voxel); or once a ray
+    the mean of its samples' (docs/method.md#colour-per-ray)."""
     density_start: Amount = 0.0
     """Density that all of the box starts with, beside the noise (docs/method.md#density-start). 0
     is TensoRF's: noise alone, which the ReLU keeps at nothing in half of the box."""

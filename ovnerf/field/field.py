@@ -24,6 +24,7 @@ from ovnerf.field.sampling import (
     march,
 )
 from ovnerf.field.shape import FieldShape
+from ovnerf.field.stretches import joined
 from ovnerf.field.vm import VectorMatrixGrid
 
 if TYPE_CHECKING:
@@ -266,6 +267,8 @@ class RadianceField(nn.Module):
         """
         if self.shape.colour_per == "ray":
             return self.decode_rays(self.ray_features(samples, weight), direction)
+        if self.shape.colour_per == "voxel":
+            samples, weight = joined(samples, weight, self.step / self.shape.step_ratio)
         # Empty places are of ray r.
         along = functional.pad(direction, (0, 0, 0, 1)).index_select(0, samples.ray)
         rgb = self.colour(self.appearance_features(samples), along)

@@ -78,16 +78,30 @@ def colour(field: RadianceField, feature: Tensor, view: Tensor) -> Tensor:
     return torch.sigmoid(field.colour.layers(field.colour.inputs(feature, view)))
 
 
-def pixel_colour(field: RadianceField, weight: Tensor, feature: Tensor, view: Tensor) -> Tensor:
-    """Colour of rays over black (r, 3), from weights (r, S, 1), features and directions of samples.
+def pixel_colour(
+    field: RadianceField, weight: Tensor, distance: Tensor, point: Tensor, direction: Tensor
+) -> Tensor:
+    """Colour of rays over black (r, 3), from the weights (r, S) of their samples.
 
-    The head decodes every sample, or once a ray their mean (docs/method.md#colour-per-ray).
+    The head decodes every sample, once a stretch (docs/method.md#colour-per-voxel), or once a ray
+    (docs/method.md#colour-per-ray).
     """
-    if field.shape.colour_per == "sample":
-        return (weight * colour(field, feature, view)).sum(1)
-    opacity = weight.sum(1)
-    mean = (weight * feature).sum(1) / opacity.clamp_min(1e-6)
-    return opacity * colour(field, mean, view[:, 0])
+    if field.shape.colour_per == "voxel":
+        point = stretch_means(weight, distance, point, field.step / field.shape.step_ratio)
+    feature = appearance(field, point)
+    if field.shape.colour_per == "ray":
+        opacity = weight.sum(1, keepdim=True)
+        mean = (weight[..., None] * feature).sum(1) / opacity.clamp_min(1e-6)
+        return opacity * colour(field, mean, direction)
+    view = direction[:, None].expand_as(point)
+    return (weight[..., None] * colour(field, feature, view)).sum(1)
+
+
+def stretch_means(weight: Tensor, distance: Tensor, point: Tensor, length: float) -> Tensor:
+    """Weighted mean point (r, S, 3) of each sample's stretch; any point where its weight is 0."""
+    number = (distance / length).floor()
+    share = (number[:, :, None] == number[:, None]) * weight.detach()[:, None]  # (r, S, S)
+    return (share @ point) / share.sum(-1, keepdim=True).clamp_min(1e-12)
 
 
 def render_colour(
@@ -101,8 +115,7 @@ def render_colour(
     distance, point, valid = sample_grid(field, origin, direction, jitter)
     weight = weights(field, distance, point, valid)
     used = weight * (weight > field.shape.weight_threshold)
-    view = direction[:, None].expand_as(point)
-    rgb = pixel_colour(field, used[..., None], appearance(field, point), view)
+    rgb = pixel_colour(field, used, distance, point, direction)
     return rgb + (1 - weight.sum(-1))[:, None] * background
 
 
@@ -117,15 +130,14 @@ def render_semantics(
     radiance = field.radiance
     distance, point, valid = sample_grid(radiance, origin, direction, jitter, max_samples)
     weight = weights(radiance, distance, point, valid).detach()
-    used = (weight * (weight > radiance.shape.weight_threshold))[..., None]
-    x = appearance(radiance, point)
+    seen = weight * (weight > radiance.shape.weight_threshold)
+    used, x = seen[..., None], appearance(radiance, point)
     votes = field.scale_selection_basis(
         torch.cat(grid_products(field.scale_selection, point.reshape(-1, 3)), -1)
     )
     votes = torch.sigmoid(votes).view(*point.shape[:2], -1)
-    view = direction[:, None].expand_as(point)
     return {
         "feature": (used * field.clip(x)).sum(1),
         "scales": (used * votes).sum(1).softmax(-1),
-        "colour": pixel_colour(radiance, used, x, view),
+        "colour": pixel_colour(radiance, seen, distance, point, direction),
     }

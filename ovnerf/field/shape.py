@@ -22,4 +22,4 @@ class FieldShape:
     view_pe: int = 0
     fea_pe: int = 0
     colour_per: str = "sample"
-    """"sample" or "ray": what the colour head decodes (docs/method.md#colour-per-ray)."""
+    """"sample", "voxel" or "ray": what the colour head decodes (docs/method.md#heads)."""

@@ -269,8 +269,10 @@ class SemanticTraining:
     ) -> Tensor:
         """Colours over black f32 (r, 3) of labelled rays, from what `features` made of them."""
         radiance = self.field.radiance
-        if feature is None:
+        if radiance.shape.colour_per == "ray":
             return radiance.decode_rays(ray, direction)
+        if feature is None:
+            return radiance.composited_colour(samples, weight, direction)
         colour = radiance.colour(feature, direction.index_select(0, samples.ray))
         return composite(weight, colour, samples.offset, samples.ray)
 

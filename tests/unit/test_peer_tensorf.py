@@ -69,10 +69,10 @@ def test_finished_runs_are_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert peer.main() == 0
     assert ran == [
         ("tensorf", "plain", 0, 0.1),
-        ("ovnerf", "smooth", 0, 1.0),
+        ("ovnerf", "per_voxel", 0, 1.0),
         ("ovnerf", "plain", 1, 0.1),
         ("tensorf", "plain", 1, 0.1),
-        ("ovnerf", "smooth", 1, 1.0),
+        ("ovnerf", "per_voxel", 1, 1.0),
     ]
     assert peer.main() == 0 and len(ran) == 5
 

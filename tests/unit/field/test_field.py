@@ -34,7 +34,7 @@ FEATURE_GRADIENT = 3e-5
 """Relative difference of a gradient of features and scale weights (3.6e-6)."""
 
 
-@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+@pytest.mark.parametrize("colour_per", ["sample", "voxel", "ray"])
 @pytest.mark.parametrize("holes", [False, True])
 def test_colour_and_gradients_equal_the_reference(holes, colour_per):
     field = radiance_field(colour_per=colour_per)
@@ -161,7 +161,7 @@ def test_buffers_grow_when_they_are_too_small(monkeypatch):
     assert field.capacity.needed[50][1] > 50 and field.capacity.fits(50, *field.capacity.needed[50])
 
 
-@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+@pytest.mark.parametrize("colour_per", ["sample", "voxel", "ray"])
 def test_empty_places_change_neither_colours_nor_gradients(monkeypatch, colour_per):
     """Samples in a fixed number of places, against exactly as many as there are."""
     monkeypatch.setenv("OVNERF_NATIVE", "0")
@@ -280,7 +280,7 @@ def test_header_round_trip():
     assert radiance.step == field.radiance.step
 
 
-@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+@pytest.mark.parametrize("colour_per", ["sample", "voxel", "ray"])
 def test_views_equal_the_reference(colour_per):
     field = semantic_field(with_holes(radiance_field(colour_per=colour_per)))
     pose = torch.eye(4)

@@ -61,8 +61,13 @@ def test_rendering_keeps_no_activations(monkeypatch):
 
 @pytest.mark.parametrize(
     ("processor", "avx512", "slow"),
-    [("znver4", True, True), ("x86-64-v4", True, True), ("znver3", False, False)]
-    + [("sapphirerapids", True, False), ("haswell", False, False)],
+    [
+        ("znver4", True, True),
+        ("x86-64-v4", True, True),
+        ("znver3", False, False),
+        ("sapphirerapids", True, False),
+        ("haswell", False, False),
+    ],
 )
 def test_onednn_serves_where_mkl_leaves_avx512_alone(monkeypatch, processor, avx512, slow):
     """And other precisions stay as they are."""

@@ -82,7 +82,7 @@ def test_contributing_samples_equal_tensors(monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
-@pytest.mark.parametrize("colour_per", ["sample", "ray"])
+@pytest.mark.parametrize("colour_per", ["sample", "voxel", "ray"])
 def test_colour_gradients_equal_tensors(monkeypatch, colour_per, shape):
     field = radiance_field(colour_per=colour_per, shape=shape)
     batch = rays(200)

@@ -119,8 +119,10 @@ def tiny_features(folder):
     return PyramidFeatures(open_store(path, "features"))
 
 
-def test_views(device):
+@pytest.mark.parametrize("colour_per", ["sample", "voxel"])
+def test_views(device, colour_per):
     field, camera = bench_semantics(bench_field(32)), bench_camera(1, 96, 128)
+    field.radiance.shape = replace(field.radiance.shape, colour_per=colour_per)
     with pretend():
         field = field.to(device)
         there = replace(

@@ -245,6 +245,30 @@ def test_a_field_that_decodes_once_a_ray_is_trained_so(stores):
     torch.testing.assert_close(losses["colour"], 2 * error)
 
 
+def test_a_field_that_decodes_once_a_voxel_is_trained_so(stores):
+    """Only the colour loss differs from that of each sample: it is the reference's."""
+
+    def training(colour_per):
+        opened = assemble.open_inputs(**inputs(stores))
+        opened.radiance_header["field"]["colour_per"] = colour_per
+        settings = SEMANTICS.model_copy(update={"joint_start": 0.0, "colour_weight": 2.0})
+        return assemble.assemble_training(opened, settings, 0)
+
+    run = training("voxel")
+    losses, others = run.losses(), training("sample").losses()
+    for name in losses.keys() - {"colour"}:
+        torch.testing.assert_close(losses[name], others[name])
+    assert losses["colour"] != others["colour"]
+    slot, row, column = run.pixels.at(0)
+    photo = run.data.labelled[slot]
+    origin, direction = run.data.photos.rays(photo, row, column)
+    jitter = torch.rand(len(origin), generator=generator(0, "jitter", 0))[: len(origin)]
+    batch = origin, direction, jitter, run.data.max_samples
+    rgb = reference.render_semantics(run.field, *batch)["colour"]
+    error = (rgb - run.data.photos.colours(photo, row, column)).square().mean()
+    torch.testing.assert_close(losses["colour"], 2 * error)
+
+
 def test_a_reconstruction_starts_from_the_density_it_is_told(stores):
     frames = open_store(stores / "frames.zarr", "frames")
     photos, box = load_photos(frames, [1, 2]), scene_box(frames)
@@ -378,10 +402,12 @@ def test_a_semantic_step_waits_once(monkeypatch, stores, stage):
     assert waits(monkeypatch, run.step) == ([], 1)
 
 
-def test_a_reconstruction_step_waits_once(monkeypatch, stores):
+@pytest.mark.parametrize("colour_per", ["sample", "voxel"])
+def test_a_reconstruction_step_waits_once(monkeypatch, stores, colour_per):
     frames = open_store(stores / "frames.zarr", "frames")
     photos = load_photos(frames, frame_indices(frames, "train"))
-    settings = RECONSTRUCT.model_copy(update={"iterations": 10_000})
+    changed = {"iterations": 10_000, "colour_per": colour_per}
+    settings = RECONSTRUCT.model_copy(update=changed)
     run = Reconstruction(photos, scene_box(frames), settings, torch.device("cpu"))
     assert waits(monkeypatch, run.step) == ([], 1)
 
