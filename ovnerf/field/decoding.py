@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ovnerf.field.compiled import SUMS, Array, compiled
-from ovnerf.field.native import TILE, array, in_parts, rows_of, tables, tiles
-
-PART = 1024
-"""Fewer samples than this are not worth a thread."""
+from ovnerf.compute.threads import on_each
+from ovnerf.field.compiled import SUMS, compiled
+from ovnerf.field.native import array, tables, tiles
 
 
 @compiled(**SUMS)
@@ -59,15 +57,11 @@ def last_gradient_loop(begin, end, gradient, weight, activation, out):
             out[s, r] = np.float32(0) if activation[s, r] <= 0 else value
 
 
-def on_all_rows(loop: Any, *arrays: Array) -> None:
-    """Call a loop on all rows of its first array, a part of them per thread."""
-    in_parts(lambda begin, end: loop(begin, end, *arrays), len(arrays[0]), PART)
-
-
 class Decoded(torch.autograd.Function):
     """Three layers with two ReLUs between them and a sigmoid after them, f32 (s, d) -> (s, 3).
 
-    Tile by tile, so that activations are in the cache when the next operation reads them.
+    Tile by tile, so that activations are in the cache when the next operation reads them; several
+    tiles at once where torch has several threads.
     """
 
     @staticmethod
@@ -78,20 +72,26 @@ class Decoded(torch.autograd.Function):
         """
         w1, w2, w3 = layers[::2]
         b1, b2, b3 = tables(layers[1::2])
-        rows = len(inputs) if kept else min(TILE, len(inputs))
-        first, second = torch.empty(rows, len(w1)), torch.empty(rows, len(w2))
-        out = torch.empty(len(inputs), len(w3))
-        last = array(w3)
-        for tile in tiles(len(inputs)):
-            h1, h2 = (layer[rows_of(tile, kept)] for layer in (first, second))
+        widths, rows = (len(w1), len(w2)), len(inputs) if kept else 0
+        activations = [torch.empty(rows, width) for width in widths]
+        out, last = torch.empty(len(inputs), len(w3)), array(w3)
+
+        def decode(tile: slice) -> None:
+            count = tile.stop - tile.start
+            if kept:
+                h1, h2 = (layer[tile] for layer in activations)
+            else:
+                h1, h2 = (torch.empty(count, width) for width in widths)
             torch.mm(inputs[tile], w1.T, out=h1)
-            on_all_rows(relu_loop, h1.numpy(), b1)
+            relu_loop(0, count, h1.numpy(), b1)
             torch.mm(h1, w2.T, out=h2)
-            on_all_rows(relu_loop, h2.numpy(), b2)
-            on_all_rows(last_loop, h2.numpy(), last, b3, out[tile].numpy())
+            relu_loop(0, count, h2.numpy(), b2)
+            last_loop(0, count, h2.numpy(), last, b3, out[tile].numpy())
+
+        on_each(decode, tiles(len(inputs)))
         out.sigmoid_()
         if kept:
-            context.save_for_backward(inputs, first, second, out, *layers)
+            context.save_for_backward(inputs, *activations, out, *layers)
         return out
 
     @staticmethod
@@ -99,19 +99,19 @@ class Decoded(torch.autograd.Function):
     def backward(context: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         inputs, first, second, out, *layers = context.saved_tensors
         w1, w2, w3 = layers[::2]
-        to_layers = [torch.zeros_like(part) for part in layers]
-        to_last = slope * out * (1 - out)
+        to_last, last = slope * out * (1 - out), array(w3)
         to_inputs = torch.empty_like(inputs)
-        last = array(w3)
-        for tile in tiles(len(inputs)):
+
+        def gradients(tile: slice) -> list[Tensor]:
             x, h1, h2, g3 = inputs[tile], first[tile], second[tile], to_last[tile]
-            g2 = torch.empty_like(h2)
-            on_all_rows(last_gradient_loop, g3.numpy(), last, h2.numpy(), g2.numpy())
+            count, g2 = tile.stop - tile.start, torch.empty_like(h2)
+            last_gradient_loop(0, count, g3.numpy(), last, h2.numpy(), g2.numpy())
             g1 = g2 @ w2
-            on_all_rows(mask_loop, g1.numpy(), h1.numpy())
+            mask_loop(0, count, g1.numpy(), h1.numpy())
             torch.mm(g1, w1, out=to_inputs[tile])
-            steps = zip((g1, g2, g3), (x, h1, h2), to_layers[::2], to_layers[1::2], strict=True)
-            for gradient, before, to_weight, to_bias in steps:
-                to_weight.addmm_(gradient.T, before)
-                to_bias.add_(gradient.sum(0))
+            steps = zip((g1, g2, g3), (x, h1, h2), strict=True)
+            return [part for g, before in steps for part in (g.T @ before, g.sum(0))]
+
+        parts = zip(*on_each(gradients, tiles(len(inputs))), strict=True)
+        to_layers = [torch.stack(part).sum(0) for part in parts]
         return None, to_inputs, *to_layers

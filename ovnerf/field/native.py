@@ -2,16 +2,13 @@
 
 Elsewhere, and without numba, torch does the same. Work is divided into one part per torch thread.
 No two parts add to the same number and every sum has a fixed order, so results do not depend on
-the number of threads, but for what torch's matrix products add.
+the number of threads, but for the last digits of torch's own matrix products.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ovnerf.compute.threads import in_parts, on_each
 from ovnerf.field.compiled import Array, njit
 from ovnerf.field.lookups import (
     GridArrays,
@@ -46,8 +44,6 @@ from ovnerf.field.sampling import Rays
 
 AXES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 """Per mode: the plane's column and row axis, the line's axis."""
-SMALLEST_PART = 256
-"""Fewer rays or points than this are not worth a thread."""
 TILE = 4096
 """Samples at once, so that what one operation writes is in the cache when the next one reads it:
 1.2 MB of 72 products, 1 MB of a layer of 64. Not by threads, of which sums would then depend."""
@@ -79,42 +75,9 @@ def tables(parameters: Tables) -> tuple[Array, ...]:
     return tuple(array(part) for part in parameters)
 
 
-def in_parts(
-    work: Callable[[int, int], Any], count: int, smallest: int = SMALLEST_PART
-) -> list[Any]:
-    """Call `work(begin, end)` on ranges that cover 0..count-1, one range per torch thread.
-
-    The calling thread takes the first range.
-
-    Returns:
-        what the calls returned, in the order of the ranges.
-    """
-    parts = max(1, min(torch.get_num_threads(), count // smallest))
-    if parts == 1:
-        return [work(0, count)]
-    mine, *others = pairwise([count * part // parts for part in range(parts + 1)])
-    pool = threads(os.getpid(), torch.get_num_threads())
-    working = [pool.submit(work, *edge) for edge in others]
-    return [work(*mine), *(part.result() for part in working)]
-
-
-@cache
-def threads(_process: int, count: int) -> ThreadPoolExecutor:
-    """Threads that wait for work: starting new ones would take longer than a small piece of it.
-
-    Threads do not survive a fork, so every process has its own.
-    """
-    return ThreadPoolExecutor(count)
-
-
 def tiles(count: int) -> list[slice]:
-    """Slices of `TILE` and fewer that cover 0..count-1."""
-    return [slice(begin, min(begin + TILE, count)) for begin in range(0, count, TILE)]
-
-
-def rows_of(tile: slice, kept: bool) -> slice:
-    """The tile's rows in a tensor of all samples (`kept`), or in one that serves every tile."""
-    return tile if kept else slice(0, tile.stop - tile.start)
+    """Slices of `TILE` and fewer that cover 0..count-1; one, empty, where count is 0."""
+    return [slice(begin, min(begin + TILE, count)) for begin in range(0, max(count, 1), TILE)]
 
 
 def differentiated(*tensors: Tensor) -> bool:
@@ -159,7 +122,7 @@ def add_gradients(
 ) -> None:
     """Add to `out` the gradients of `grid_gradients`, whose first four arguments are `samples`."""
     *samples, gradient = samples
-    firsts = np.cumsum([0, *(part.shape[1] for part in grids[:2])]).tolist()
+    firsts = first_columns(grids)
 
     def add(begin: int, end: int) -> None:
         for mode in range(begin, end):
@@ -167,6 +130,11 @@ def add_gradients(
             gradient_loop(*samples, AXES[mode], size, *grid, gradient, firsts[mode], *to_grid)
 
     in_parts(add, 3, smallest=1)
+
+
+def first_columns(grids: Sequence[Any]) -> list[int]:
+    """Where each mode's columns begin among those of all modes, and where the last mode's end."""
+    return np.cumsum([0, *(part.shape[1] for part in grids[:3])]).tolist()
 
 
 def add_variation_gradient(
@@ -308,13 +276,17 @@ class Mapped(torch.autograd.Function):
         *grids: Tensor,
     ) -> Tensor:
         """`kept`: whether a backward pass follows, so that all products are kept."""
-        values = torch.empty(len(points) if kept else min(TILE, len(points)), matrix.shape[1])
+        values = torch.empty(len(points) if kept else 0, matrix.shape[1])
         out = torch.empty(len(points), len(matrix))
         at, shared = array(points), (size, tables(grids[:3]), tables(grids[3:]))
-        for tile in tiles(len(points)):
-            part = values[rows_of(tile, kept)]
-            write_products(at[tile], *shared, part.numpy())
+
+        def write(tile: slice) -> None:
+            count = tile.stop - tile.start
+            part = values[tile] if kept else torch.empty(count, matrix.shape[1])
+            product_loop(0, count, at[tile], *shared, part.numpy())
             torch.mm(part, matrix.T, out=out[tile])
+
+        on_each(write, tiles(len(points)))
         if kept:
             context.save_for_backward(points, values, matrix, *grids)
             context.size = size
@@ -326,18 +298,20 @@ class Mapped(torch.autograd.Function):
         points, values, matrix, *grids = context.saved_tensors
         to_grids, to_matrix = [zeros_like(part) for part in grids], torch.zeros_like(matrix)
         at, one, row = array(points), np.ones(TILE, np.float32), np.arange(TILE)
-        shared = context.size, tables(grids), tables(to_grids)
-        for tile in tiles(len(points)):
-            count = tile.stop - tile.start
-            to_products = array(gradient[tile] @ matrix)
-            add_gradients((at[tile], one[:count], row[:count], to_products), *shared)
-            to_matrix.addmm_(gradient[tile].T, values[tile])
+        firsts = first_columns(grids)
+
+        def add(mode: int) -> None:
+            columns = slice(firsts[mode], firsts[mode + 1])
+            grid, to_grid = (tables(part[mode::3]) for part in (grids, to_grids))
+            of_mode, to_mode = matrix[:, columns].contiguous(), to_matrix[:, columns]
+            for tile in tiles(len(points)):
+                count, slope = tile.stop - tile.start, gradient[tile]
+                samples = at[tile], one[:count], row[:count], AXES[mode], context.size
+                gradient_loop(*samples, *grid, array(slope @ of_mode), 0, *to_grid)
+                to_mode += slope.T @ values[tile, columns]
+
+        on_each(add, range(3))
         return None, None, None, to_matrix, *to_grids
-
-
-def write_products(points: Array, *grid_and_out: Any) -> None:
-    """`product_loop` on all points, a part of them per thread."""
-    in_parts(lambda begin, end: product_loop(begin, end, points, *grid_and_out), len(points))
 
 
 def mapped(

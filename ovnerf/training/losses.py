@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovnerf.compute.onednn import onednn
+from ovnerf.compute.threads import on_each
 from ovnerf.config.semantics import Dino
 from ovnerf.field import native
 from ovnerf.field.compiled import SUMS, compiled
@@ -130,18 +131,24 @@ class KullbackLeiblerSums(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, log_p: Tensor, token: Tensor, shift: float) -> Tensor:
         gradient = log_p.new_zeros(2, *log_p.shape)
-        total, count = log_p.new_zeros(2), log_p.new_zeros(2)
-        for crop, tokens in enumerate(token):
-            q, log_q = log_p[crop].exp(), log_p[crop]
+
+        def sums(crop: int) -> tuple[Tensor, Tensor]:
+            log_q = log_p[crop]
+            q, total, count = log_q.exp(), log_p.new_zeros(2), log_p.new_zeros(2)
             centred, log_centred = q - q.mean(0), log_q - log_q.mean(0)
             value = torch.cat([centred, log_centred, torch.ones_like(q[:, :1])], -1)
-            with tf32():
-                products = similarity_products(tokens, value, shift, count)
+            products = similarity_products(token[crop], value, shift, count)
             for sign, product in enumerate(products):
                 by_q, by_log_q, rows = product.split([q.shape[1], q.shape[1], 1], -1)
                 apart = rows * centred - by_q
                 total[sign] += (log_centred * apart).sum()
                 gradient[sign, crop] = apart + q * (rows * log_centred - by_log_q)
+            return total, count
+
+        on_cpu, crops = log_p.device.type == "cpu", range(len(token))
+        with tf32():
+            found = on_each(sums, crops) if on_cpu else [sums(crop) for crop in crops]
+        total, count = (torch.stack(part).sum(0) for part in zip(*found, strict=True))
         count.clamp_min_(1)
         context.save_for_backward(gradient.div_(count.view(2, 1, 1, 1)))
         return total / count

@@ -56,7 +56,31 @@ def test_rendering_keeps_no_activations(monkeypatch):
     monkeypatch.setattr(torch, "empty", lambda *size: made.append(size) or empty(*size))
     with torch.no_grad():
         assert torch.equal(head(feature, direction), trained)
-    assert sorted(made) == [(TILE, 16), (TILE, 16), (3 * TILE, 3)]
+    assert max(rows for rows, width in made if width == 16) == TILE
+
+
+@pytest.mark.skipif(njit is None, reason="numba is not installed")
+@pytest.mark.parametrize("threads", [2, 3])
+def test_colours_of_several_tiles_do_not_depend_on_threads(monkeypatch, threads):
+    """Nor do their gradients: each tile's products run on one thread."""
+    monkeypatch.setattr("ovnerf.field.heads.mkl_is_fast", lambda: True)
+    head, draw = ColourHead(27, 16), torch.Generator().manual_seed(1)
+    feature, direction = (torch.rand(2 * TILE + 9, n, generator=draw) for n in (27, 3))
+    leaves = [feature.requires_grad_(), *head.parameters()]
+
+    def results():
+        colour = head(feature, direction)
+        return [colour, *torch.autograd.grad(colour.square().sum(), leaves)]
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = results()
+        torch.set_num_threads(threads)
+        assert all(map(torch.equal, one, results()))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
