@@ -60,7 +60,7 @@ def output_gaps(field: SemanticField, camera: Camera) -> tuple[dict[str, Tensor]
     near = []
     for origin, direction in zip(*(part.split(CHUNK) for part in camera.rays()), strict=True):
         rays = origin, direction, None
-        _, weight = shipped.weights(field.radiance, *rays, None)
+        _, weight, _ = shipped.weights(field.radiance, *rays, None)
         threshold = field.radiance.shape.weight_threshold
         near.append(((weight - threshold).abs() < NEAR).any(-1))
         fast, slow = fast_outputs(field, rays), slow_outputs(field, rays)

@@ -27,8 +27,8 @@ def weights(
     direction: Tensor,
     jitter: Tensor | None,
     max_samples: int | None,
-) -> tuple[Tensor, Tensor]:
-    """Points (r, S, 3) and rendering weights (r, S)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Points (r, S, 3), rendering weights (r, S) and distances (r, S)."""
     distance, point, valid = sample_grid(field, origin, direction, jitter, max_samples)
     sigma = point.new_zeros(valid.shape)
     products = grid_products(field.density, point[valid])
@@ -36,7 +36,7 @@ def weights(
     delta = functional.pad(distance.diff(dim=-1), (0, 1))
     alpha = 1 - torch.exp(-sigma * delta * field.shape.distance_scale)
     clear = functional.pad(1 - alpha + 1e-10, (1, 0), value=1.0)[:, :-1]
-    return point, alpha * clear.cumprod(-1)
+    return point, alpha * clear.cumprod(-1), distance
 
 
 def dense_sum(weight: Tensor, mask: Tensor, values: Tensor) -> Tensor:
@@ -46,10 +46,28 @@ def dense_sum(weight: Tensor, mask: Tensor, values: Tensor) -> Tensor:
     return (weight[..., None] * dense).sum(1)
 
 
+def appearance(field: RadianceField, place: Tensor) -> Tensor:
+    """Features (s, 27) at places (s, 3)."""
+    return field.basis(torch.cat(grid_products(field.appearance, place), -1))
+
+
 def pixel_colour(
-    field: RadianceField, weight: Tensor, mask: Tensor, feature: Tensor, direction: Tensor
+    field: RadianceField,
+    weight: Tensor,
+    mask: Tensor,
+    feature: Tensor,
+    place: tuple[Tensor, Tensor],
+    direction: Tensor,
 ) -> Tensor:
-    """Colour over black (r, 3) from the features of masked samples, decoded as the field does."""
+    """Colour over black (r, 3) of masked samples, decoded as the field does.
+
+    Args:
+        feature: of the masked samples.
+        place: distances (r, S) and points (r, S, 3) of all samples.
+    """
+    if field.shape.colour_per == "voxel":
+        length = field.step / field.shape.step_ratio
+        feature = appearance(field, reference.stretch_means(weight * mask, *place, length)[mask])
     if field.shape.colour_per == "ray":
         opacity = (weight * mask).sum(1, keepdim=True)
         mean = dense_sum(weight, mask, feature) / opacity.clamp_min(1e-6)
@@ -66,10 +84,10 @@ def colour(
     background: float,
 ) -> Tensor:
     """Colour of rays (r, 3)."""
-    point, weight = weights(field, origin, direction, jitter, None)
+    point, weight, distance = weights(field, origin, direction, jitter, None)
     mask = weight > field.shape.weight_threshold
-    x = field.basis(torch.cat(grid_products(field.appearance, point[mask]), -1))
-    rgb = pixel_colour(field, weight, mask, x, direction)
+    x = appearance(field, point[mask])
+    rgb = pixel_colour(field, weight, mask, x, (distance, point), direction)
     return rgb + (1 - weight.sum(-1))[:, None] * background
 
 
@@ -84,10 +102,10 @@ def semantics(
     """Composited `feature` (r, D), `scales` (r, K) and `colour` (r, 3)."""
     radiance = field.radiance
     with torch.no_grad():
-        point, weight = weights(radiance, origin, direction, jitter, max_samples)
+        point, weight, distance = weights(radiance, origin, direction, jitter, max_samples)
     mask = weight > radiance.shape.weight_threshold
     place = point[mask]
-    x = radiance.basis(torch.cat(grid_products(radiance.appearance, place), -1))
+    x = appearance(radiance, place)
     out = {"feature": dense_sum(weight, mask, field.clip(x))}
     if "scales" in wanted:
         votes = field.scale_selection_basis(
@@ -95,7 +113,7 @@ def semantics(
         )
         out["scales"] = dense_sum(weight, mask, torch.sigmoid(votes)).softmax(-1)
     if "colour" in wanted:
-        out["colour"] = pixel_colour(radiance, weight, mask, x, direction)
+        out["colour"] = pixel_colour(radiance, weight, mask, x, (distance, point), direction)
     return out
 
 

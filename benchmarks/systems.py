@@ -119,7 +119,7 @@ def own_outputs(
     radiance, own = field.radiance, field.own
     assert own is not None
     with torch.no_grad():
-        point, weight = shipped.weights(radiance, origin, direction, jitter, SHORT)
+        point, weight, _ = shipped.weights(radiance, origin, direction, jitter, SHORT)
     mask = weight > radiance.shape.weight_threshold
     products = torch.cat(grid_products(own.grid, point[mask]), -1)
     at_sample = sigma[:, None].expand_as(weight)[mask]

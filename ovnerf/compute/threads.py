@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import Any, TypeVar
 
 import torch
 
 SMALLEST_PART = 256
 """Fewer rays or points than this are not worth a thread."""
+STARTED_WITHIN = 60
+"""Seconds in which new threads must have started."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,16 +42,18 @@ def in_parts(
     if parts == 1:
         return [work(0, count)]
     mine, *others = pairwise([count * part // parts for part in range(parts + 1)])
-    working = [_threads(os.getpid(), parts).submit(work, *edge) for edge in others]
+    working = [
+        _threads(os.getpid(), torch.get_num_threads()).submit(work, *edge) for edge in others
+    ]
     return [work(*mine), *(part.result() for part in working)]
 
 
 def on_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Call `work` on every item, without autograd, several at once.
 
-    For work with torch's operations in it. Where several run at once, each runs its operations on
-    its own thread alone. So threads meet once for all items, not in every operation, and sums of a
-    matrix product do not depend on how many threads there are.
+    For work with torch's operations in it. Of several items each runs its operations on one thread
+    alone. So threads meet once for all items, not in every operation, and what a matrix product
+    adds up does not depend on how many threads there are. A single item has all of torch's threads.
 
     Returns:
         what the calls returned, in the order of the items.
@@ -62,7 +66,12 @@ def on_each(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
     threads = torch.get_num_threads()
     if threads == 1 or len(items) < 2:
         return [call(item) for item in items]
-    return list(_single_threads(os.getpid(), threads).map(call, items))
+    with _making:
+        pool = _single_threads(os.getpid(), threads)
+    return list(pool.map(call, items))
+
+
+_making = Lock()
 
 
 @cache
@@ -78,11 +87,13 @@ def _single_threads(_process: int, count: int) -> ThreadPoolExecutor:
     def start() -> None:
         torch.get_num_threads()  # torch gives a thread the common number when first asked.
         torch.set_num_threads(1)
-        started.wait()
+        started.wait(STARTED_WITHIN)
 
-    for _ in range(count):
-        pool.submit(start)
-    started.wait()
-    # Threads that begin later have the number that any thread has set last.
-    torch.set_num_threads(count)
+    try:
+        for _ in range(count):
+            pool.submit(start)
+        started.wait(STARTED_WITHIN)
+    finally:
+        # Threads that begin later have the number that any thread has set last.
+        torch.set_num_threads(count)
     return pool

@@ -99,9 +99,13 @@ def pixel_colour(
 
 def stretch_means(weight: Tensor, distance: Tensor, point: Tensor, length: float) -> Tensor:
     """Weighted mean point (r, S, 3) of each sample's stretch; any point where its weight is 0."""
-    number = (distance / length).floor()
-    share = (number[:, :, None] == number[:, None]) * weight.detach()[:, None]  # (r, S, S)
-    return (share @ point) / share.sum(-1, keepdim=True).clamp_min(1e-12)
+    number = (distance / length).floor().long()
+    number = (number - number[:, :1])[..., None]
+    fixed = weight.detach()[..., None]
+    sums = fixed.new_zeros(len(number), int(number.max()) + 1, 4)
+    sums = sums.scatter_add(1, number.expand(-1, -1, 4), torch.cat([fixed, fixed * point], -1))
+    total, place = sums.gather(1, number.expand(-1, -1, 4)).split([1, 3], -1)
+    return place / total.clamp_min(1e-12)
 
 
 def render_colour(

@@ -20,10 +20,12 @@ def begins(samples: Samples, length: float) -> Bool[Tensor, " s"]:
     """Whether a sample is the first of its stretch.
 
     Stretches are the parts of a ray between neighbouring multiples of `length`, scene units, from
-    its origin on.
+    its origin on. Every empty place is one of its own: all in one, they would be added up one by
+    one.
     """
-    number = (samples.distance / length).floor()
+    number, empty = (samples.distance / length).floor(), len(samples.offset) - 1
     other = (samples.ray[1:] != samples.ray[:-1]) | (number[1:] != number[:-1])
+    other |= samples.ray[1:] == empty
     return functional.pad(other, (1, 0), value=True)
 
 
@@ -33,8 +35,8 @@ def joined(
     """One sample for each stretch that holds samples, and its weight: the sum of theirs.
 
     It lies at their weighted mean, as if that were fixed: weights get gradients through the sum
-    alone. By tensor operations there are as many places as samples, so that a host need not wait
-    for the number of stretches; those left over weigh nothing and are of a ray that does not exist.
+    alone. Without the compiled loops there are as many places as samples, so that a host need not
+    wait for the number of stretches; those left over weigh nothing and are of no ray.
 
     Args:
         weight: of each sample, above 0 but for empty places.

@@ -132,24 +132,26 @@ class KullbackLeiblerSums(torch.autograd.Function):
     def forward(context: Any, log_p: Tensor, token: Tensor, shift: float) -> Tensor:
         gradient = log_p.new_zeros(2, *log_p.shape)
 
-        def sums(crop: int) -> tuple[Tensor, Tensor]:
-            log_q = log_p[crop]
-            q, total, count = log_q.exp(), log_p.new_zeros(2), log_p.new_zeros(2)
+        total, count = log_p.new_zeros(2, len(token), 2)
+
+        def add(crop: int) -> None:
+            q, log_q = log_p[crop].exp(), log_p[crop]
             centred, log_centred = q - q.mean(0), log_q - log_q.mean(0)
             value = torch.cat([centred, log_centred, torch.ones_like(q[:, :1])], -1)
-            products = similarity_products(token[crop], value, shift, count)
+            products = similarity_products(token[crop], value, shift, count[crop])
             for sign, product in enumerate(products):
                 by_q, by_log_q, rows = product.split([q.shape[1], q.shape[1], 1], -1)
                 apart = rows * centred - by_q
-                total[sign] += (log_centred * apart).sum()
+                total[crop, sign] = (log_centred * apart).sum()
                 gradient[sign, crop] = apart + q * (rows * log_centred - by_log_q)
-            return total, count
 
-        on_cpu, crops = log_p.device.type == "cpu", range(len(token))
         with tf32():
-            found = on_each(sums, crops) if on_cpu else [sums(crop) for crop in crops]
-        total, count = (torch.stack(part).sum(0) for part in zip(*found, strict=True))
-        count.clamp_min_(1)
+            if log_p.device.type == "cpu":
+                on_each(add, range(len(token)))
+            else:
+                for crop in range(len(token)):
+                    add(crop)
+        total, count = total.sum(0), count.sum(0).clamp_min(1)
         context.save_for_backward(gradient.div_(count.view(2, 1, 1, 1)))
         return total / count
 

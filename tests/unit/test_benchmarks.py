@@ -5,9 +5,10 @@ import re
 
 import pytest
 import torch
+from field_fixtures import radiance_field, rays, semantic_field
 
 from benchmarks import __main__ as table
-from benchmarks import asking, cases, gpu, systems
+from benchmarks import asking, cases, gpu, parity, systems
 
 TINY = cases.Sizes(32, 96, 128, 256, 1, 128, 1)
 
@@ -25,6 +26,16 @@ def test_cases_agree_with_the_reference(case):
 def test_stages_agree_with_the_reference():
     result = cases.stage("c", TINY)
     assert result.max_abs_diff < 1e-4 and result.max_grad_rel_diff < 1e-3
+
+
+@pytest.mark.parametrize("colour_per", ["sample", "voxel", "ray"])
+def test_a_trained_field_is_compared_with_its_own_arithmetic(colour_per):
+    """Whatever its colour head decodes."""
+    field, batch = semantic_field(radiance_field(colour_per=colour_per)), rays(200)
+    fast, slow = (work(field, batch) for work in (parity.fast_outputs, parity.slow_outputs))
+    assert fast.keys() == slow.keys()
+    for name, values in fast.items():
+        assert torch.allclose(values, slow[name], rtol=0, atol=1e-5), name
 
 
 @pytest.mark.parametrize("name", systems.SYSTEMS)

@@ -23,6 +23,15 @@ def test_parts_cover_all_in_order(threads, count, smallest):
     assert len(parts) == max(1, min(threads, count // smallest))
 
 
+def test_threads_do_not_pile_up(threads):
+    """Whatever the sizes of the work, there are no more of them than torch has."""
+    before = threading.active_count()
+    for count in range(1, 20):
+        in_parts(lambda *_: None, count, 1)
+        on_each(str, range(count))
+    assert threading.active_count() <= before + 2 * threads
+
+
 def test_the_calling_thread_takes_the_first_part(threads):
     idents = in_parts(lambda *_: threading.get_ident(), 3, 1)
     assert idents[0] == threading.get_ident()

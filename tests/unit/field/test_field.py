@@ -15,8 +15,9 @@ from ovnerf.field import reference
 from ovnerf.field.field import radiance_from_header
 from ovnerf.field.occupancy import OccupancyGrid, corner_occupancy, occupied_bounds
 from ovnerf.field.rendering import render_labels_and_probability, render_rgb, view_weights
-from ovnerf.field.sampling import Rays, SampleCapacity, box_entry_exit, march
+from ovnerf.field.sampling import Rays, SampleCapacity, Samples, box_entry_exit, march
 from ovnerf.field.semantic_field import semantics_from_header
+from ovnerf.field.stretches import begins, joined
 from ovnerf.geometry.camera import Camera
 from ovnerf.geometry.rays import pixel_rays
 
@@ -182,6 +183,49 @@ def test_empty_places_change_neither_colours_nor_gradients(monkeypatch, colour_p
     gradients = torch.autograd.grad(padded.square().sum(), list(field.parameters()))
     for one, other in zip(gradients, wanted, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def test_every_empty_place_is_a_stretch_of_its_own():
+    """All in one stretch, a card would add them up one by one."""
+    samples, weight = radiance_field().samples_above_threshold(*rays(20))
+    point = torch.cat([samples.point, samples.point[:1].expand(300, 3)])
+    pad = torch.nn.functional.pad
+    padded = Samples(
+        samples.offset,
+        pad(samples.ray, (0, 300), value=20),
+        pad(samples.distance, (0, 300)),
+        pad(samples.delta, (0, 300)),
+        point,
+        samples.bounds,
+    )
+    first = begins(padded, 0.1)
+    assert torch.equal(first[: len(samples)], begins(samples, 0.1)) and first[len(samples) :].all()
+    one, weight_of_one = joined(samples, weight, 0.1)
+    other, weight_of_other = joined(padded, pad(weight, (0, 300)), 0.1)
+    count = int(one.offset[-1])
+    assert len(samples) > count > 20 and torch.equal(other.offset, one.offset)
+    assert torch.equal(other.point[:count], one.point[:count])
+    assert torch.equal(weight_of_other[:count], weight_of_one[:count])
+    assert weight_of_other[count:].abs().max() == 0 and other.ray[count:].min() == 20
+
+
+def test_stretches_by_hand():
+    """Two rays; stretches of half a unit. The second ray begins a stretch of its own."""
+    distance = torch.tensor([0.1, 0.4, 0.6, 0.7])
+    point = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    ray = torch.tensor([0, 0, 0, 1])
+    samples = Samples(
+        torch.tensor([0, 3, 4]), ray, distance, torch.full((4,), 0.25), point, np.array([0, 3, 4])
+    )
+    weight = torch.tensor([0.1, 0.3, 0.2, 0.5], requires_grad=True)
+    found, total = joined(samples, weight, 0.5)
+    count = int(found.offset[-1])
+    assert found.offset.tolist() == [0, 2, 3] and found.ray[:count].tolist() == [0, 0, 1]
+    assert total[:count].tolist() == pytest.approx([0.4, 0.2, 0.5])
+    assert found.distance[:count].tolist() == pytest.approx([0.325, 0.6, 0.7])
+    assert found.point[:count].flatten().tolist() == pytest.approx([0.75, 0, 0, 0, 1, 0, 0, 0, 1])
+    (slope,) = torch.autograd.grad((total[:count] * torch.tensor([2.0, 3, 5])).sum(), weight)
+    assert slope.tolist() == [2, 2, 3, 5]
 
 
 def test_samples_split_by_rays():

@@ -64,7 +64,7 @@ def test_rendering_keeps_no_activations(monkeypatch):
 def test_colours_of_several_tiles_do_not_depend_on_threads(monkeypatch, threads):
     """Nor do their gradients: each tile's products run on one thread."""
     monkeypatch.setattr("ovnerf.field.heads.mkl_is_fast", lambda: True)
-    head, draw = ColourHead(27, 16), torch.Generator().manual_seed(1)
+    head, draw = ColourHead(27, 64), torch.Generator().manual_seed(1)
     feature, direction = (torch.rand(2 * TILE + 9, n, generator=draw) for n in (27, 3))
     leaves = [feature.requires_grad_(), *head.parameters()]
 
