@@ -303,7 +303,25 @@ def read_scenes(path: Path | str) -> list[Scene]:
                 "expected once",
                 "rename or remove one of the rows",
             )
+    refuse_twins([dataset for dataset, _ in ids], f"{path}: datasets")
+    refuse_twins([f"{dataset}/{scene}" for dataset, scene in ids], f"{path}: scenes")
     return scenes
+
+
+def refuse_twins(names: Sequence[str], where: str) -> None:
+    """UserError for two names that differ in case alone.
+
+    Tables compare datasets without case, as published tables spell them in several ways, and some
+    file systems would give both names the same folder.
+    """
+    spelled: dict[str, str] = {}
+    for name in names:
+        first = spelled.setdefault(name.lower(), name)
+        if first != name:
+            raise UserError(
+                f"{where}: found {first} and {name}, expected names that differ in more than case",
+                "spell both alike, or rename one",
+            )
 
 
 def override(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,8 @@ def time_and_memory(table: pd.DataFrame) -> Figure:
     """Bars by rule, slowest on top: job time (and inside the stage), and the largest peak."""
     by_rule = table.assign(job=table.job_seconds.fillna(table.seconds)).groupby("rule")
     sums = by_rule[["job", "seconds"]].sum().sort_values("job")
-    peak, count = by_rule.peak_memory_mb.max()[sums.index], by_rule.size()[sums.index]
+    count = by_rule.size()[sums.index]
+    peak = by_rule.peak_memory_mb.max()[sums.index].astype(float)  # unknown becomes NaN: no bar
     names = [f"{rule} ({count[rule]})" for rule in sums.index]
     figure = new_figure(9, 1.2 + BAR_INCHES * len(names))
     time, memory = figure.subplots(1, 2, sharey=True)

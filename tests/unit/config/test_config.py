@@ -132,6 +132,8 @@ def test_every_bad_key_is_reported_at_once() -> None:
     [
         ("dataset\tscene\ttoy_seed\n", "has no rows"),
         ("dataset\tscene\ttoy_seed\nd\ts\t1\nd\ts\t2\n", "scene d/s appears 2 times"),
+        ("dataset\tscene\ttoy_seed\nd\ts\t1\nD\tt\t2\n", "datasets: found d and D"),
+        ("dataset\tscene\ttoy_seed\nd\ts\t1\nd\tS\t2\n", "scenes: found d/s and d/S"),
         ("dataset\tscene\ttoy_seed\nd\ts\tx\n", "row 2: toy_seed: Input should be a valid"),
         ("dataset\tscene\nd\ts\n", "give either path or toy_seed"),
         ("dataset\tscene\tpath\ttoy_seed\nd\ts\tp\t1\n", "give either path or toy_seed"),

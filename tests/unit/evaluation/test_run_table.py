@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ovnerf.evaluation.runs import COLUMNS, place_of, read_runs, time_and_memory
@@ -72,6 +74,13 @@ def test_the_chart_has_a_bar_per_rule(results: Path) -> None:
     assert [label.get_text() for label in time.get_yticklabels()] == ["reconstruct (1)"]
     assert sorted(bar.get_width() for bar in time.patches) == [8.0, 10.5]
     assert [bar.get_width() for bar in memory.patches] == [900]
+
+
+def test_a_job_of_unknown_memory_has_no_bar_there(results: Path) -> None:
+    table = read_runs(results / "logs", results / "benchmarks").assign(peak_memory_mb=pd.NA)
+    figure = time_and_memory(table.astype({"peak_memory_mb": "Int64"}))
+    (bar,) = figure.axes[1].patches
+    assert np.isnan(bar.get_width())
 
 
 def test_the_stage_writes_both(results: Path) -> None:

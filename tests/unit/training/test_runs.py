@@ -213,17 +213,18 @@ def test_a_fitted_start_is_nearer_to_features_and_labels(stores):
     assert all(torch.equal(again[name], fitted[name]) for name in fitted)
 
 
+def decoding(stores, colour_per):
+    """A joint training whose field decodes colours once a `colour_per`."""
+    opened = assemble.open_inputs(**inputs(stores))
+    opened.radiance_header["field"]["colour_per"] = colour_per
+    settings = SEMANTICS.model_copy(update={"joint_start": 0.0, "colour_weight": 2.0})
+    return assemble.assemble_training(opened, settings, 0)
+
+
 def test_a_field_that_decodes_once_a_ray_is_trained_so(stores):
     """Only the colour loss differs: it is that of the mean features, decoded by themselves."""
-
-    def training(colour_per):
-        opened = assemble.open_inputs(**inputs(stores))
-        opened.radiance_header["field"]["colour_per"] = colour_per
-        settings = SEMANTICS.model_copy(update={"joint_start": 0.0, "colour_weight": 2.0})
-        return assemble.assemble_training(opened, settings, 0)
-
-    run = training("ray")
-    losses, others = run.losses(), training("sample").losses()
+    run = decoding(stores, "ray")
+    losses, others = run.losses(), decoding(stores, "sample").losses()
     for name in losses.keys() - {"colour"}:
         torch.testing.assert_close(losses[name], others[name])
     assert losses["colour"] != others["colour"]
@@ -247,15 +248,8 @@ def test_a_field_that_decodes_once_a_ray_is_trained_so(stores):
 
 def test_a_field_that_decodes_once_a_voxel_is_trained_so(stores):
     """Only the colour loss differs from that of each sample: it is the reference's."""
-
-    def training(colour_per):
-        opened = assemble.open_inputs(**inputs(stores))
-        opened.radiance_header["field"]["colour_per"] = colour_per
-        settings = SEMANTICS.model_copy(update={"joint_start": 0.0, "colour_weight": 2.0})
-        return assemble.assemble_training(opened, settings, 0)
-
-    run = training("voxel")
-    losses, others = run.losses(), training("sample").losses()
+    run = decoding(stores, "voxel")
+    losses, others = run.losses(), decoding(stores, "sample").losses()
     for name in losses.keys() - {"colour"}:
         torch.testing.assert_close(losses[name], others[name])
     assert losses["colour"] != others["colour"]
