@@ -62,17 +62,7 @@ def run(
         semantics: folder of the training, whose losses are compared with those of the replay.
         settings: of the training, like the other inputs; `figure_settings` are of the figures.
     """
-    if not settings.cse.enabled:
-        raise UserError(
-            "draw_refreshes: found `cse.enabled: false`, so this training never refreshes a label",
-            "name a variant with CSE",
-        )
-    if round(settings.cse.start * settings.iterations) >= settings.iterations:
-        raise UserError(
-            f"draw_refreshes: CSE starts after the last of {settings.iterations} iterations, so "
-            "this training never refreshes a label",
-            "name a variant with a lower `cse.start`",
-        )
+    refuse_without_refreshes(settings)
     trained = read_train_log(semantics / "train.csv")  # refused now, not after the replay
     start = load_tensors(shared / CHECKPOINT)[1]["digest"]
     digest = result_digest(
@@ -107,6 +97,21 @@ def run(
         "novel_views": len(novel),
         **other_losses(pd.DataFrame(training.rows), trained),
     }
+
+
+def refuse_without_refreshes(settings: TrainSemantics) -> None:
+    """UserError for a training that never refreshes a label."""
+    if not settings.cse.enabled:
+        raise UserError(
+            "draw_refreshes: found `cse.enabled: false`, so this training never refreshes a label",
+            "name a variant with CSE",
+        )
+    if round(settings.cse.start * settings.iterations) >= settings.iterations:
+        raise UserError(
+            f"draw_refreshes: CSE starts after the last of {settings.iterations} iterations, so "
+            "this training never refreshes a label",
+            "name a variant with a lower `cse.start`",
+        )
 
 
 def draw(folder: Path, replay: Replay, pseudo: PseudoLabels, inputs: SemanticInputs) -> None:

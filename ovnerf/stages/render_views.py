@@ -12,9 +12,16 @@ from ovnerf.asking.rendered import label_map, predictor
 from ovnerf.compute.device import resolve_device
 from ovnerf.config.views import RenderViews
 from ovnerf.encoders.text import text_bank
-from ovnerf.field.field import radiance_from_header
-from ovnerf.field.rendering import render_rgb, surface_distance, to_uint8, view_weights
+from ovnerf.field.field import RadianceField, radiance_from_header
+from ovnerf.field.rendering import (
+    ViewWeights,
+    render_rgb,
+    surface_distance,
+    to_uint8,
+    view_weights,
+)
 from ovnerf.field.semantic_field import semantics_from_header
+from ovnerf.geometry.camera import Camera
 from ovnerf.runtime import notices
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.provenance import result_digest
@@ -40,12 +47,12 @@ def run(
     field = semantics_from_header(header, tensors).to(device).eval()
     before, before_header = load_tensors(radiance / "field.safetensors")
     radiance_field = radiance_from_header(before_header, strip(before, "radiance.")).to(device)
+    fields = field.radiance, radiance_field
     test = frame_indices(scene, "test")
     photos = load_photos(scene, test).to(device)
     classes = len(feature_store.attrs["classes"])
     text = text_bank(feature_store, settings.text_bank, settings.blank_prompt, device)
     metres = 1 / similarity(scene).scale
-    height, width = photos.size
     compared = settings.prediction == "relevancy"
     canonical = read(feature_store, "text_canonical") if compared else None
     predict = predictor(field, text, canonical, settings)
@@ -55,21 +62,10 @@ def run(
             camera = photos.camera(slot)
             view = view_weights(field.radiance, camera)
             labels = {
-                name: label_map(part, classes, (height, width), settings)
+                name: label_map(part, classes, photos.size, settings)
                 for name, part in predict(view)
             }
-            rgb = to_uint8(render_rgb(field.radiance, view), height, width)
-            rgb_before = to_uint8(render_rgb(radiance_field, view), height, width)
-            depth = (surface_distance(camera, view) * metres).view(height, width)
-            opacity = view.opacity().view(height, width)
-            arrays = {
-                "rgb": rgb.cpu().numpy(),
-                "rgb_radiance": rgb_before.cpu().numpy(),
-                "depth": depth.cpu().numpy().astype(np.float32),
-                "opacity": opacity.cpu().numpy().astype(np.float16),
-                **labels,
-            }
-            yield slot, arrays
+            yield slot, appearance(fields, camera, view, photos.size, metres) | labels
 
     inputs = {"frames": scene.attrs["digest"], "semantics": header["digest"]}
     write_by_frame(
@@ -92,4 +88,27 @@ def run(
         "views": len(test),
         "rays_without_samples": round(empty, 4),
         **notices.warning_entry(notices.empty_rays(empty, "rays of the rendered views")),
+    }
+
+
+def appearance(
+    fields: tuple[RadianceField, RadianceField],
+    camera: Camera,
+    view: ViewWeights,
+    size: tuple[int, int],
+    metres: float,
+) -> dict[str, np.ndarray]:
+    """Colours of a view by the field and by that before the semantic stage, depth and opacity.
+
+    Args:
+        fields: both have the densities, and so the weights, that `view` was rendered with.
+        metres: of a unit of the field.
+    """
+    rgb, before = (to_uint8(render_rgb(field, view), *size) for field in fields)
+    depth = surface_distance(camera, view) * metres
+    return {
+        "rgb": rgb.cpu().numpy(),
+        "rgb_radiance": before.cpu().numpy(),
+        "depth": depth.view(size).cpu().numpy().astype(np.float32),
+        "opacity": view.opacity().view(size).cpu().numpy().astype(np.float16),
     }
