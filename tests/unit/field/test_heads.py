@@ -60,8 +60,8 @@ def test_rendering_keeps_no_activations(monkeypatch):
 
 
 @pytest.mark.skipif(njit is None, reason="numba is not installed")
-@pytest.mark.parametrize("threads", [2, 3])
-def test_colours_of_several_tiles_do_not_depend_on_threads(monkeypatch, threads):
+@pytest.mark.parametrize("several", [2, 3])
+def test_colours_of_several_tiles_do_not_depend_on_threads(monkeypatch, threads, several):
     """Nor do their gradients: each tile's products run on one thread."""
     monkeypatch.setattr("ovnerf.field.heads.mkl_is_fast", lambda: True)
     head, draw = ColourHead(27, 64), torch.Generator().manual_seed(1)
@@ -72,15 +72,11 @@ def test_colours_of_several_tiles_do_not_depend_on_threads(monkeypatch, threads)
         colour = head(feature, direction)
         return [colour, *torch.autograd.grad(colour.square().sum(), leaves)]
 
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        one = results()
-        torch.set_num_threads(threads)
-        assert all(map(torch.equal, one, results()))
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+    threads(1)
+    one = results()
+    threads(several)
+    assert all(map(torch.equal, one, results()))
+    assert torch.get_num_threads() == several
 
 
 @pytest.mark.parametrize(

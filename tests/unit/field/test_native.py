@@ -21,6 +21,7 @@ from field_fixtures import (
 from ovnerf.field import compiled, lookups
 from ovnerf.field.compiled import njit
 from ovnerf.field.compositing import composite
+from ovnerf.field.native import TILE
 from ovnerf.field.rendering import sample_points
 
 pytestmark = pytest.mark.skipif(njit is None, reason="numba is not installed")
@@ -36,14 +37,6 @@ def by_tensors(monkeypatch, work):
     with monkeypatch.context() as patch:
         patch.setenv("OVNERF_NATIVE", "0")
         return work()
-
-
-@pytest.fixture
-def threads():
-    """Sets torch's thread count, and puts it back."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
@@ -122,7 +115,7 @@ def test_points_of_a_view_equal_tensors(monkeypatch):
 
 @pytest.mark.parametrize("shape", [SHAPE, WIDE], ids=["narrow", "wide"])
 def test_results_do_not_depend_on_threads(threads, shape):
-    """Those of the compiled loops: colours go through torch's products, which may depend on it."""
+    """Those of the compiled loops."""
     field = with_holes(radiance_field(shape=shape))
     origin, direction, jitter = rays(1500)
 
@@ -155,6 +148,22 @@ def test_results_do_not_depend_on_threads(threads, shape):
     one = results()
     threads(3)
     assert all(torch.equal(a, b) for a, b in zip(one, results(), strict=True))
+
+
+def test_features_of_several_tiles_do_not_depend_on_threads(threads):
+    """Nor do their gradients: what threads write at once does not overlap."""
+    field = radiance_field(shape=WIDE)
+    point = torch.rand(2 * TILE + 9, 3, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    parameters = [field.basis.weight, *field.appearance.parameters()]
+
+    def results():
+        feature = field.appearance.mapped(point, field.basis.weight)
+        return [feature, *torch.autograd.grad(feature.square().sum(), parameters)]
+
+    threads(1)
+    one = results()
+    threads(3)
+    assert all(map(torch.equal, one, results()))
 
 
 def test_samples_of_no_ray_get_no_gradient():

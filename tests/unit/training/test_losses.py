@@ -144,6 +144,21 @@ def test_signed_parts_by_hand(monkeypatch, native):
     assert count.tolist() == [1 + 2 * 2, 2 * 1]  # Exactly at the shift is neither.
 
 
+def test_correlation_loss_of_several_crops_does_not_depend_on_threads(threads):
+    generator = torch.Generator().manual_seed(2)
+    cosine = torch.rand(3, 300, 6, generator=generator).requires_grad_()
+    token = torch.randn(3, 300, 9, generator=generator)
+
+    def results():
+        positive, negative = correlation_loss(cosine, token, Dino())
+        return [positive, negative, *torch.autograd.grad(positive - 2 * negative, cosine)]
+
+    threads(1)
+    one = results()
+    threads(3)
+    assert all(map(torch.equal, one, results()))
+
+
 def test_correlation_loss_by_loops_equals_tensors(monkeypatch):
     generator = torch.Generator().manual_seed(5)
     cosine = torch.rand(2, 600, 6, generator=generator, requires_grad=True)
