@@ -13,9 +13,16 @@ import numpy as np
 
 from ovnerf.evaluation.rows import Row, row
 
+MOST_VIEWS = 64
+"""Of more views every second, third, ... is compared, so that the pairs stay few."""
 Pairs = Iterable[tuple[int, int, np.ndarray]]
 """(view, other view, for every pixel of the view the pixel of the other that shows the same surface
 point, or a number below 0), pixels counted row by row."""
+
+
+def compared(views: Sequence[int]) -> list[int]:
+    """At most `MOST_VIEWS` of these views, at equal steps."""
+    return list(views[:: max(1, -(-len(views) // MOST_VIEWS))])
 
 
 def pair_matrix(first: np.ndarray, second: np.ndarray, classes: int) -> np.ndarray:

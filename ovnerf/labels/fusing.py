@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovnerf.labels.rsr import RegionRanker
+from ovnerf.labels.void import VOID
 
 OWN_AREA = 2.0
 """A pixel's own label has the weight of a region of so many images: it decides little where regions
@@ -85,6 +86,32 @@ def own_shares(labels: np.ndarray, classes: int) -> PixelShares:
     """
     voter = np.minimum(labels.ravel(), classes).astype(np.int32)
     return PixelShares(np.where(voter < classes, voter, -1), np.eye(classes, dtype=np.float32))
+
+
+def winners(shares: PixelShares) -> np.ndarray:
+    """The class of the greatest share of each pixel, u16 (H * W,); void without shares."""
+    label = np.where(shares.row >= 0, shares.table.argmax(1)[shares.row], VOID)
+    return label.astype(np.uint16)
+
+
+LEAST_SUPPORT = 0.02
+"""Support of a class that no view's own label names at a point, so that none is ruled out."""
+
+
+def supported(regions: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Mean shares by region votes as far as the pixels' own labels support them.
+
+    The share of class k is proportional to m_k (o_k + `LEAST_SUPPORT`).
+
+    Args:
+        regions: m, mean shares by region votes f32 (pixels, C). own: o, by own labels.
+
+    Returns:
+        f32 (pixels, C), rows that sum to 1; zeros where `regions` has zeros.
+    """
+    product = regions * (own + np.float32(LEAST_SUPPORT))
+    total = product.sum(1, keepdims=True)
+    return product / np.where(total > 0, total, 1)
 
 
 EVIDENCE = 6.0

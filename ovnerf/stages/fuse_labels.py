@@ -3,7 +3,8 @@
 The first labels of every training view vote in its regions, and each surface point takes the class
 that is most probable by the mean shares, and by the labels of its own pixels, over the training
 views that see it. These labels then vote in the same regions, and the greatest mean share wins
-(docs/method.md#fused-labels). Held-out views neither vote nor get labels.
+(docs/method.md#fused-labels). Where the regions fit the scene badly, their votes count only as far
+as the pixels' own labels support them. Held-out views neither vote nor get labels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ovnerf.config.base import Strict
+from ovnerf.evaluation.agreement import agreement, compared
 from ovnerf.field.covisibility import DepthViews, add_rows
 from ovnerf.labels.fusing import (
     PixelShares,
@@ -24,10 +26,13 @@ from ovnerf.labels.fusing import (
     class_profiles,
     own_shares,
     pixel_shares,
+    supported,
+    winners,
 )
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 from ovnerf.regions.runlength import Regions
+from ovnerf.runtime import notices
 from ovnerf.storage.by_frame import write_by_frame
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.provenance import result_digest
@@ -38,12 +43,24 @@ from ovnerf.training.data import depth_views
 
 PROFILE_VIEWS, PROFILE_PIXELS = 16, 8192
 """Views, and at most so many pixels of each, spread evenly, that the classes' profiles are from."""
+BAD_REGIONS = (
+    "views agree less on the labels by the regions' votes than on the first labels, so regions "
+    "count only as far as the pixels' own labels support them; others may suit the scene better"
+)
+LabelMap = Callable[[int], np.ndarray]
+"""Slot of a view -> its label map, u16 (H, W)."""
 Said = Sequence[PixelShares]
 """What each view says of its own pixels, in the order of the views."""
 Means = list[np.ndarray]
 """Mean class shares f32 (pixels, C), one array for each that was said."""
 Choose = Callable[..., np.ndarray]
 """These arrays -> the class of each pixel."""
+Agreement = dict[str, float | None]
+"""Cohen's kappa across views, percent: of the `first` labels, and of those by the `regions`' votes;
+None where views share no labelled point."""
+LEAST_AGREEMENT = 0.92
+"""Regions fit badly if the labels by their votes have less than this share of the first labels'
+agreement."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +79,8 @@ class Voters:
     regions: Regions
     classes: list[str]
 
-    def shares(self, label: Callable[[int], np.ndarray]) -> list[PixelShares]:
-        """What the regions of each view say of its pixels.
-
-        Args:
-            label: slot of a view -> its label map, u16 (H, W).
-        """
+    def shares(self, label: LabelMap) -> list[PixelShares]:
+        """What the regions of each view say of its pixels."""
         return [
             pixel_shares(label(slot), RegionRanker(self.regions.masks(frame)), len(self.classes))
             for slot, frame in enumerate(self.frames)
@@ -95,15 +108,42 @@ class Voters:
             for summed, added in zip(total, count, strict=True)
         ]
 
-    def profiles(self, regions: Said, own: Said) -> Profiles:
-        """What the votes on the pixels of each class look like."""
+    def agreement(self, label: LabelMap, regions: Said) -> Agreement:
+        """How far views agree on the classes of what they both see.
+
+        Args:
+            label: the first labels. regions: what the regions say.
+        """
+        slots = compared(range(len(self.frames)))
+        views = DepthViews(
+            self.views.pose[slots], self.views.intrinsics, self.views.distance[slots]
+        )
+        maps = {
+            "first": [label(slot) for slot in slots],
+            "regions": [winners(regions[slot]) for slot in slots],
+        }
+        found = agreement(maps, views.pairs(), len(self.classes))
+        return {
+            name: None if np.isnan(kappa) else round(100 * kappa, 2)
+            for name, kappa in found.items()
+        }
+
+    def profiles(self, regions: Said, own: Said, heard: Choose) -> Profiles:
+        """What the votes on the pixels of each class look like.
+
+        Args:
+            heard: mean shares by region votes and by own labels -> those that count as the former.
+        """
         pixels = range(self.views.distance[0].size)
         among = np.array(spread_evenly(pixels, PROFILE_PIXELS), dtype=np.int32)
         slots = spread_evenly(range(len(self.frames)), PROFILE_VIEWS)
         means = [self.means(slot, (regions, own), among) for slot in slots]
-        return class_profiles(*(np.concatenate(part) for part in zip(*means, strict=True)))
+        by_regions, by_own = (np.concatenate(part) for part in zip(*means, strict=True))
+        return class_profiles(heard(by_regions, by_own), by_own)
 
-    def write(self, path: Path, said: Sequence[Said], choose: Choose, digest: str) -> None:
+    def write(
+        self, path: Path, said: Sequence[Said], choose: Choose, found: Agreement, digest: str
+    ) -> None:
         """Write a `fused` store: of each pixel the class chosen by its mean shares over views.
 
         Pixels without shares of the first of `said` are void.
@@ -112,10 +152,10 @@ class Voters:
         def produce(todo: Sequence[int]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
             for slot in tqdm(todo, "fuse_labels", disable=None, unit="view"):
                 means = self.means(slot, said)
-                found = np.where(means[0].any(1), choose(*means), VOID).astype(np.uint16)
-                yield slot, {"label": found.reshape(self.views.distance.shape[1:])}
+                label = np.where(means[0].any(1), choose(*means), VOID).astype(np.uint16)
+                yield slot, {"label": label.reshape(self.views.distance.shape[1:])}
 
-        attributes = {"frames": self.frames, "classes": self.classes}
+        attributes = {"frames": self.frames, "classes": self.classes, "agreement": found}
         write_by_frame(path, "fused", len(self.frames), produce, attributes, digest)
 
 
@@ -131,25 +171,58 @@ def run(*, frames: Path, depth: Path, labels: Path, regions: Path, out: Path) ->
     inputs = {name: str(group.attrs["digest"]) for name, group in stores.items()}
     digest = result_digest("fuse_labels", Strict(), inputs)
 
+    def label(slot: int) -> np.ndarray:
+        return np.asarray(read(first, "clip", index.slot(training[slot])))
+
+    own = [own_shares(label(slot), len(voters.classes)) for slot in range(len(training))]
     # Kept until the second round is there, so that a kill in the second does not cost the first.
     first_round = out.with_name(out.name + ".round1")
     if not (first_round.exists() and open_store(first_round, "fused").attrs["digest"] == digest):
-
-        def label(slot: int) -> np.ndarray:
-            return np.asarray(read(first, "clip", index.slot(training[slot])))
-
-        own = [own_shares(label(slot), len(voters.classes)) for slot in range(len(training))]
-        said = voters.shares(label), own
-        voters.write(first_round, said, voters.profiles(*said).labels, digest)
+        write_first_round(first_round, voters, label, own, digest)
     voted = open_store(first_round, "fused")
+    found = voted.attrs["agreement"]
+    heard = who_is_heard(found)
     said_again = voters.shares(lambda slot: read(voted, "label", slot))
-    voters.write(out, [said_again], greatest, digest)
+    voters.write(out, (said_again, own), lambda *means: heard(*means).argmax(1), found, digest)
     shutil.rmtree(first_round)
     stored = open_store(out, "fused")
     void = [np.mean(read(stored, "label", slot) == VOID) for slot in range(len(training))]
-    return {"frames": len(training), "void_percent": round(100 * float(np.mean(void)), 2)}
+    return {
+        "frames": len(training),
+        "void_percent": round(100 * float(np.mean(void)), 2),
+        "first_agreement": found["first"],
+        "region_agreement": found["regions"],
+        **notices.warning_entry("" if heard is alone else BAD_REGIONS),
+    }
 
 
-def greatest(mean: np.ndarray) -> np.ndarray:
-    """The class of each pixel's greatest mean share; the smaller index if two are equal."""
-    return mean.argmax(1)
+def write_first_round(path: Path, voters: Voters, label: LabelMap, own: Said, digest: str) -> None:
+    """Write the labels of the first round, chosen by the profiles of the classes.
+
+    Args:
+        label: the first labels; `own` are they as shares.
+    """
+    regions = voters.shares(label)
+    found = voters.agreement(label, regions)
+    heard = who_is_heard(found)
+    profiles = voters.profiles(regions, own, heard)
+
+    def choose(by_regions: np.ndarray, by_own: np.ndarray) -> np.ndarray:
+        return profiles.labels(heard(by_regions, by_own), by_own)
+
+    voters.write(path, (regions, own), choose, found, digest)
+
+
+def who_is_heard(found: Agreement) -> Choose:
+    """`alone` where the regions' votes make views agree as well as before, else `supported`.
+
+    Regions that cut through things, each view's in its own way, make views agree less.
+    """
+    first, regions = found["first"], found["regions"]
+    fits_badly = first is not None and regions is not None and regions < LEAST_AGREEMENT * first
+    return supported if fits_badly else alone
+
+
+def alone(regions: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Mean shares by region votes as they are, whatever the pixels' own labels say."""
+    return regions

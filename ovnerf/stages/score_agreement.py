@@ -9,15 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovnerf.evaluation.agreement import agreement_rows
+from ovnerf.evaluation.agreement import agreement_rows, compared
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, write_rows
 from ovnerf.field.covisibility import DepthViews
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TRAIN, in_split
 from ovnerf.storage.stores import open_store, read
-
-MOST_VIEWS = 64
-"""Of more training views every second, third, ... is compared, so that the pairs stay few."""
 
 
 def run(
@@ -35,8 +32,7 @@ def run(
     photos, distances = open_store(frames, "frames"), open_store(depth, "depth")
     store = open_store(labels, "labels")
     index, split = FrameIndex(store), read(photos, "split")
-    used = [frame for frame in index.frames if in_split(split, TRAIN)[frame]]
-    used = used[:: max(1, -(-len(used) // MOST_VIEWS))]
+    used = compared([frame for frame in index.frames if in_split(split, TRAIN)[frame]])
     maps = {name: list(read(store, name, index.slots(used))) for name in ("clip", "rsr")}
     if fused is not None:
         voted = open_store(fused, "fused")

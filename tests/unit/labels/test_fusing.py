@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovnerf.labels import fusing
-from ovnerf.labels.fusing import class_profiles, own_shares, pixel_shares
+from ovnerf.labels.fusing import class_profiles, own_shares, pixel_shares, supported, winners
 from ovnerf.labels.rsr import RegionRanker
 from ovnerf.labels.void import VOID
 
@@ -65,6 +65,22 @@ def test_own_labels_are_shares_whatever_the_regions_say():
     shares = own_shares(np.array([[1, VOID, 0, 3]], dtype=np.uint16), 3)
     assert shares.row.tolist() == [1, -1, 0, -1]
     np.testing.assert_array_equal(shares.table, np.eye(3))
+
+
+def test_winners_are_the_greatest_shares():
+    shares = fusing.PixelShares(
+        np.array([1, -1, 0], np.int32), np.array([[0.2, 0.4, 0.4], [0.7, 0.1, 0.2]], np.float32)
+    )
+    assert winners(shares).tolist() == [0, VOID, 1]
+    assert winners(shares).dtype == np.uint16
+
+
+def test_region_votes_count_as_far_as_own_labels_support_them():
+    regions = np.array([[0.75, 0.25], [0.5, 0.5], [0, 0]], np.float32)
+    own = np.array([[0.08, 0.88], [0, 0], [0.5, 0.5]], np.float32)
+    # 0.75 x 0.10 and 0.25 x 0.90; without own labels the votes stay; nothing stays nothing.
+    expected = [[0.25, 0.75], [0.5, 0.5], [0, 0]]
+    np.testing.assert_allclose(supported(regions, own), expected, rtol=1e-6)
 
 
 def test_votes_that_are_usual_for_a_rare_class_speak_for_it(monkeypatch):

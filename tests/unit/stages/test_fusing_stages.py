@@ -53,12 +53,18 @@ def mean_of(shares):
     return np.mean(dense, axis=0)
 
 
-def voted(label_maps, masks, by_profiles, classes=3):
+def voted(label_maps, masks, by_profiles, own=None, classes=3):
     """Labels u16 (H, W) by the mean shares of views that all see the same pixels.
 
-    `by_profiles`: docs/method.md#fused-labels, step 4; else the greatest share.
+    Args:
+        masks: regions (m, H, W) of every view.
+        by_profiles: docs/method.md#fused-labels, step 4; else the greatest share.
+        own: first labels that the regions' shares need the support of, where they do.
     """
     regions = mean_of(pixel_shares(labels, RegionRanker(masks), classes) for labels in label_maps)
+    if own is not None:
+        regions = regions * (mean_of(own_shares(labels, classes) for labels in own) + 0.02)
+        regions /= regions.sum(1, keepdims=True)
     score = regions
     if by_profiles:
         own = mean_of(own_shares(labels, classes) for labels in label_maps)
@@ -102,6 +108,46 @@ def test_fused_labels_vote_once_more_and_a_kill_costs_one_round_only(stores, tmp
         assert (read(open_store(out, "fused"), "label", slot) == second).all()
 
 
+def test_regions_that_fit_badly_need_the_support_of_own_labels(stores, tmp_path):
+    """Every region holds a leg of a table, two columns of eight, and more of the wall."""
+    random = np.random.default_rng(5)
+    truth = np.tile((np.arange(WIDTH) % 8 < 2).astype(np.uint16), (HEIGHT, 1))
+    labels = np.tile(truth, (FRAMES, 1, 1))
+    noisy = random.random(labels.shape) < 0.1
+    labels[noisy] = random.integers(0, 3, noisy.sum())
+    strip = np.tile(np.arange(WIDTH) // 8, (HEIGHT, 1))
+    masks = np.stack([strip == number for number in range(WIDTH // 8)])
+    about = {"frames": list(range(FRAMES)), "classes": ["wall", "table", "lamp"]}
+    write_store(tmp_path / "labels.zarr", "labels", {"clip": labels, "rsr": labels}, about, "r")
+    write_regions(tmp_path / "regions.zarr", dict.fromkeys(range(FRAMES), masks))
+    told = fuse_labels.run(**stores, out=tmp_path / "fused.zarr")
+    assert told["region_agreement"] < 0.92 * told["first_agreement"]
+    assert "other" in told["warning"]
+    first = voted(labels[TRAIN], masks, True, labels[TRAIN])
+    second = voted([first] * len(TRAIN), masks, False, labels[TRAIN])
+    fused = open_store(tmp_path / "fused.zarr", "fused")
+    assert fused.attrs["agreement"]["regions"] == told["region_agreement"]
+    for slot in range(len(TRAIN)):
+        assert (read(fused, "label", slot) == second).all()
+    assert (second == truth).mean() > 0.99
+    heard_alone = voted(labels[TRAIN], masks, True)
+    assert not (heard_alone == 1).any()
+
+
+@pytest.mark.parametrize(
+    ("first", "regions", "heard"),
+    [
+        (50.0, 46.0, fuse_labels.alone),
+        (50.0, 45.9, fuse_labels.supported),
+        (50.0, 80.0, fuse_labels.alone),
+        (None, 80.0, fuse_labels.alone),
+        (50.0, None, fuse_labels.alone),
+    ],
+)
+def test_regions_are_heard_alone_unless_views_agree_less_by_them(first, regions, heard):
+    assert fuse_labels.who_is_heard({"first": first, "regions": regions}) is heard
+
+
 def test_profiles_are_taken_from_some_pixels_of_sixteen_evenly_spread_views(stores, monkeypatch):
     monkeypatch.setattr(fuse_labels, "PROFILE_PIXELS", HEIGHT * WIDTH // 3)
     slots = 18  # 8 and 17 are left out: the sixteen are at steps of 18/16, rounded down
@@ -120,7 +166,9 @@ def test_profiles_are_taken_from_some_pixels_of_sixteen_evenly_spread_views(stor
     pixels = fuse_labels.PROFILE_PIXELS
     expected = np.array([15 * pixels + 1, pixels + 1, 1]) / (16 * pixels + 3)
     np.testing.assert_allclose(
-        voters.profiles(voters.shares(maps.__getitem__), own).frequency, expected, rtol=1e-12
+        voters.profiles(voters.shares(maps.__getitem__), own, fuse_labels.alone).frequency,
+        expected,
+        rtol=1e-12,
     )
 
 
