@@ -45,11 +45,11 @@ def write_pictures(
     scores: Sequence[np.ndarray],
 ) -> None:
     """Write `{name}/{frame}.png` of each answer, from its score map f32 (H, W) of the view."""
-    settings = asker.settings
+    stretched = asker.settings.normalize
     for answer, name, score in zip(answers, names, scores, strict=True):
         (folder / name).mkdir(exist_ok=True)
         title = f"{answer.phrase.text}: {frame}"
-        figure = score_picture(view.rgb, score, settings.threshold, title, settings.normalize)
+        figure = score_picture(view.rgb, score, asker.threshold, title, stretched)
         path = folder / name / f"{in_file_name(frame)}.png"
         figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
 

@@ -29,6 +29,8 @@ from ovnerf.storage.text import word_form
 
 Score = np.ndarray
 """f32 (n,), of one phrase at n points or pixels, in [0, 1]."""
+LEAST_SHARE = float(np.finfo(np.float32).tiny)
+"""Below every score that a phrase has in mode `softmax` where it wins; 0 is where it does not."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,11 @@ class Asker:
 
     @property
     def threshold(self) -> float:
-        """A point belongs to a phrase from this score on."""
-        return self.settings.threshold if self.settings.mode == "relevancy" else np.nextafter(0, 1)
+        """A point belongs to a phrase from this score on.
+
+        In mode `softmax` every score above 0 is enough: the point is most like the phrase.
+        """
+        return self.settings.threshold if self.settings.mode == "relevancy" else LEAST_SHARE
 
     def answers(self, phrases: Sequence[Phrase]) -> list[Answer]:
         """What the points say to each phrase."""

@@ -7,7 +7,8 @@ Protocols of a phrase in a view that shows it, from its score at every pixel
 * `langsplat_loc`: the same, of the 30 x 30 mean of the scores.
 * `langsplat_iou`: IoU of the pixels above 70 % of the map's own range, the map being the mean of
   the scores and their 30 x 30 mean.
-* `iou@0.5`: IoU of the pixels whose score is at least 0.5.
+* `iou@0.5`: IoU of the pixels whose score is at least 0.5. In mode `softmax` there is `iou@won`
+  instead: IoU of the pixels that are most like the phrase, which have a score above 0.
 
 And over all views: `pixel_ap`, average precision of a phrase's pixels, which needs no threshold;
 `existence_auc`, how well the highest score of a view tells whether the phrase is in it, over all
@@ -39,11 +40,13 @@ def score_rows(
     phrases: Sequence[Phrase],
     targets: Targets,
     scores: Mapping[str, Sequence[np.ndarray]],
+    softmax: bool = False,
 ) -> list[Row]:
     """Every score of every phrase whose truth is known, in percent.
 
     Args:
         scores: view -> a score map f32 (H, W) for each phrase.
+        softmax: whether the phrases were asked in mode `softmax`.
     """
     rows: list[Row] = []
     highest: list[tuple[bool, float]] = []
@@ -60,7 +63,7 @@ def score_rows(
         for frame, target, score in pairs:
             highest.append((bool(target.mask.any()), float(score[target.counted].max(initial=0))))
             if target.mask.any():
-                for protocol, value in view_scores(score, target).items():
+                for protocol, value in view_scores(score, target, softmax).items():
                     add(phrase.text, frame, protocol, value)
         if any(target.mask.any() for _, target, _ in pairs):
             truth = np.concatenate([target.mask[target.counted] for _, target, _ in pairs])
@@ -93,12 +96,17 @@ def means(rows: Sequence[Row], source: str) -> list[Row]:
     return found
 
 
-def view_scores(score: np.ndarray, target: Target) -> dict[str, float]:
+def view_scores(score: np.ndarray, target: Target, softmax: bool = False) -> dict[str, float]:
     """The protocols of one phrase in a view that shows it, each in [0, 1].
 
     Args:
         score: f32 (H, W).
+        softmax: whether it is of mode `softmax`, whose scores have no threshold of 0.5.
     """
+    if softmax:
+        own = {"iou@won": iou(score > 0, target)}
+    else:
+        own = {"iou@0.5": iou(score >= 0.5, target)}
     smooth = cv2.blur(score, (KERNEL, KERNEL))
     mixed = (score + smooth) / 2
     mixed = (mixed - mixed.min()) / max(float(np.ptp(mixed)), 1e-9)
@@ -106,7 +114,7 @@ def view_scores(score: np.ndarray, target: Target) -> dict[str, float]:
         "lerf_loc": float(in_a_box(score, target.boxes)),
         "langsplat_loc": float(in_a_box(smooth, target.boxes)),
         "langsplat_iou": iou(mixed > OWN_RANGE, target),
-        "iou@0.5": iou(score >= 0.5, target),
+        **own,
     }
 
 

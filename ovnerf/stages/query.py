@@ -57,7 +57,8 @@ def run(
             maps[frame] = opened.asker.view_scores(wanted, view)
             if frame in held_out:
                 write_pictures(folder, opened.asker, answers, names, frame, view, maps[frame])
-        rows = [row for one in targets for row in score_rows(wanted, one, maps)]
+        softmax = settings.mode == "softmax"
+        rows = [row for one in targets for row in score_rows(wanted, one, maps, softmax)]
         if rows:
             write_metrics(folder / "query_metrics.csv", rows)
     summary |= {"views": len(held_out), "scores": len(rows)}

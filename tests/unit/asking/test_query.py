@@ -9,16 +9,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import trimesh
 from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field, write_run
+from matplotlib.figure import Figure
 from PIL import Image
 
 import ovnerf
-from ovnerf.asking import asker, run, views
+from ovnerf.asking import answer_files, asker, run, views
 from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import rows, table
 from ovnerf.asking.run import Run, find_run, open_run
@@ -270,6 +272,38 @@ def test_the_command_prints_a_table_and_writes_the_files(
     scores = list(csv.DictReader((out / "query_metrics.csv").open()))
     assert {row["phrase"] for row in scores} == {"table", ""}  # no view shows a lamp
     assert {"iou@0.5", "lerf_loc", "pixel_ap"} <= {row["protocol"] for row in scores}
+
+
+def test_pictures_and_scores_of_softmax_have_no_threshold_of_relevancy(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A threshold of 0.9 changes nothing: a pixel that a phrase won belongs to it."""
+    shown: list[tuple[np.ndarray, float]] = []
+    plain = answer_files.score_picture
+
+    def seen(rgb: np.ndarray, score: np.ndarray, threshold: float, *others: Any) -> Figure:
+        shown.append((score, threshold))
+        return plain(rgb, score, threshold, *others)
+
+    monkeypatch.setattr(answer_files, "score_picture", seen)
+    settings = json.dumps({"mode": "softmax", "threshold": 0.9, "min_points": 2})
+    out = tmp_path / "answers"
+    assert main(["query", str(made), *CLASSES, "--out", str(out), "--settings", settings]) == 0
+    assert len(shown) == 3
+    for score, threshold in shown:
+        np.testing.assert_array_equal(score >= threshold, score > 0)
+    opened = open_run(made)
+    view = opened.render_frame("a")
+    cosine = (TEXT @ opened.points.matrix) @ view.feature.reshape(HEIGHT * WIDTH, -1).T
+    won = (cosine.argmax(0) == 1).reshape(HEIGHT, WIDTH) & (view.opacity > 0)
+    true = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    true[5:, 3:9] = True
+    lines = list(csv.DictReader((out / "query_metrics.csv").open(encoding="utf-8")))
+    (row,) = (one for one in lines if (one["phrase"], one["protocol"]) == ("table", "iou@won"))
+    assert float(row["value"]) == pytest.approx(
+        100 * (won & true).sum() / (won | true).sum(), abs=1e-3
+    )
+    assert not any(one["protocol"] == "iou@0.5" for one in lines)
 
 
 def test_coordinates_are_as_fine_as_the_points_whatever_the_unit(made: Path) -> None:

@@ -70,6 +70,14 @@ def test_protocols_of_a_view_by_hand() -> None:
     assert view_scores(score, target)["iou@0.5"] == 1
 
 
+def test_in_softmax_the_pixels_that_a_phrase_won_count() -> None:
+    """It won three pixels with shares below 0.5, of which two are true; a fourth is true, too."""
+    mask = np.array([[True, True, True, False]])
+    target = Target(mask, np.ones_like(mask), boxes_of(mask))
+    found = view_scores(np.float32([[0.3, 0.4, 0.0, 0.3]]), target, softmax=True)
+    assert found["iou@won"] == 2 / 4 and "iou@0.5" not in found
+
+
 def test_the_map_of_langsplat_by_a_slow_mean() -> None:
     random = np.random.default_rng(3)
     score = random.random((40, 50)).astype(np.float32)
