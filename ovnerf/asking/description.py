@@ -19,12 +19,14 @@ from ovnerf.geometry.similarity import Similarity
 from ovnerf.labels.vocabulary import Bank
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.splits import TEST, TRAIN, in_split
-from ovnerf.storage.stores import Store
+from ovnerf.storage.stores import Store, read
 from ovnerf.storage.tensors import load_tensors
 
 VERSION = 1
 """Of the descriptions that are read here; those of `training.description` are written."""
 FIELD = "field.safetensors"
+SAME = 1e-6
+"""Share of the largest number by which cameras of the same frames may differ: rounding."""
 AXIS_DEGREES = 30.0
 """An axis of the world within this angle of the cameras' upward direction is taken for up."""
 
@@ -151,12 +153,42 @@ def read_description(header: dict[str, Any], source: Path) -> Description:
 
 
 def require_same_frames(store: Store, description: Description) -> None:
-    """UserError when a store of the scene holds other frames than the run was trained with."""
+    """UserError when a store of the scene holds other frames than the run was trained with.
+
+    Frames of two scenes can have the same names, so the cameras are compared where the store has
+    them (`frames.zarr`), and the size of the images in it.
+    """
+    what = ""
     if tuple(store.attrs["names"]) != description.names:
+        what = "frames"
+    elif sizes_of(store) - {(description.height, description.width)}:
+        what = "sizes"
+    elif "pose" in store and not same_poses(read(store, "pose"), description.pose):
+        what = "camera poses"
+    elif "intrinsics" in store and not near(read(store, "intrinsics"), description.intrinsics):
+        what = "intrinsics"
+    if what:
         raise UserError(
-            f"{store.store_path}: its frames differ from those of {description.source}",
+            f"{store.store_path}: its {what} differ from those of {description.source}",
             "train again with the frames that are there now",
         )
+
+
+def sizes_of(store: Store) -> set[tuple[int, ...]]:
+    """Height and width of the photos and label maps in a store."""
+    return {store[name].shape[1:3] for name in ("rgb", "label") if name in store}
+
+
+def same_poses(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether poses f64 (n, 4, 4) are the same, up to the last digits of another machine."""
+    return near(one[:, :3, :3], other[:, :3, :3]) and near(one[:, :3, 3], other[:, :3, 3])
+
+
+def near(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether arrays agree to `SAME` of their largest number, whatever its unit."""
+    if one.shape != other.shape:
+        return False
+    return bool(np.abs(one - other).max(initial=0) <= SAME * np.abs(other).max(initial=0))
 
 
 def open_field(folder: Path, device: torch.device) -> tuple[SemanticField, Description]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovnerf.asking.answer_files import write_answers, write_pictures
+from ovnerf.asking.description import require_same_frames
 from ovnerf.asking.phrases import Phrase, parse_phrases, read_phrases, slugs
 from ovnerf.asking.report import table
 from ovnerf.asking.run import Run, open_run
@@ -23,6 +24,7 @@ from ovnerf.asking.targets import targets_of_lerf, targets_of_truth
 from ovnerf.config.query import Query
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.listed import listed_folder
+from ovnerf.storage.stores import open_store
 
 
 def run(
@@ -102,6 +104,8 @@ def known_targets(opened: Run, labels: Path | None) -> list[Targets]:
     """
     found = []
     if opened.files.truth is not None:
+        if opened.files.frames is not None:  # Labels say whose frames they are by names alone.
+            require_same_frames(open_store(opened.files.frames, "frames"), opened.description)
         found.append(targets_of_truth(opened.files.truth, opened.description))
     if labels is not None:
         found.append(targets_of_lerf(labels, opened.description))

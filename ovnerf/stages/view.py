@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ovnerf.asking.description import Description, near, same_poses
 from ovnerf.asking.run import open_run
 from ovnerf.config.viewing import Viewing
 from ovnerf.runtime import progress
@@ -28,10 +29,10 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
     runs = [open_run(folder) for folder in run]
     first = runs[0].description
     for other in runs[1:]:
-        if other.description.names != first.names:
+        if found := camera_difference(other.description, first):
             raise UserError(
-                f"{other.files.folder}: a run of other frames than {runs[0].files.folder}",
-                "name runs of one scene",
+                f"{other.files.folder}: a run of other {found} than {runs[0].files.folder}",
+                "name runs of one scene, trained with the same frames",
             )
         if other.description.classes != first.classes:  # They share the legend and its colours.
             raise UserError(
@@ -51,6 +52,19 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
     finally:
         browser.stop()
     return {"runs": len(runs)}
+
+
+def camera_difference(found: Description, expected: Description) -> str:
+    """What tells the frames of two runs apart, in words; empty where they are the same.
+
+    Frames of two scenes can have the same names.
+    """
+    if found.names != expected.names:
+        return "frames"
+    if not same_poses(found.pose, expected.pose):
+        return "camera poses"
+    size = (found.height, found.width) == (expected.height, expected.width)
+    return "" if size and near(found.intrinsics, expected.intrinsics) else "intrinsics"
 
 
 def difference(found: Sequence[str], expected: Sequence[str]) -> str:

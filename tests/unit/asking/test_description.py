@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from asking_fixtures import CLASSES, DESCRIPTION, RUN, TEXT, write_field
+from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, RUN, TEXT, WIDTH, write_field
 from features_fixtures import NAMES, write_tiny_scene
 
 from ovnerf.asking.asker import Vectors
-from ovnerf.asking.description import open_field, read_description
+from ovnerf.asking.description import open_field, read_description, require_same_frames
 from ovnerf.asking.text import class_text, encoder_settings, made_again, text_encoder
 from ovnerf.config.features import CacheFeatures
 from ovnerf.encoders.simulated import simulated_text
 from ovnerf.runtime.errors import UserError
 from ovnerf.stages import cache_features
 from ovnerf.storage.provenance import REPOSITORY_ROOT, file_digest
-from ovnerf.storage.stores import open_store, read
+from ovnerf.storage.stores import open_store, read, write_store
 from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.training.description import describe_run
 
@@ -88,6 +90,33 @@ def test_other_features_are_refused(toy_features: Path) -> None:
     description = read_description({"run": {**RUN, "classes": ["sky"]}, "digest": "d"}, Path("f"))
     with pytest.raises(UserError, match=r"its classes differ from those in f"):
         class_text(description, open_store(toy_features, "features"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ""),
+        ({"pose": DESCRIPTION.pose + 1e-9}, ""),  # the last digits of another machine
+        ({"names": list("abce")}, "its frames differ from"),
+        ({"height": HEIGHT + 1}, "its sizes differ from"),
+        ({"pose": DESCRIPTION.pose + 1e-3}, "its camera poses differ from"),
+        ({"pose": DESCRIPTION.pose[:3]}, "its camera poses differ from"),
+        ({"intrinsics": DESCRIPTION.intrinsics * 1.001}, "its intrinsics differ from"),
+    ],
+)
+def test_frames_of_the_same_names_are_told_apart_by_their_cameras(
+    tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    store = {"names": list("abcd"), "height": HEIGHT, **changes}
+    arrays = {
+        "rgb": np.zeros((4, store["height"], WIDTH, 3), dtype=np.uint8),
+        "pose": store.get("pose", DESCRIPTION.pose),
+        "intrinsics": store.get("intrinsics", DESCRIPTION.intrinsics),
+    }
+    write_store(tmp_path / "frames.zarr", "frames", arrays, {"names": store["names"]}, "f")
+    opened = open_store(tmp_path / "frames.zarr", "frames")
+    with pytest.raises(UserError, match=told) if told else nullcontext():
+        require_same_frames(opened, DESCRIPTION)
 
 
 def test_up_is_the_axis_near_the_cameras_or_their_mean() -> None:

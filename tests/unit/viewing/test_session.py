@@ -197,9 +197,14 @@ def test_a_window_without_area_wants_nothing(session: Session) -> None:
 def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Folders of a run, of those of other frames or classes, and of one with another's points."""
     assert len(run.points)
-    other, moved, listed, turned = (
-        tmp_path_factory.mktemp(name) for name in ("other", "moved", "listed", "turned")
+    other, moved, listed, turned, placed, zoomed = (
+        tmp_path_factory.mktemp(name)
+        for name in ("other", "moved", "listed", "turned", "placed", "zoomed")
     )
+    pose = DESCRIPTION.pose.copy()
+    pose[3, 0, 3] += 0.01
+    write_field(placed / "semantics", pose=pose.tolist())
+    write_field(zoomed / "semantics", intrinsics=(DESCRIPTION.intrinsics * 1.01).tolist())
     write_field(listed / "semantics", classes=["wall", "desk", "door"])
     write_field(turned / "semantics", classes=CLASSES[::-1])
     write_field(other / "semantics", names=list("wxyz"))
@@ -209,7 +214,7 @@ def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tensors, header = load_tensors(file)
     save_tensors(file, tensors, {**header, "digest": "another"})
     folders = {"run": run.files.folder, "other": other, "moved": moved, "none": other / "none"}
-    folders |= {"listed": listed, "turned": turned}
+    folders |= {"listed": listed, "turned": turned, "placed": placed, "zoomed": zoomed}
     return {name: str(folder) for name, folder in folders.items()}
 
 
@@ -219,6 +224,8 @@ def runs(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (["none"], "found no trained field, expected semantics/field.safetensors"),
         (["run", "run"], "view: found the same run twice"),
         (["run", "other"], "a run of other frames than"),
+        (["run", "placed"], "a run of other camera poses than"),
+        (["run", "zoomed"], "a run of other intrinsics than"),
         (["run", "listed"], "other classes than"),
         (["run", "listed"], "found also desk, door and not table, lamp"),
         (["run", "turned"], "found the same in another order"),
