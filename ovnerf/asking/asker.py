@@ -40,7 +40,8 @@ class Answer:
     Attributes:
         phrase: what was asked.
         negatives: what it was compared with.
-        score: of the best instance; without one, of the most similar points.
+        score: of the best instance. Without one, the mean of the `min_points` highest scores of
+            points that may answer, which those of another class may not; 0 where there is none.
         relevancy: f32 (n,), of every point.
         instances: of highest score first.
     """
@@ -214,10 +215,11 @@ class Asker:
     def answer(self, phrase: Phrase, score: Score) -> Answer:
         """The objects of one phrase, from its score at every point."""
         points, settings = self.points, self.settings
-        chosen = np.flatnonzero((score >= self.threshold) & ~self.of_another_class(phrase))
+        may_answer = ~self.of_another_class(phrase)
+        chosen = np.flatnonzero((score >= self.threshold) & may_answer)
         up = self.description.up
         found = find_instances(points.xyz, points.cell, score, chosen, settings.min_points, up)
-        few = min(settings.min_points, len(score))
-        best = float(np.partition(score, len(score) - few)[len(score) - few :].mean())
+        highest = np.sort(score[may_answer])[-settings.min_points :]
+        best = float(highest.mean()) if len(highest) else 0.0
         sure = found[0].score if found else best
         return Answer(phrase, self.negatives(phrase), sure, score, found)

@@ -77,6 +77,25 @@ def test_points_of_another_class_belong_to_no_phrase_that_names_a_class(made: Pa
     assert (label[chosen] == commonest).all() and (answer.relevancy > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ([0, 0, 0, 0, 1, 1], 0.25),  # 0.9 and 0.8 are a wall's: the table has 0.3 and 0.2
+        ([0, 0, 0, 0, 0, 1], 0.2),
+        ([0, 0, 0, 0, 0, 0], 0.0),
+    ],
+)
+def test_what_is_not_found_has_the_score_of_points_that_may_answer(
+    made: Path, label: list[int], expected: float
+) -> None:
+    asked = open_run(made, Query(**FEW)).asker
+    few = {name: getattr(asked.points, name)[:6] for name in ("xyz", "cell", "feature")}
+    asked.points = replace(asked.points, label=np.uint16(label), **few)
+    score = np.float32([0.9, 0.8, 0.1, 0.0, 0.3, 0.2])
+    answer = asked.answer(Phrase(("table",)), score)
+    assert not answer.found and answer.score == pytest.approx(expected)
+
+
 def test_softmax_gives_each_point_to_one_phrase(made: Path) -> None:
     opened = open_run(made, Query(mode="softmax", **FEW))
     answers = opened.answers([Phrase((name,)) for name in CLASSES[:2]])
