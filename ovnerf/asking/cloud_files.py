@@ -17,7 +17,7 @@ from ovnerf.asking.relevancy import cosines, relevancy
 from ovnerf.config.query import Query
 from ovnerf.evaluation.figures import palette
 from ovnerf.labels.void import VOID
-from ovnerf.storage.tensors import disk_errors
+from ovnerf.storage.tensors import disk_errors, mode_of_new_files
 
 CHUNK_POINTS = 65536
 LEAST_POINTS = Query().min_points
@@ -140,7 +140,7 @@ def write_features(folder: Path, description: Description, points: Points) -> No
     }
     stored = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     path = folder / "points.safetensors"
-    with disk_errors(path):
+    with disk_errors(path), mode_of_new_files(path):
         # One key: safetensors writes several in an order that differs from run to run.
         save_file(stored, path, {"about": json.dumps(about)})
     units = "metres" if description.units == "metres" else "the unit of the input's poses"

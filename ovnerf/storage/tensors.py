@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +40,23 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     # Keys keep their order: a training that goes on writes its log's columns as it began them.
     header_text = json.dumps(header)
     metadata = {"header": header_text, "content": content_digest(stored, header_text)}
-    with disk_errors(path), atomic_file(path) as temporary:
+    with disk_errors(path), atomic_file(path) as temporary, mode_of_new_files(temporary):
         # One key: safetensors writes several in an order that differs from run to run.
         save_file(stored, temporary, {METADATA: json.dumps(metadata)})
+
+
+@contextmanager
+def mode_of_new_files(path: Path) -> Iterator[None]:
+    """Give the file that the block writes the mode that any new file has in its folder.
+
+    safetensors lets nobody but the owner read what it writes. The mode is seen on an empty file
+    that is there first: asking the system for the umask would change it for all threads.
+    """
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
+    yield
+    path.chmod(mode)
 
 
 @contextmanager

@@ -126,6 +126,10 @@ def test_the_note_beside_the_features_says_how_to_read_them(
         np.testing.assert_array_equal(file.get_tensor("label"), points.label)
     assert (about["units"], about["classes"]) == ("metres", CLASSES)
     np.testing.assert_allclose(np.linalg.norm(feature @ matrix.T, axis=1), 1, atol=2e-3)
+    # Who may read one file of an export may read all of them, the one of safetensors as well.
+    assert (exported / "points.safetensors").stat().st_mode == (
+        exported / "points.txt"
+    ).stat().st_mode
     note = (exported / "points.txt").read_text()
     assert len(note.splitlines()) == 10
     monkeypatch.chdir(exported)

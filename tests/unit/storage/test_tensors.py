@@ -1,5 +1,7 @@
 """Tensors on disk: equal bytes for equal content, and damage found."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,19 @@ def test_equal_content_has_equal_bytes(tmp_path: Path) -> None:
         save_tensors(tmp_path / name, TENSORS, HEADER)
         saved.add((tmp_path / name).read_bytes())
     assert len(saved) == 1
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_a_file_has_the_mode_that_the_umask_leaves(tmp_path: Path, mask: int, mode: int) -> None:
+    path = tmp_path / "x"
+    before = os.umask(mask)
+    try:
+        for _ in range(2):  # the second replaces the first
+            save_tensors(path, TENSORS, HEADER)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            path.chmod(0o666)
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.slow
