@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from ovnerf.config.asked import clean_words
 from ovnerf.config.base import Fraction, Name, Positive, Strict
 
 
@@ -34,3 +35,8 @@ class Query(Strict):
     normalize: bool = False
     """Pictures stretch each view's scores to the whole colour scale, and say so. Absent things glow
     then, too."""
+
+    @field_validator("negatives")
+    @classmethod
+    def words_that_can_be_seen(cls, negatives: tuple[str, ...]) -> tuple[str, ...]:
+        return clean_words(negatives)

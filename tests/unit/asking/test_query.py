@@ -18,6 +18,7 @@ import trimesh
 from asking_fixtures import CLASSES, DESCRIPTION, HEIGHT, TEXT, WIDTH, write_field, write_run
 from matplotlib.figure import Figure
 from PIL import Image
+from pydantic import ValidationError
 
 import ovnerf
 from ovnerf.asking import answer_files, asker, run, views
@@ -134,6 +135,17 @@ def test_a_phrase_among_the_negatives_does_not_compete_with_itself(
         np.testing.assert_allclose(answer.relevancy, 1 / (1 + np.exp(-10 * gap)), atol=1e-5)
     assert opened.query("stuff | stuff, object").negatives == ("object",)
     assert opened.asker.negatives(Phrase(("table",))) == ("object", "stuff")
+
+
+def test_negatives_of_the_settings_are_cleaned_as_phrases_are() -> None:
+    assert Query(negatives=(" things ", "cafe\u0301")).negatives == ("things", "caf\u00e9")
+    for word, told in [
+        ("", "word 2: found an empty word"),
+        (" \t", "word 2: found an empty word"),
+        ("stu\u200bff", r"word 2: found U\+200B \(ZERO WIDTH SPACE\)"),
+    ]:
+        with pytest.raises(ValidationError, match=told):
+            Query(negatives=("object", word))
 
 
 def test_own_negatives_and_synonyms_count(made: Path) -> None:
