@@ -48,7 +48,7 @@ def write_pictures(
     stretched = asker.settings.normalize
     for answer, name, score in zip(answers, names, scores, strict=True):
         (folder / name).mkdir(exist_ok=True)
-        title = f"{answer.phrase.text}: {frame}"
+        title = f"{answer.phrase.notation}: {frame}"
         figure = score_picture(view.rgb, score, asker.threshold, title, stretched)
         path = folder / name / f"{in_file_name(frame)}.png"
         figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
@@ -68,4 +68,4 @@ def write_cloud(path: Path, asker: Asker, answer: Answer) -> None:
         "instance": instance,
     }
     units = asker.description.units
-    write_ply(path, columns, (f"phrase: {answer.phrase.text}", f"frame: world, unit: {units}"))
+    write_ply(path, columns, (f"phrase: {answer.phrase.notation}", f"frame: world, unit: {units}"))

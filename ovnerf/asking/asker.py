@@ -15,7 +15,7 @@ import numpy as np
 
 from ovnerf.asking.description import Description
 from ovnerf.asking.instances import Instance, find_instances
-from ovnerf.asking.phrases import Phrase
+from ovnerf.asking.phrases import Phrase, require_rivals
 from ovnerf.asking.points import Points
 from ovnerf.asking.relevancy import cosines, relevancy, softmax
 from ovnerf.asking.text import Encode, has_text_encoder, text_encoder
@@ -165,6 +165,9 @@ class Asker:
         """A score of each phrase at unit features f32 (n, 28), of points or of rendered pixels.
 
         In mode `softmax` a score is 0 where another phrase, or a negative, is more like the point.
+
+        Raises:
+            UserError: two phrases of mode `softmax` have the same synonyms, so that none can win.
         """
         if self.settings.mode == "relevancy":
             # Phrases without negatives of their own share those of the settings.
@@ -176,6 +179,7 @@ class Asker:
                 relevancy(self.most_like(phrase.synonyms, feature), against[self.negatives(phrase)])
                 for phrase in phrases
             ]
+        require_rivals(phrases)
         asked = np.stack([self.most_like(phrase.synonyms, feature) for phrase in phrases])
         shares, winner = softmax(asked, cosines(feature, self.reduced(self.rivals(phrases))))
         return [np.where(winner == k, shares[k], np.float32(0)) for k in range(len(phrases))]

@@ -34,6 +34,20 @@ class Phrase:
         """The synonyms, as they are shown."""
         return f"{SYNONYMS} ".join(self.synonyms)
 
+    @property
+    def notation(self) -> str:
+        """The phrase as a person types it: negatives of its own follow the synonyms."""
+        own = f"{NEXT_NEGATIVE} ".join(self.negatives)
+        return f"{self.text} {NEGATIVES} {own}" if own else self.text
+
+    @property
+    def meaning(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Synonyms and negatives, equal for phrases that have the same answer."""
+        synonyms, negatives = (
+            frozenset(map(word_form, words)) for words in (self.synonyms, self.negatives)
+        )
+        return synonyms, negatives
+
     def means(self, word: str) -> bool:
         """Whether a word is one of its synonyms, whatever its case and the width of its blanks."""
         return word_form(word) in map(word_form, self.synonyms)
@@ -47,13 +61,19 @@ def parse_phrase(text: str, where: str) -> Phrase:
 
     Raises:
         UserError: nothing is asked for, a part between the signs is empty, or holds characters
-            that cannot be seen. `where` says where the text stands.
+            that cannot be seen, or a synonym follows the negatives. `where` says where the text
+            stands.
     """
     asked, sign, against = text.partition(NEGATIVES)
     if not text.strip():
         raise UserError(f"{where}: found an empty phrase, {NOTATION}")
     if not asked.strip():
         raise UserError(f"{where}: found only negatives in {text.strip()!r}, {NOTATION}")
+    if SYNONYMS in against:
+        raise UserError(
+            f"{where}: found `{SYNONYMS}` after `{NEGATIVES}` in {text.strip()!r}, {NOTATION}",
+            f"separate negatives by `{NEXT_NEGATIVE}`; synonyms stand before the `{NEGATIVES}`",
+        )
     synonyms = parts_of(asked, SYNONYMS, text, where)
     negatives = parts_of(against, NEXT_NEGATIVE, text, where) if sign else ()
     return Phrase(synonyms, negatives)
@@ -93,20 +113,37 @@ def read_phrases(path: Path) -> list[Phrase]:
 
 
 def without_repeats(texts: Iterable[tuple[str, str]]) -> list[Phrase]:
-    """The phrases of (where, text) pairs; UserError for one that is there twice."""
-    seen: dict[str, str] = {}
+    """The phrases of (where, text) pairs; UserError for one that is there twice.
+
+    The same synonyms may be asked for again with other negatives: that is another question.
+    """
+    seen: dict[tuple[frozenset[str], frozenset[str]], str] = {}
     phrases = []
     for where, text in texts:
         phrase = parse_phrase(text, where)
-        form = word_form(phrase.text)
-        if form in seen:
+        if phrase.meaning in seen:
             raise UserError(
-                f"{where}: found the phrase {phrase.text!r} again, after {seen[form]}",
-                "ask for it once; case and the width of blanks make no difference",
+                f"{where}: found the phrase {phrase.notation!r} again, after "
+                f"{seen[phrase.meaning]}",
+                "ask for it once; case, the width of blanks and the order of words make no "
+                "difference",
             )
-        seen[form] = where
+        seen[phrase.meaning] = where
         phrases.append(phrase)
     return phrases
+
+
+def require_rivals(phrases: Sequence[Phrase]) -> None:
+    """UserError where two of some phrases that compete with each other have the same synonyms."""
+    seen: dict[frozenset[str], Phrase] = {}
+    for phrase in phrases:
+        synonyms, _ = phrase.meaning
+        if (other := seen.setdefault(synonyms, phrase)) is not phrase:
+            raise UserError(
+                f"phrase {phrase.notation!r}: found the same words in {other.notation!r}; in mode "
+                "`softmax` phrases compete with each other, expected different ones",
+                "ask for one of them, or in mode `relevancy`",
+            )
 
 
 def slugs(phrases: Sequence[Phrase]) -> list[str]:

@@ -97,7 +97,7 @@ def rows(answers: Sequence[Answer], voxel_size: float) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     digits = decimals(voxel_size, 4)
     for answer in answers:
-        base = {"phrase": answer.phrase.text, "found": int(answer.found)}
+        base = {"phrase": answer.phrase.notation, "found": int(answer.found)}
         if not answer.found:
             found.append({**base, "score": f"{answer.score:.4f}"})
         for number, one in enumerate(answer.instances):
@@ -121,11 +121,11 @@ def table(asker: Asker, answers: Sequence[Answer]) -> list[str]:
     lines = [head]
     for answer in answers:
         if not answer.found:
-            lines.append((answer.phrase.text, "no", f"{answer.score:.2f}", "-", "-", "-"))
+            lines.append((answer.phrase.notation, "no", f"{answer.score:.2f}", "-", "-", "-"))
         for number, one in enumerate(answer.instances[:SHOWN_INSTANCES]):
             place = " ".join(f"{value:.{digits}f}" for value in one.centroid)
             size = " x ".join(f"{value:.{digits}f}" for value in one.box.size)
-            first = (answer.phrase.text, "yes") if number == 0 else ("", "")
+            first = (answer.phrase.notation, "yes") if number == 0 else ("", "")
             lines.append((*first, f"{one.score:.2f}", place, size, str(len(one.index))))
         more = len(answer.instances) - SHOWN_INSTANCES
         if more > 0:

@@ -64,11 +64,11 @@ def score_rows(
             highest.append((bool(target.mask.any()), float(score[target.counted].max(initial=0))))
             if target.mask.any():
                 for protocol, value in view_scores(score, target, softmax).items():
-                    add(phrase.text, frame, protocol, value)
+                    add(phrase.notation, frame, protocol, value)
         if any(target.mask.any() for _, target, _ in pairs):
             truth = np.concatenate([target.mask[target.counted] for _, target, _ in pairs])
             score = np.concatenate([score[target.counted] for _, target, score in pairs])
-            add(phrase.text, "", "pixel_ap", average_precision(truth, score))
+            add(phrase.notation, "", "pixel_ap", average_precision(truth, score))
     rows += means(rows, targets.source)
     if len({there for there, _ in highest}) == 2:
         there, score = (np.array(side) for side in zip(*highest, strict=True))
@@ -79,7 +79,7 @@ def score_rows(
 def not_scored(phrases: Sequence[Phrase], targets: Targets) -> list[str]:
     """Phrases that no view's truth knows, so that the means are without them."""
     return [
-        phrase.text
+        phrase.notation
         for phrase in phrases
         if not any(targets.at(frame, phrase) for frame in targets.frames)
     ]

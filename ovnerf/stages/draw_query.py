@@ -68,7 +68,7 @@ def run(
     with listed_folder(out, "draw_query") as folder:
         for phrase, slug in zip(phrases, slugs(phrases), strict=True):
             panels = list(panels_of(opened, evidence, phrase, frames, views))
-            figure = map_figure(dict(zip(names, panels, strict=True)), COLUMNS, phrase.text)
+            figure = map_figure(dict(zip(names, panels, strict=True)), COLUMNS, phrase.notation)
             path = folder / f"{slug}.png"
             figure.savefig(path, dpi=DOTS_PER_INCH, metadata={"Software": None})
     return {"figures": len(phrases), "views": len(frames)}

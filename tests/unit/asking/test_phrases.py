@@ -34,6 +34,7 @@ def test_the_notation(text: str, phrase: Phrase) -> None:
         ("lamp;;light", "nothing before or after a sign"),
         ("lamp | a | b", "nothing before or after a sign"),
         ("lamp | a,", "nothing before or after a sign"),
+        ("lamp | wall; table", "here: found `;` after `\\|` in 'lamp \\| wall; table'"),
         ("la\u200bmp", "U\\+200B"),
     ],
 )
@@ -54,9 +55,21 @@ def test_a_file_of_phrases(tmp_path: Path) -> None:
         read_phrases(path)
 
 
-def test_repeated_phrases_are_refused_even_with_other_negatives() -> None:
-    with pytest.raises(UserError, match="phrase 2: found the phrase 'a' again, after phrase 1"):
-        parse_phrases(["a", "a | b"], "phrase")
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a", "A"), ("a; b", "b ;a"), ("a | x, y", "a | y, x"), ("a; b | x", "b; a; b | X")],
+)
+def test_a_repeat_has_the_same_synonyms_and_negatives_in_any_order(first: str, second: str) -> None:
+    with pytest.raises(UserError, match=r"phrase 2: found the phrase '.*' again, after phrase 1"):
+        parse_phrases([first, second], "phrase")
+
+
+def test_other_synonyms_or_negatives_are_another_question() -> None:
+    texts = ["a", "a; b", "a | b", "a | b, c", "b | a"]
+    assert [phrase.notation for phrase in parse_phrases(texts, "phrase")] == texts
+
+
+def test_repeats_are_told_whatever_the_width_of_blanks() -> None:
     with pytest.raises(UserError, match="phrase 2: found the phrase 'Coffee Table' again"):
         parse_phrases(["coffee  table", "Coffee Table"], "phrase")
 

@@ -156,6 +156,20 @@ def test_own_negatives_and_synonyms_count(made: Path) -> None:
     np.testing.assert_allclose(both, np.maximum(*alone), atol=1e-6)
 
 
+def test_the_same_words_with_other_negatives_are_told_apart(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers"
+    assert main(["query", str(made), "table", "table | wall", "--out", str(out)]) == 0
+    lines = list(csv.DictReader((out / "answers.csv").open(encoding="utf-8")))
+    assert list(dict.fromkeys(row["phrase"] for row in lines)) == ["table", "table | wall"]
+    scores = list(csv.DictReader((out / "query_metrics.csv").open(encoding="utf-8")))
+    assert {row["phrase"] for row in scores} == {"table", "table | wall", ""}
+    assert (out / "table.ply").exists() and (out / "table-2.ply").exists()
+    softmax = open_run(made, Query(mode="softmax", **FEW))
+    same = [Phrase(("table",)), Phrase(("Table",), ("wall",))]
+    with pytest.raises(UserError, match=r"'Table \| wall': found the same words in 'table'"):
+        softmax.answers(same)
+
+
 def test_a_word_is_the_same_in_capitals(made: Path) -> None:
     opened = open_run(made, Query(**FEW))
     answer, small = opened.query("TABLE; Lamp"), opened.query("table; lamp")
