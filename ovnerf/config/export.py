@@ -16,7 +16,8 @@ class Export(Strict):
 
     products: tuple[Product, ...] = ()
     """What is written; when empty, all that the scene allows: a forward-facing scene has no mesh, a
-    run without held-out views no labels of them, and without a camera path there is no video."""
+    run without held-out views no labels of them, and without a camera path there is no video. The
+    workflow has no camera path, so `video` is for the command alone."""
     variants: tuple[Name, ...] = ()
     """Variants of which `all` writes them, for every scene, encoder and seed; none when empty."""
     views: Literal["held_out", "all"] = "held_out"

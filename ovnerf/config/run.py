@@ -17,6 +17,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from ovnerf.asking.phrases import parse_phrase, parse_phrases, require_rivals
+from ovnerf.config.asked import refused_as_setting
 from ovnerf.config.base import Fraction, Name, Positive, Seed, Strict
 from ovnerf.config.capture import Capture
 from ovnerf.config.export import Export
@@ -142,6 +144,29 @@ class Config(Strict):
         for section, asks in (("query", self.query), ("draw_query", self.draw_query)):
             if bool(asks.phrases) != bool(asks.variants):
                 raise ValueError(f"{section}: give both `phrases` and `variants`, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def phrases_that_can_be_asked(self) -> Config:
+        refused_as_setting(self.read_phrases)
+        return self
+
+    def read_phrases(self) -> None:
+        """UserError for a phrase that would end its job, which runs hours later."""
+        asked = parse_phrases(self.query.phrases, "query.phrases: phrase")
+        if self.query.mode == "softmax":
+            require_rivals(asked)
+        parse_phrases(self.draw_query.phrases, "draw_query.phrases: phrase")
+        if self.export.video_phrase:
+            parse_phrase(self.export.video_phrase, "export.video_phrase")
+
+    @model_validator(mode="after")
+    def films_only_by_hand(self) -> Config:
+        if "video" in self.export.products:
+            raise ValueError(
+                "export.products: found video, which needs a camera path that the workflow has "
+                "not; make it by `python -m ovnerf export RUN --out FOLDER --path FILE`"
+            )
         return self
 
     @model_validator(mode="after")

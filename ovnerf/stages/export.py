@@ -65,7 +65,8 @@ def wanted_products(
     """The products of the settings, or all that the scene allows.
 
     Raises:
-        UserError: a product that is asked for is not possible.
+        UserError: a product that is asked for is not possible, or there is a camera path that none
+            of them follows.
     """
     impossible: dict[Product, tuple[str, str]] = {}
     if description.warped:
@@ -84,6 +85,12 @@ def wanted_products(
             raise UserError(f"{description.source}: {product}: found {found}", hint)
     every: tuple[Product, ...] = get_args(Product)
     wanted = settings.products or every
+    if path is not None and "video" not in wanted:
+        raise UserError(
+            f"--path: found {path} with the products {', '.join(wanted)}, expected `video` among "
+            "them",
+            "add `video` to `products`, or leave --path out",
+        )
     return tuple(name for name in every if name in wanted and name not in impossible)
 
 

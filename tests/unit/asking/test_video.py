@@ -180,6 +180,17 @@ def test_a_film_without_path_or_phrase_is_refused(
     assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_a_path_that_no_product_follows_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = written(tmp_path, camera_path_json(PATH)), tmp_path / "out"
+    asked = ["export", str(run), "--out", str(out), "--path", str(path)]
+    assert main([*asked, "--settings", '{"products": ["cloud", "mesh"]}']) == 2
+    said = capsys.readouterr().err
+    assert f"--path: found {path} with the products cloud, mesh, expected `video`" in said
+    assert not out.exists()
+
+
 def test_a_film_shows_the_views_beside_each_other(run: Path, tmp_path: Path) -> None:
     settings = {
         "products": ["video"],

@@ -99,6 +99,25 @@ def test_defaults_are_the_papers_sizes() -> None:
         ({"export": {"variants": ["other"]}}, "export.variants: other is not among `variants`"),
         ({"export": {"products": ["film"]}}, "export.products.0: Input should be 'cloud', "),
         ({"query": {"variants": ["rsr"]}}, "query: give both `phrases` and `variants`"),
+        (
+            {"query": {"variants": ["rsr"], "phrases": ["table", "lamp |"]}},
+            "query.phrases: phrase 2: found 'lamp |' with nothing before or after a sign",
+        ),
+        (
+            {"query": {"variants": ["rsr"], "phrases": ["a; b", "B; a"]}},
+            "query.phrases: phrase 2: found the phrase 'B; a' again, after query.phrases: phrase 1",
+        ),
+        (
+            {"query": {"variants": ["rsr"], "phrases": ["a", "a | b"], "mode": "softmax"}},
+            "phrase 'a | b': found the same words in 'a'",
+        ),
+        (
+            {"draw_query": {"variants": ["rsr"], "phrases": [" "]}},
+            "draw_query.phrases: phrase 1: found an empty phrase",
+        ),
+        ({"export": {"video_phrase": "| wall"}}, "export.video_phrase: found only negatives"),
+        ({"export": {"products": ["cloud", "video"]}}, "export.products: found video, which needs"),
+        ({"query": {"negatives": ["object", " "]}}, "query.negatives: Value error, word 2: found"),
         ({"query": {"negatives": []}}, "query.negatives: Tuple should have at least 1 item"),
         ({"encoders": ["../toy"]}, "encoders.0: String should match pattern"),
         ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda' (found 'gpu')"),
