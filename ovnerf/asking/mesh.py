@@ -21,6 +21,7 @@ from ovnerf.config.export import Export
 from ovnerf.config.points import FusePoints
 from ovnerf.field.semantic_field import SemanticField
 from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped
 
 MESH_SPREAD = 0.15
 """`max_spread` of the pixels that a mesh is made from. It is wider than that of points, because a
@@ -51,6 +52,7 @@ def make_mesh(
 
     Raises:
         UserError: no two views see a surface.
+        Stopped: the stage was asked to end.
     """
     volume = empty_volume(points.xyz, settings.mesh_cell or points.voxel_size)
     counted = FusePoints(max_spread=MESH_SPREAD)
@@ -68,6 +70,8 @@ def make_mesh(
             )
         )
         progress.advance()
+        if progress.stop_wanted():
+            raise Stopped("export mesh: stopped as asked; run it again to begin anew")
     vertex, face = large_components(*surface(volume), settings.min_component)
     _, nearest = cKDTree(points.xyz).query(vertex)
     return Mesh(vertex, face, points.rgb[nearest], points.label[nearest], volume.cell)

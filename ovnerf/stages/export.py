@@ -29,7 +29,8 @@ from ovnerf.asking.report import json_text
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.video import require_views, write_video
 from ovnerf.config.export import Export, Product
-from ovnerf.runtime.errors import UserError
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.storage.listed import listed_folder
 
 CLOUD = "cloud.ply"
@@ -111,10 +112,14 @@ def export_labels(opened: Run, folder: Path, settings: Export) -> int:
     held_out = settings.views == "held_out"
     frames = description.held_out_frames if held_out else range(len(description.names))
     labels, maps = LabelMaps(opened), {}
+    progress.begin("export labels", "frames", len(frames), 0)
     for frame in frames:
         name = description.names[frame]
         maps[name] = labels.of(frame)
         write_labels(folder, name, maps[name], len(description.classes))
+        progress.advance()
+        if progress.stop_wanted():
+            raise Stopped("export labels: stopped as asked; run it again to begin anew")
     write_json(folder / "coco.json", coco_json(maps, description))
     return len(maps)
 

@@ -12,17 +12,21 @@ phrases that are class names go to query_metrics.csv; the closing line lists the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ovnerf.asking.answer_files import write_answers, write_pictures
+from ovnerf.asking.asker import Score
 from ovnerf.asking.description import require_same_frames
 from ovnerf.asking.phrases import Phrase, parse_phrases, read_phrases, slugs
 from ovnerf.asking.report import table
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.scores import Targets, not_scored, score_rows, write_metrics
 from ovnerf.asking.targets import targets_of_lerf, targets_of_truth
+from ovnerf.asking.views import View
 from ovnerf.config.query import Query
-from ovnerf.runtime.errors import UserError
+from ovnerf.runtime import progress
+from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.storage.listed import listed_folder
 from ovnerf.storage.stores import open_store
 
@@ -51,11 +55,11 @@ def run(
         return summary
     targets = known_targets(opened, labels)
     held_out, names = held_out_names(opened), slugs(wanted)
-    maps = {}
+    frames = [*held_out, *(name for one in targets for name in one.frames)]
+    maps: dict[str, list[Score]] = {}
     with listed_folder(out, "query") as folder:
         write_answers(folder, opened.asker, answers, names)
-        for frame in dict.fromkeys([*held_out, *(name for one in targets for name in one.frames)]):
-            view = opened.render_frame(frame)
+        for frame, view in rendered(opened, list(dict.fromkeys(frames))):
             maps[frame] = opened.asker.view_scores(wanted, view)
             if frame in held_out:
                 write_pictures(folder, opened.asker, answers, names, frame, view, maps[frame])
@@ -66,6 +70,20 @@ def run(
     summary |= {"views": len(held_out), "scores": len(rows)}
     unknown = {one.source: left for one in targets if (left := not_scored(wanted, one))}
     return {**summary, "not_scored": unknown} if unknown else summary
+
+
+def rendered(opened: Run, frames: list[str]) -> Iterator[tuple[str, View]]:
+    """Each of these frames with its view.
+
+    Raises:
+        Stopped: the stage was asked to end.
+    """
+    progress.begin("query", "views", len(frames), 0)
+    for frame in frames:
+        yield frame, opened.render_frame(frame)
+        progress.advance()
+        if progress.stop_wanted():
+            raise Stopped("query: stopped as asked; run it again to begin anew")
 
 
 def wanted_phrases(asked: list[str], file: Path | None, settings: Query) -> list[Phrase]:

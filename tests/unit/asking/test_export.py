@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import shutil
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -295,6 +298,33 @@ def test_a_mesh_far_from_the_origin_keeps_its_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(moved + place["min"], FAR.vertex.min(0))
     np.testing.assert_array_equal(moved + place["max"], FAR.vertex.max(0))
     assert "COLOR_0" in primitive["attributes"]
+
+
+@pytest.mark.parametrize(
+    ("product", "module", "work"), [("mesh", mesh, "depths"), ("labels", LabelMaps, "of")]
+)
+def test_an_export_that_is_asked_to_end_does_so_after_a_view(
+    made: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    product: str,
+    module: object,
+    work: str,
+) -> None:
+    plain, seen = getattr(module, work), []
+
+    def of_a_view(*arguments: Any) -> Any:
+        seen.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    monkeypatch.setattr(module, work, of_a_view)
+    settings = json.dumps({"products": [product], "views": "all"})
+    asked = ["export", str(made), "--out", str(tmp_path / "out"), "--settings", settings]
+    assert main(asked) == 75
+    assert f"export {product}: stopped as asked" in capsys.readouterr().err
+    assert seen == [1] and not list(tmp_path.iterdir())
 
 
 def test_a_mesh_takes_colour_and_label_of_the_nearest_point(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -349,6 +351,22 @@ def test_pictures_and_scores_of_softmax_have_no_threshold_of_relevancy(
         100 * (won & true).sum() / (won | true).sum(), abs=1e-3
     )
     assert not any(one["protocol"] == "iou@0.5" for one in lines)
+
+
+def test_a_query_that_is_asked_to_end_does_so_after_a_view(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, seen = run.render_view, []
+
+    def render(*arguments: Any) -> views.View:
+        seen.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*arguments)
+
+    monkeypatch.setattr(run, "render_view", render)
+    assert main(["query", str(made), "table", "--out", str(tmp_path / "answers")]) == 75
+    assert "query: stopped as asked" in capsys.readouterr().err
+    assert seen == [1] and not list(tmp_path.iterdir())
 
 
 def test_coordinates_are_as_fine_as_the_points_whatever_the_unit(made: Path) -> None:
