@@ -62,7 +62,9 @@ class Cache:
         return view
 
     def put(self, key: object, view: View) -> None:
-        """Keep a view; those used longest ago go until all fit."""
+        """Keep a view, which counts as used now; those used longest ago go until all fit."""
+        if (before := self.kept.pop(key, None)) is not None:
+            self.size -= nbytes(before)
         self.size += nbytes(view)
         self.kept[key] = view
         while self.size > self.limit:

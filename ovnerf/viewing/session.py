@@ -156,8 +156,10 @@ class Session:
 
     def command(self, run: int, phrase: Phrase) -> str:
         """The command line that asks the same."""
-        folder = shlex.quote(str(self.runs[run].files.folder))
-        return f"python -m ovnerf query {folder} {shlex.quote(phrase.text)}"
+        words = [str(self.runs[run].files.folder), phrase.notation]
+        if any(word.startswith("-") for word in words):
+            words.insert(0, "--")  # Without it they would be read as options.
+        return shlex.join(["python", "-m", "ovnerf", "query", *words])
 
 
 def z_depth(view: View, viewpoint: Viewpoint, far: float) -> NDArray[np.float32]:

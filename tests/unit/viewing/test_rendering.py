@@ -124,6 +124,18 @@ def test_the_cache_stays_within_its_limit_over_500_moves() -> None:
     assert cache.get(100) is None
 
 
+def test_a_view_that_is_kept_twice_counts_once() -> None:
+    """Two of 12 bytes fit into 30, and the one that was put again is the latest."""
+    view = View(*(np.zeros((1, 1, 3), np.uint8) for _ in range(4)))
+    assert nbytes(view) == 12
+    cache = Cache(30)
+    for key in "abaa":
+        cache.put(key, view)
+    assert list(cache.kept) == ["b", "a"] and cache.size == 24
+    cache.put("c", view)
+    assert list(cache.kept) == ["a", "c"] and cache.size == 24
+
+
 def test_of_a_window_only_the_newest_wish_counts() -> None:
     desk: Desk[str] = Desk()
     desk.put(1, "old")

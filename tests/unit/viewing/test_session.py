@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import socket
 import sys
@@ -13,13 +14,14 @@ import pytest
 from asking_fixtures import CLASSES, DESCRIPTION, write_field
 
 from ovnerf.asking.looks import Look, overlaid, side_by_side
-from ovnerf.asking.phrases import Phrase
+from ovnerf.asking.phrases import Phrase, parse_phrase, parse_phrases
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.views import View
-from ovnerf.cli import main
+from ovnerf.cli import main, stage_parser
 from ovnerf.config.viewing import Viewing
 from ovnerf.field.field import RadianceField
 from ovnerf.runtime.errors import UserError
+from ovnerf.stages import query
 from ovnerf.stages.view import short_names
 from ovnerf.storage.tensors import load_tensors, save_tensors
 from ovnerf.viewing.browser import HOST, Browser, escaped, open_browser
@@ -98,6 +100,17 @@ def test_a_phrase_is_answered_from_the_points(session: Session) -> None:
         with pytest.raises(UserError):
             session.answer(0, bad)
     assert session.command(0, Phrase(("it's a table",))).endswith(""" 'it'"'"'s a table'""")
+
+
+@pytest.mark.parametrize("text", ["table; lamp | wall", "-table | wall", "it's; --device | a, b"])
+def test_the_command_asks_the_same(session: Session, text: str) -> None:
+    phrase = parse_phrase(text, "here")
+    python, *words = shlex.split(session.command(0, phrase))
+    assert [python, *words[:3]] == ["python", "-m", "ovnerf", "query"]
+    parser, _ = stage_parser("query", query)
+    options = parser.parse_intermixed_args(words[3:])
+    assert options.run == session.runs[0].files.folder
+    assert parse_phrases(options.asked, "phrase") == [phrase]
 
 
 def test_depth_along_the_axis() -> None:
