@@ -245,10 +245,18 @@ def refuse_reserved(kind: str, name: str) -> None:
 
 
 def explain(error: ValidationError, where: str) -> UserError:
-    """One readable message for a pydantic error: each key, what was found, what was expected."""
+    """One readable message for a pydantic error: each key, what was found, what was expected.
+
+    What is wrong between several keys is told without them, because its message names them, and the
+    whole config would be what was found. A row of the scene sheet is short: it is shown.
+    """
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "(row)"
+        key = ".".join(str(part) for part in item["loc"])
+        if not key and error.title != Scene.__name__:
+            lines.append(f"{where}: {item['msg']}")
+            continue
+        key = key or "(row)"
         found = "" if item["type"] == "extra_forbidden" else f" (found {item['input']!r})"
         what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
         if item["type"] == "string_type" and not isinstance(item["input"], (list, dict)):

@@ -16,6 +16,7 @@ from ovnerf.config.run import (
     cache_features_settings,
     override,
     read_config,
+    read_row,
     read_scenes,
     read_yaml,
     scene_settings,
@@ -134,6 +135,18 @@ def test_a_bad_config_is_one_message_with_the_key(change: dict, said: str) -> No
     assert str(caught.value).startswith("my.yaml: ")
     assert said in str(caught.value)
     assert "config/README.md" in caught.value.hint
+
+
+def test_what_is_wrong_between_sections_is_told_without_the_whole_config() -> None:
+    with pytest.raises(UserError) as caught:
+        read_config({**MINIMAL, "variants": ["rsr", "rsr"]}, "my.yaml")
+    assert caught.value.message == (
+        "my.yaml: Value error, variants: an entry is listed twice in ['rsr', 'rsr']"
+    )
+    with pytest.raises(UserError) as caught:
+        read_row({"dataset": "d", "scene": "s"}, "sheet.tsv, row 2")
+    assert "row 2: (row): Value error, give either path" in caught.value.message
+    assert "(found {'dataset': 'd', 'scene': 's'})" in caught.value.message
 
 
 def test_every_bad_key_is_reported_at_once() -> None:
