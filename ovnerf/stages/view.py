@@ -20,7 +20,7 @@ from ovnerf.asking.run import open_run
 from ovnerf.config.viewing import Viewing
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import UserError
-from ovnerf.viewing.browser import HOST, open_browser
+from ovnerf.viewing.browser import open_browser
 from ovnerf.viewing.session import Session
 
 
@@ -41,7 +41,7 @@ def run(run: list[Path], *, port: int = 8080, settings: Viewing) -> dict[str, ob
                 "name runs that were trained with one class list, or look at each by itself",
             )
     browser = open_browser(Session(runs, short_names(run), settings), port)
-    progress.log(f"view: open http://{HOST}:{port} in a browser; Ctrl-C ends")
+    progress.log(f"view: open {browser.address} in a browser; Ctrl-C ends")
     try:
         while not progress.stop_wanted():
             if browser.failure is not None:

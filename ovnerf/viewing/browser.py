@@ -99,6 +99,11 @@ class Browser:
         self.worker = Thread(target=self.work, daemon=True, name="viewer")
         self.worker.start()
 
+    @property
+    def address(self) -> str:
+        """Where to look at it. Asked for port 0, the system chose a free one."""
+        return f"http://{HOST}:{self.server.get_port()}"
+
     @staticmethod
     def refuse_share(verbose: bool = True) -> None:
         """Nothing is shown to other machines."""

@@ -8,6 +8,7 @@ import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -268,6 +269,17 @@ def test_points_of_another_run_are_asked_nothing(
     assert code == 2 and "points.zarr: made from another field than" in said
     assert said.count("error:") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_port_0_is_a_free_one_which_is_told(session: Session) -> None:
+    browser = open_browser(session, 0)
+    try:
+        assert browser.address.startswith("http://127.0.0.1:")
+        assert int(browser.address.rpartition(":")[2]) > 0
+        with urlopen(browser.address, timeout=30) as page:
+            assert page.status == 200
+    finally:
+        browser.stop()
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
