@@ -168,6 +168,8 @@ def stage_parser(name: str, module: ModuleType) -> tuple[argparse.ArgumentParser
                 type=typing.get_args(convert)[0] if many else convert,
                 nargs=("+" if required else "*") if many else None,
                 metavar=key.upper(),
+                # One without a default would be told to be missing.
+                **({} if required else {"default": parameter.default}),
             )
             continue
         if typing.get_origin(convert) is list:

@@ -316,3 +316,14 @@ def test_the_module_is_the_command() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: absent: no such scene folder")
     assert "Traceback" not in done.stderr
+
+
+def test_only_arguments_that_are_required_are_told_to_be_missing(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """`query` and `draw_query` can take phrases from elsewhere."""
+    for stage, missing in (("query", "RUN"), ("draw_query", "--out"), ("view", "RUN")):
+        with pytest.raises(SystemExit):
+            cli.main([stage])
+        (line,) = (one for one in capsys.readouterr().err.splitlines() if "required" in one)
+        assert line.endswith(f"the following arguments are required: {missing}")
