@@ -60,11 +60,14 @@ def path_camera(run: Run, path: CameraPath, index: int) -> Camera:
 def write_video(out: Path, run: Run, path: CameraPath, looks: Sequence[Look]) -> int:
     """Render a path into an MP4 file (codec mp4v); returns how many frames it has.
 
+    Height and width are made even (`of_even_size`).
+
     Raises:
         UserError: OpenCV cannot write such a file here.
         Stopped: the stage was asked to end.
     """
-    size = path.width * len(looks), path.height
+    width, height = path.width * len(looks), path.height
+    size = width + width % 2, height + height % 2
     film = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), path.fps, size)
     if not film.isOpened():
         raise UserError(f"{out}: OpenCV cannot write a film of {size[0]} x {size[1]} pixels")
@@ -73,10 +76,19 @@ def write_video(out: Path, run: Run, path: CameraPath, looks: Sequence[Look]) ->
         for index in tqdm(range(len(path.cameras)), "video", disable=None, unit="frame"):
             view = render_camera(run.field, run.description, path_camera(run, path, index))
             row = np.concatenate([picture(view, look, run.asker) for look in looks], 1)
-            film.write(np.ascontiguousarray(row[..., ::-1]))
+            film.write(np.ascontiguousarray(of_even_size(row)[..., ::-1]))
             progress.advance()
             if progress.stop_wanted():
                 raise Stopped("video: stopped as asked; run it again to begin anew")
     finally:
         film.release()
     return len(path.cameras)
+
+
+def of_even_size(picture: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) whose last row and column are there twice where their number is odd.
+
+    The codec stores even numbers of both, and OpenCV would leave one out without a word.
+    """
+    height, width = picture.shape[:2]
+    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

@@ -22,7 +22,7 @@ from ovnerf.asking.camera_path import (
     read_camera_path,
 )
 from ovnerf.asking.run import open_run
-from ovnerf.asking.video import path_camera
+from ovnerf.asking.video import of_even_size, path_camera
 from ovnerf.cli import main
 
 PATH = CameraPath([PathCamera(pose, 1.0) for pose in DESCRIPTION.pose[:3]], 48, 64, 12.0)
@@ -178,6 +178,25 @@ def test_a_film_without_path_or_phrase_is_refused(
         asked += ["--path", str(written(tmp_path, camera_path_json(PATH)))]
     assert main([*asked, "--settings", json.dumps(settings)]) == 2
     assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_odd_size_repeats_its_last_row_and_column() -> None:
+    odd = np.array([[[1], [2], [3]]], np.uint8)
+    assert of_even_size(odd)[..., 0].tolist() == [[1, 2, 3, 3], [1, 2, 3, 3]]
+    even = np.zeros((2, 4, 3), np.uint8)
+    assert of_even_size(even).shape == (2, 4, 3)
+
+
+def test_a_film_of_odd_size_loses_nothing(run: Path, tmp_path: Path) -> None:
+    """47 x 63 pixels are one row and one column short of even numbers."""
+    path = CameraPath(PATH.cameras[:1], 47, 63, 12.0)
+    out = tmp_path / "out"
+    asked = ["export", str(run), "--out", str(out)]
+    asked += ["--path", str(written(tmp_path, camera_path_json(path)))]
+    settings = {"products": ["video"], "video_shows": ["colour"]}
+    assert main([*asked, "--settings", json.dumps(settings)]) == 0
+    there, frame = cv2.VideoCapture(str(out / "video.mp4")).read()
+    assert there and frame.shape == (48, 64, 3)
 
 
 def test_a_path_that_no_product_follows_is_refused(
