@@ -108,16 +108,30 @@ def write_mesh_ply(path: Path, description: Description, mesh: Mesh) -> None:
 def write_mesh_glb(path: Path, mesh: Mesh) -> None:
     """The coloured mesh as binary glTF.
 
-    glTF has 32-bit coordinates, so they are written from the middle of the mesh, whose place is
-    that of its node: far from the world's origin they stay exact.
+    Its colours are linear light, as glTF defines those of vertices. glTF has 32-bit coordinates, so
+    they are written from the middle of the mesh, whose place is that of its node: far from the
+    world's origin they stay exact.
     """
     middle = (mesh.vertex.min(0) + mesh.vertex.max(0)) / 2
     place = np.eye(4)
     place[:3, 3] = middle
     scene = trimesh.Scene()
     scene.add_geometry(
-        trimesh.Trimesh(mesh.vertex - middle, mesh.face, vertex_colors=mesh.rgb, process=False),
+        trimesh.Trimesh(
+            mesh.vertex - middle, mesh.face, vertex_colors=linear_light(mesh.rgb), process=False
+        ),
         geom_name="surface",
         transform=place,
     )
     path.write_bytes(scene.export(file_type="glb"))
+
+
+def linear_light(rgb: np.ndarray) -> np.ndarray:
+    """Colours of photos, u8 (n, 3) in sRGB, as amounts of light u8 (n, 3); IEC 61966-2-1.
+
+    >>> linear_light(np.array([0, 128, 255], dtype=np.uint8)).tolist()
+    [0, 55, 255]
+    """
+    share = rgb / 255
+    light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return (255 * light).round().astype(np.uint8)

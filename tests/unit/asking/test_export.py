@@ -298,6 +298,14 @@ def test_a_mesh_far_from_the_origin_keeps_its_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(moved + place["min"], FAR.vertex.min(0))
     np.testing.assert_array_equal(moved + place["max"], FAR.vertex.max(0))
     assert "COLOR_0" in primitive["attributes"]
+    colour = told["accessors"][primitive["attributes"]["COLOR_0"]]
+    view = told["bufferViews"][colour["bufferView"]]
+    assert (colour["componentType"], colour["normalized"]) == (5121, True)  # bytes
+    start = 20 + length + 8 + view["byteOffset"]
+    stored = np.frombuffer(content[start : start + 16], np.uint8).reshape(4, 4)
+    # The last is 10, 20, 30 in sRGB: 10 / 12.92 is 0.8; 20 and 30 are 1.8 and 3.3 of 255.
+    expected = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [1, 2, 3]]
+    assert stored[:, :3].tolist() == expected and (stored[:, 3] == 255).all()
 
 
 @pytest.mark.parametrize(
