@@ -14,7 +14,20 @@ import numpy as np
 
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.box import REPROJECTION_PIXELS, find_features, points_by_view, project, spread
+from ovnerf.scenes.box import (
+    MAXIMUM_FRAMES,
+    MINIMUM_POINTS,
+    REPROJECTION_PIXELS,
+    Box,
+    Triangulation,
+    agreeing_within,
+    box_of,
+    find_features,
+    points_by_view,
+    project,
+    ray_grid,
+    spread,
+)
 from ovnerf.scenes.frames import class_names, native_camera, native_images, read_labels, reader_of
 from ovnerf.scenes.frames import without_lost_frames as without_lost
 from ovnerf.scenes.layouts import LAYOUTS, check_count, find_class_list
@@ -45,6 +58,7 @@ class Overview:
         labels: u16 (m, h, w) of those, None without ground truth.
         classes: class names, empty when the scene has none and none were asked for.
         depth: median distance of what the photos show along the optical axis, and how it is known.
+        box: the scene box by the rule `triangulated`, from the photos that were opened.
         overlap: f64 (m, m), share of what opened view i sees that opened view j sees.
         next_overlap: the same for each frame and the next of the scene, median.
     """
@@ -59,6 +73,7 @@ class Overview:
     labels: np.ndarray | None
     classes: tuple[str, ...]
     depth: tuple[float, str]
+    box: Box
     overlap: np.ndarray
     next_overlap: float
 
@@ -119,7 +134,8 @@ def look(folder: Path, layout: str = "", classes: str = "") -> Overview:
         size = (max(1, round(native[0] * PHOTO_WIDTH / native[1])), PHOTO_WIDTH)
         photos.append(resize_rgb(image, size) if native[1] > PHOTO_WIDTH else image)
     small = scale_camera(camera, native, photos[0].shape[:2])
-    depth = typical_depth(photos, small, pose[shown])
+    found = matched(photos, small, pose[shown])
+    depth = typical_depth(found, pose[shown])
     names: list[str] = []
     if listing.classes is not None or listing.class_list is not None:
         names = class_names(listing)
@@ -134,6 +150,7 @@ def look(folder: Path, layout: str = "", classes: str = "") -> Overview:
         labels=labels_of(few, native, photos[0].shape[:2]),
         classes=tuple(names),
         depth=depth,
+        box=rough_box(found, small, photos[0].shape[:2], pose, shown),
         overlap=overlaps(pose[shown], camera, native, depth[0]),
         next_overlap=float(
             np.median(
@@ -155,18 +172,41 @@ def labels_of(
     return read_labels(replace(listing, partial_labels=True), native, size)[0]
 
 
-def typical_depth(
-    photos: list[np.ndarray], camera: np.ndarray, pose: np.ndarray
-) -> tuple[float, str]:
-    """Median depth of triangulated features; the cameras' extent where there are too few."""
+def matched(photos: list[np.ndarray], camera: np.ndarray, pose: np.ndarray) -> Triangulation:
+    """The triangulated features of the photos u8 (h, w, 3), whose camera (3, 3) this is."""
     features = [find_features(photo, camera) for photo in photos]
-    seen = points_by_view(features, pose, 2 * REPROJECTION_PIXELS / camera[0, 0])
-    depths = [project(points, matrix)[1] for points, matrix in zip(seen, pose, strict=True)]
+    tolerance = 2 * REPROJECTION_PIXELS / camera[0, 0]
+    return points_by_view(features, pose, tolerance, agreeing_within(camera, photos[0].shape[:2]))
+
+
+def typical_depth(found: Triangulation, pose: np.ndarray) -> tuple[float, str]:
+    """Median depth of triangulated features; the cameras' extent where there are too few."""
+    depths = [project(points, matrix)[1] for points, matrix in zip(found.seen, pose, strict=True)]
     values = np.concatenate(depths)
     if len(values) >= 100:
-        return float(np.median(values)), f"{len(values) // 2} triangulated features"
+        return float(np.median(values)), f"{found.count} triangulated features"
     extent = float((pose[:, :3, 3].max(0) - pose[:, :3, 3].min(0)).max())
     return extent or 1.0, "a guess from the cameras' extent"
+
+
+def rough_box(
+    found: Triangulation,
+    camera: np.ndarray,
+    size: tuple[int, int],
+    pose: np.ndarray,
+    shown: list[int],
+) -> Box:
+    """The scene box from the opened photos alone.
+
+    `sample_frames` opens more photos and finds more points, so fewer are asked for here.
+
+    Args:
+        camera: f64 (3, 3) at this (height, width).
+        pose: f64 (n, 4, 4) of all frames.
+        shown: which of them were opened.
+    """
+    needed = MINIMUM_POINTS * len(shown) // min(len(pose), MAXIMUM_FRAMES)
+    return box_of(found, pose[shown], ray_grid(camera, size), pose[:, :3, 3], needed)
 
 
 def overlaps(
@@ -261,6 +301,8 @@ def warnings_of(overview: Overview) -> list[str]:
     """What is likely to go wrong with this scene."""
     height, width = overview.native_size
     found = camera_warnings(overview.intrinsics, width, height)
+    if overview.box.warning:
+        found.append(overview.box.warning)
     centre = overview.pose[:, :3, 3]
     if float((centre.max(0) - centre.min(0)).max()) < 0.02 * overview.depth[0]:
         found.append("the cameras hardly move: nothing can be triangulated")

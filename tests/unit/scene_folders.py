@@ -22,6 +22,22 @@ def camera_at(x: float, y: float = 0.0, yaw: float = 0.0) -> np.ndarray:
     return pose
 
 
+def hand_held(count: int) -> np.ndarray:
+    """Cameras (count, 4, 4) that walk and turn through a room of 5 x 4 m, nodding and swaying.
+
+    Cameras that stay level on one height would fit mirrored points, too.
+    """
+    poses = []
+    for index in range(count):
+        angle = 0.15 * np.sin(index)
+        nod = np.eye(4)
+        nod[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        pose = camera_at(1.5 + 0.15 * index, 1.2 + 0.1 * (index % 4), 1.2 + 0.07 * index) @ nod
+        pose[2, 3] += 0.2 * np.cos(2 * index)
+        poses.append(pose)
+    return np.stack(poses)
+
+
 def photo(index: int) -> np.ndarray:
     """A smooth u8 picture that differs per frame."""
     row, column = np.mgrid[:HEIGHT, :WIDTH]

@@ -10,10 +10,28 @@ import pytest
 import scene_formats
 from outside_scenes import SCENES, needs
 from PIL import Image
-from scene_folders import HEIGHT, WIDTH, camera_at, intrinsics, write_replica, write_semantic_nerf
+from scene_folders import (
+    HEIGHT,
+    WIDTH,
+    camera_at,
+    hand_held,
+    intrinsics,
+    matrix_text,
+    textured_room,
+    write_replica,
+    write_semantic_nerf,
+)
 
 from ovnerf.cli import main
-from ovnerf.inspection.overview import class_shares, look, overlaps, recognise, report, up_axis
+from ovnerf.inspection.overview import (
+    class_shares,
+    look,
+    overlaps,
+    recognise,
+    report,
+    up_axis,
+    warnings_of,
+)
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.layouts import LAYOUTS
 
@@ -88,6 +106,32 @@ def test_class_shares_and_report(tmp_path):
     assert "labels: on 12 of 12 frames; " in text
     assert "void 3.1 %" in text
     assert "a guess from the cameras' extent" in text
+
+
+def test_poses_that_contradict_the_photos_are_reported(tmp_path):
+    folder = write_replica(tmp_path / "scene")
+    camera = np.array([[100.0, 0, 80], [0, 100.0, 60], [0, 0, 1]])
+    poses = hand_held(12)
+    shutil.rmtree(folder / "semantic_300")
+    for index, photo in enumerate(textured_room((5.0, 4.0, 2.5), poses, camera, (120, 160))):
+        Image.fromarray(photo).save(folder / f"rgb_300/rgb_{index:03d}.png")
+    (folder / "intrinsics.txt").write_text(matrix_text(camera))
+
+    def warned(columns: list[int]) -> str:
+        for index, pose in enumerate(poses):
+            path = folder / f"pose_300/pose_{index:03d}.txt"
+            path.write_text(matrix_text(pose * columns))
+        return "\n".join(warnings_of(look(folder)))
+
+    assert warned([1, 1, 1, 1]) == ""
+    # OpenGL's camera axes.
+    assert "of the matches between photos fit the poses" in warned([1, -1, -1, 1])
+
+
+def test_a_box_that_will_be_a_guess_is_reported(tmp_path):
+    text = "\n".join(report(look(write_replica(tmp_path / "scene"))))
+    assert "warning: only 0 feature points could be triangulated (expected 200)" in text
+    assert "the scene box is a guess from camera positions" in text
 
 
 def test_the_command_draws_a_sheet_and_reports_drops(tmp_path, capsys):

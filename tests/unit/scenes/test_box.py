@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 from outside_scenes import SCENES, needs
 from PIL import Image
-from scene_folders import camera_at, textured_room
+from scene_folders import camera_at, hand_held, textured_room
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.box import (
     HALF_SIDE,
     Features,
+    Triangulation,
+    agreeing_within,
     as_shipped,
     depth_at,
     find_features,
     match,
+    meeting_points,
     triangulate,
     triangulated,
 )
@@ -94,6 +97,57 @@ def test_triangulation_by_hand():
     # A match whose rays pass each other at a distance is dropped, as is one behind the cameras.
     assert len(triangulate((seen[0], seen[1] + [[0, 0.1]]), poses, 0.01)) == 0
     assert len(triangulate((seen[1], seen[0]), poses, 0.01)) == 0
+
+
+def test_a_match_is_judged_by_its_parallax_and_by_how_near_its_rays_pass():
+    # The point of the test above; one whose rays are parallel; one seen 0.1 lower by the second
+    # camera: at 3 m the rays pass 0.3 m from each other, the midpoint is 0.05 from either.
+    poses = (camera_at(0, 0), camera_at(0, 1))
+    first = np.array([[-0.5 / 3, 0.0], [0.0, 0.0], [-0.5 / 3, 0.0]])
+    second = np.array([[0.5 / 3, 0.0], [0.0, 0.0], [0.5 / 3, 0.1]])
+    _, apart, error = meeting_points((first, second), poses)
+    assert apart.tolist() == [True, False, True]
+    assert error[0] < 1e-9
+    assert error[2] == pytest.approx(0.05, rel=0.05)
+    # Behind both cameras.
+    assert meeting_points((second[:1], first[:1]), poses)[2].tolist() == [np.inf]
+
+
+def test_a_doubt_needs_a_hundred_matches_and_less_than_a_tenth_that_fit():
+    assert Triangulation([], 99, 0).doubt() == ""
+    assert Triangulation([], 100, 10).doubt() == ""
+    assert Triangulation([], 300, 29).doubt().startswith("only 10 % of the matches between photos")
+    assert Triangulation([], 100, 3).doubt().startswith("only 3 % of the matches between photos")
+
+
+def test_matches_fit_within_two_pixels_and_more_in_wide_photos():
+    assert agreeing_within(CAMERA, (120, 160)) == 2 / 100
+    assert agreeing_within(CAMERA, (480, 640)) == 2 / 100
+    assert agreeing_within(CAMERA, (2160, 3840)) == 12 / 100
+
+
+CIRCLE = circle(24, (2.5, 2.0), 0.8)
+
+
+@pytest.mark.parametrize(
+    ("poses", "claimed", "focal"),
+    [
+        pytest.param(hand_held(14), hand_held(14) * [1, -1, -1, 1], 100, id="axes"),
+        pytest.param(CIRCLE, np.linalg.inv(CIRCLE), 100, id="direction"),
+        pytest.param(CIRCLE, CIRCLE, 200, id="focal length"),
+    ],
+)
+def test_poses_that_contradict_the_photos_are_doubted(poses, claimed, focal):
+    photos = textured_room((5.0, 4.0, 2.5), poses, CAMERA, (120, 160))
+    camera = np.array([[focal, 0, 80], [0, focal, 60], [0, 0, 1]])
+    warning = triangulated(photos, camera, claimed).warning
+    assert "of the matches between photos fit the poses: check their axes" in warning
+
+
+def test_right_poses_of_a_hand_held_camera_are_not_doubted():
+    poses = hand_held(14)
+    photos = textured_room((5.0, 4.0, 2.5), poses, CAMERA, (120, 160))
+    assert triangulated(photos, CAMERA, poses).warning == ""
 
 
 def test_depth_between_features_follows_the_plane():
