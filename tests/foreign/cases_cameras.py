@@ -381,6 +381,16 @@ CASES: list[table.Case] = [
         ("scene/transforms.json: found focal lengths 30 and -30",),
     ),
     table.Refused(
+        "an angle in degrees",
+        transforms(fl_x=None, fl_y=None, camera_angle_x=56.1),
+        ("transforms.json: found camera_angle_x 56.1, expected more than 0 and", "not in degrees"),
+    ),
+    table.Refused(
+        "an angle of nothing",
+        transforms(camera_angle_y=0.0),
+        ("transforms.json: found camera_angle_y 0, expected more than 0", "radians"),
+    ),
+    table.Refused(
         "an angle that contradicts the focal length",
         transforms(camera_angle_x=1.2),
         ("scene/transforms.json: found fl_x 30 and an angle that means 23.38", "camera_angle_x"),

@@ -76,11 +76,7 @@ def frame_lens(values: dict[str, Any], where: str, size: tuple[int, int]) -> Len
     """
     numbers = camera_values(values, where)
     check_camera_size(where, (numbers.get("w", size[0]), numbers.get("h", size[1])), size)
-    of_angles = {
-        f"fl_{axis}": float(side / 2 / np.tan(numbers[f"camera_angle_{axis}"] / 2))
-        for axis, side in zip("xy", size, strict=True)
-        if numbers.get(f"camera_angle_{axis}")
-    }
+    of_angles = focal_of_angles(numbers, where, size)
     for key, meant in of_angles.items():
         if abs(numbers.get(key, meant) / meant - 1) > SAME_FOCAL:
             raise UserError(
@@ -95,6 +91,25 @@ def frame_lens(values: dict[str, Any], where: str, size: tuple[int, int]) -> Len
     matrix = np.array([[fx, 0, cx], [0, focal.get("fl_y", fx), cy], [0, 0, 1]])
     k1, k2, p1, p2, k3 = (numbers.get(key, 0.0) for key in COEFFICIENTS)
     return Lens(matrix, (k1, k2, p1, p2, k3))
+
+
+def focal_of_angles(
+    numbers: dict[str, float], where: str, size: tuple[int, int]
+) -> dict[str, float]:
+    """`fl_x` and `fl_y` in pixels, each where its angle is given, for photos of (width, height)."""
+    found = {}
+    for axis, side in zip("xy", size, strict=True):
+        angle = numbers.get(f"camera_angle_{axis}")
+        if angle is None:
+            continue
+        if not 0 < angle < np.pi:
+            raise UserError(
+                f"{where}: found camera_angle_{axis} {angle:g}, expected more than 0 and less than "
+                "3.1416",
+                "angles are in radians, not in degrees",
+            )
+        found[f"fl_{axis}"] = float(side / 2 / np.tan(angle / 2))
+    return found
 
 
 def camera_values(values: dict[str, Any], where: str) -> dict[str, float]:
