@@ -121,8 +121,13 @@ def scene_warnings(listing: Listing) -> list[str]:
 
 
 def without_lost_frames(listing: Listing) -> Listing:
-    """The listing without frames that have no pose; they are added to its `dropped`."""
+    """The listing without frames that have no pose; they are added to its `dropped`.
+
+    So are photos that have a pose and are not there.
+    """
     reader = reader_of(listing)
+    if reader.absent:
+        listing = replace(listing, dropped=(*listing.dropped, *reader.absent(listing)))
     if not reader.no_pose:
         return listing
     posed = np.isfinite(reader.poses(listing)).all((1, 2))

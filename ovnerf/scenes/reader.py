@@ -57,6 +57,8 @@ class SceneReader:
         bounds: f64 (n, 2), distances of the nearest and farthest thing that each frame sees. None
             for layouts that do not say.
         no_pose: why a frame may have no pose; empty where each has one.
+        absent: (name, reason) of photos that the file of poses names and the folder lacks. None for
+            layouts whose poses name no photos, or which refuse such files.
         labels_of_any_size: whether label images may be of another size than the photos.
     """
 
@@ -71,4 +73,5 @@ class SceneReader:
     label_masks: Callable[[Listing, int], dict[str, np.ndarray]] | None = None
     bounds: Callable[[Listing], np.ndarray] | None = None
     no_pose: str = ""
+    absent: Callable[[Listing], tuple[tuple[str, str], ...]] | None = None
     labels_of_any_size: bool = False

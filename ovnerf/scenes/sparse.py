@@ -118,6 +118,10 @@ def text_names(images: Path) -> Iterator[tuple[int, str]]:
     """Image ids and names of an images.txt; names may hold spaces.
 
     Each image has two lines: its pose and name, then its points, which may be empty.
+
+    Raises:
+        UserError: a line is something else, or a line of points is missing: COLMAP would take
+            the next image for it and lose it, and would lose the last image without one.
     """
     with images.open(encoding="utf-8-sig") as lines:
         try:
@@ -130,7 +134,28 @@ def text_names(images: Path) -> Iterator[tuple[int, str]]:
                         f"{images}: found the line {line.strip()[:60]!r}, expected "
                         f"{IMAGE_COLUMNS} and then a line of points"
                     )
+                if not is_points(next(lines, None)):
+                    raise UserError(
+                        f"{images}: found no line of points behind the line of {name!r}, expected "
+                        "X Y POINT3D_ID for each, or an empty line",
+                        "write an empty line behind the line of each image",
+                    )
                 yield int(numbers[0]), name
-                next(lines, None)
         except UnicodeDecodeError:
             raise UserError(f"{images}: not a text file in UTF-8") from None
+
+
+def is_points(line: str | None) -> bool:
+    """Whether a line (None behind the last) holds an image's points: three numbers each, or none.
+
+    A missing line shows the next image's instead, which ends in a name.
+    """
+    if line is None:
+        return False
+    parts = line.split()
+    try:
+        for part in parts:
+            float(part)
+    except ValueError:
+        return False
+    return len(parts) % 3 == 0

@@ -118,6 +118,33 @@ def text_without_numbers(folder: Path) -> table.Arguments:
     return sample(folder, "colmap")
 
 
+def text_without_points(folder: Path) -> table.Arguments:
+    """A text model whose images have no line of points, as scripts write it."""
+    path = scene_formats.write_colmap(folder / "scene", text=True) / "sparse/0/images.txt"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return sample(folder, "colmap")
+
+
+def text_cut_before_points(folder: Path) -> table.Arguments:
+    """A text model whose last image has no line of points."""
+    path = scene_formats.write_colmap(folder / "scene", text=True) / "sparse/0/images.txt"
+    path.write_text(path.read_text(encoding="utf-8").rstrip() + "\n", encoding="utf-8")
+    return sample(folder, "colmap")
+
+
+def one_name_twice(text: bool) -> Callable[[Path], table.Arguments]:
+    """A model in which two images of different poses are called `view_3.png`."""
+
+    def make(folder: Path) -> table.Arguments:
+        model = scene_formats.write_colmap(folder / "scene", text=text) / "sparse/0"
+        path = model / ("images.txt" if text else "images.bin")
+        path.write_bytes(path.read_bytes().replace(b"view_7.png", b"view_3.png"))
+        return sample(folder, "colmap")
+
+    return make
+
+
 def names_with_spaces(folder: Path) -> table.Arguments:
     """A text model of photos that are called `my view 0.png`."""
     scene = scene_formats.write_colmap(folder / "scene", text=True)
@@ -449,6 +476,26 @@ CASES: list[table.Case] = [
         "a line of a text model that is no image",
         text_without_numbers,
         ("scene/sparse/0/images.txt: found the line 'one 0.5 0.5", "IMAGE_ID QW QX QY QZ"),
+    ),
+    table.Refused(
+        "a text model without lines of points",
+        text_without_points,
+        ("scene/sparse/0/images.txt: found no line of points behind the line of 'view_0.png'",),
+    ),
+    table.Refused(
+        "a text model cut before the last line of points",
+        text_cut_before_points,
+        ("images.txt: found no line of points behind the line of 'view_11.png'", "an empty line"),
+    ),
+    table.Refused(
+        "a text model with one name twice",
+        one_name_twice(text=True),
+        ("scene/sparse/0/images.txt: found photo 'view_3.png' twice, expected each once",),
+    ),
+    table.Refused(
+        "a binary model with one name twice",
+        one_name_twice(text=False),
+        ("scene/sparse/0/images.bin: found photo 'view_3.png' twice, expected each once",),
     ),
     table.Refused(
         "COLMAP cameras that differ by a hundredth of a pixel per photo",

@@ -6,7 +6,8 @@
                    (sparse/1 ...) the one with the most photos
       classes.txt  optional, one class name per line, no void
 
-Photos that the model does not hold are dropped. Distorted cameras are undistorted when read. The
+Photos that the model does not hold are dropped; photos that it holds and the folder lacks are named
+among the dropped. Distorted cameras are undistorted when read. The
 model's units are kept: a reconstruction from photos alone is not in metres.
 """
 
@@ -30,6 +31,7 @@ from ovnerf.scenes.reader import SceneReader, listed_classes
 from ovnerf.scenes.sparse import text_names
 
 NO_POSE = "not in the COLMAP model"
+NO_PHOTO = "in the COLMAP model, but not among the photos"
 PARAMETERS = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
     "PINHOLE": ("fx", "fy", "cx", "cy"),
@@ -97,13 +99,17 @@ def read_content(path: Path, version: tuple[tuple[int, int], ...]) -> Content:
         ) from None
     # pycolmap ends the names of a text model at their first space.
     names = dict(text_names(path)) if path.suffix == ".txt" else {}
-    photos = {
-        names.get(image.image_id, image.name): Photo(
-            image.cam_from_world().inverse().matrix(), image.camera_id
-        )
-        for image in model.images.values()
-        if image.has_pose
-    }
+    photos: dict[str, Photo] = {}
+    for image in model.images.values():
+        if not image.has_pose:
+            continue
+        name = names.get(image.image_id, image.name)
+        if name in photos:
+            raise UserError(
+                f"{path}: found photo {name!r} twice, expected each once",
+                "remove one of the two from the model: which pose is right is not certain",
+            )
+        photos[name] = Photo(image.cam_from_world().inverse().matrix(), image.camera_id)
     cameras = {
         number: Camera(
             camera.model.name, (camera.width, camera.height), tuple(map(float, camera.params))
@@ -113,8 +119,12 @@ def read_content(path: Path, version: tuple[tuple[int, int], ...]) -> Content:
     return Content(photos, cameras)
 
 
-def registered(listing: Listing) -> dict[str, Photo]:
-    """The scene's photos that have a pose in the model, by the photo's number in the listing."""
+def partners(listing: Listing) -> dict[str, str]:
+    """Name in the model -> the photo's number in the listing, for those that have both.
+
+    Raises:
+        UserError: no photo of the folder is in the model.
+    """
     found, path = content(listing).photos, listing.poses[0]
     files = [str(number) for number, _ in listing.all_photos]
     numbers = photos_by_name(files, found, path)
@@ -124,7 +134,19 @@ def registered(listing: Listing) -> dict[str, Photo]:
             f"{min(found)!r}, the folder holds {files[0]!r}",
             "put the photos there under the names that COLMAP saw",
         )
-    return {number: found[name] for name, number in numbers.items()}
+    return numbers
+
+
+def registered(listing: Listing) -> dict[str, Photo]:
+    """The scene's photos that have a pose in the model, by the photo's number in the listing."""
+    found = content(listing).photos
+    return {number: found[name] for name, number in partners(listing).items()}
+
+
+def absent(listing: Listing) -> tuple[tuple[str, str], ...]:
+    """(name, reason) of each photo that has a pose in the model and is not in the folder."""
+    lacking = content(listing).photos.keys() - partners(listing).keys()
+    return tuple((name, NO_PHOTO) for name in sorted(lacking))
 
 
 def poses(listing: Listing) -> np.ndarray:
@@ -179,4 +201,6 @@ def photos(listing: Listing) -> Iterator[np.ndarray]:
     return undistorted(listing.images, partial(lens, listing))
 
 
-READER = SceneReader(poses, intrinsics, listed_classes, photos=photos, lens=lens, no_pose=NO_POSE)
+READER = SceneReader(
+    poses, intrinsics, listed_classes, photos=photos, lens=lens, no_pose=NO_POSE, absent=absent
+)

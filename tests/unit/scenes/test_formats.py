@@ -174,6 +174,16 @@ def test_photos_outside_the_colmap_model_are_dropped(tmp_path):
     assert np.allclose(read_frames(listing, None, None, 10).pose[1], pose(1), atol=1e-9)
 
 
+def test_photos_of_the_colmap_model_that_are_not_there_are_named(tmp_path):
+    folder = scene_formats.write_colmap(tmp_path / "scene")
+    (folder / "images/view_11.png").unlink()
+    (folder / "images/view_3.png").unlink()
+    listing = without_lost(list_scene(folder, "colmap"))
+    reason = "in the COLMAP model, but not among the photos"
+    assert listing.dropped == (("view_11.png", reason), ("view_3.png", reason))
+    assert len(listing.names) == 10
+
+
 def test_a_colmap_model_is_loaded_once_and_again_when_it_changed(tmp_path, monkeypatch):
     import pycolmap
 

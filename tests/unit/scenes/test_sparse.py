@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.sparse import count_photos, largest_model, text_names
+from ovnerf.scenes.sparse import count_photos, is_points, largest_model, text_names
 
 LINES = """# Image list with two lines of data per image:
 #   IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME
@@ -18,8 +18,9 @@ LINES = """# Image list with two lines of data per image:
 2 1 0 0 0 0 0 0 1 folder/b.png
 
 7 1 0 0 0 0 0 0 1 c.png
+
 """
-"""Points follow an image, or an empty line does, or at the end nothing."""
+"""Points follow an image, or an empty line does; COLMAP drops a last image without either."""
 
 
 def write_model(folder: Path, photos: int) -> None:
@@ -63,3 +64,12 @@ def test_a_tie_is_refused(tmp_path):
     write_model(tmp_path / "sparse/1", 3)
     with pytest.raises(UserError, match=r"2 COLMAP models of 12 photos each \(sparse, sparse/0\)"):
         largest_model(tmp_path)
+
+
+def test_a_line_of_points_holds_three_numbers_each():
+    assert is_points("\n")
+    assert is_points("12.5 7.25 -1 3 4 17\n")
+    assert not is_points("12.5 7.25\n")
+    assert not is_points(None)
+    # The line of an image whose name has two blanks: twelve parts.
+    assert not is_points("2 1 0 0 0 1 2 3 1 my view 0.png\n")
