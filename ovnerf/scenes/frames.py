@@ -21,6 +21,7 @@ from ovnerf.scenes.reader import SceneReader
 from ovnerf.storage.documents import read_names
 from ovnerf.storage.sizes import check_size, resize_labels, resize_rgb, target_size
 from ovnerf.storage.splits import BOTH, TEST, TRAIN
+from ovnerf.storage.text import word_form
 
 HeldOut = Literal["every_nth", "labelled", "none"]
 """As in `config.SampleFrames`."""
@@ -185,6 +186,15 @@ def photo_paths(listing: Listing) -> Sequence[Path]:
     return [Path(f"{listing.images[0]}, frame {name}") for name in listing.names]
 
 
+def positions(names: Sequence[str]) -> dict[str, int]:
+    """Class name in `word_form` -> its index in the class list.
+
+    The class list that is asked for and the scene's own may differ in case and blanks: a class must
+    not become void for that. No list holds two names of one form (`check_classes`).
+    """
+    return {word_form(name): index for index, name in enumerate(names)}
+
+
 def read_labels(
     listing: Listing, native: tuple[int, int], size: tuple[int, int]
 ) -> tuple[np.ndarray, list[str]]:
@@ -200,8 +210,11 @@ def read_labels(
     reader = reader_of(listing)
     listing.label_inputs()  # refuses missing ones
     names = class_names(listing)
-    position = {name: index for index, name in enumerate(names)}
-    ids = {identity: position.get(name, VOID) for identity, name in reader.classes(listing).items()}
+    position = positions(names)
+    ids = {
+        identity: position.get(word_form(name), VOID)
+        for identity, name in reader.classes(listing).items()
+    }
     unusable = reader.unusable_ids(listing)
     labels = np.full((len(listing.names), *size), VOID, dtype=np.uint16)
     for index, path in enumerate(listing.labels):
@@ -224,7 +237,7 @@ def read_masks(
     reader = reader_of(listing)
     if reader.label_masks is None:
         return None
-    position = {name: index for index, name in enumerate(class_names(listing))}
+    position = positions(class_names(listing))
     packed = np.zeros((len(listing.names), *size, (len(position) + 7) // 8), dtype=np.uint8)
     for index, path in enumerate(listing.labels):
         if path is None:
@@ -232,8 +245,8 @@ def read_masks(
         belongs = np.zeros((*size, len(position)), dtype=bool)
         for name, mask in reader.label_masks(listing, index).items():
             check_label_size(listing, path, mask.shape, native)
-            if name in position:
-                belongs[..., position[name]] = resize_labels(mask, size)
+            if word_form(name) in position:
+                belongs[..., position[word_form(name)]] = resize_labels(mask, size)
         packed[index] = np.packbits(belongs, axis=-1)
     return packed
 

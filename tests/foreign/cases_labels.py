@@ -38,6 +38,37 @@ def truth(layout: str, change: Change) -> Callable[[Path], table.Arguments]:
     return make
 
 
+def asked(layout: str, *names: str) -> Callable[[Path], table.Arguments]:
+    """`read_truth` of a scene in this layout for a class list of these names."""
+
+    def make(folder: Path) -> table.Arguments:
+        write = {"replica": write_replica, "llff": scene_formats.write_llff}[layout]
+        scene = write(folder / "scene")
+        classes = folder / "asked.txt"
+        classes.write_text("\n".join(names) + "\n", encoding="utf-8")
+        chosen = json.dumps({"layout": layout, "classes": str(classes)})
+        common = ["--folder", str(scene), "--settings", chosen]
+        frames = str(folder / "frames.zarr")
+        assert main(["sample_frames", *common, "--out", frames]) == 0
+        return ["read_truth", *common, "--frames", frames, "--out", folder / "truth.zarr"]
+
+    return make
+
+
+def masks_are(expected: Callable[[int], np.ndarray], *frames: int) -> Callable[[Path], None]:
+    """The masks of these frames are those of a function's ids, class k at bit k - 1."""
+
+    def check(folder: Path) -> None:
+        store = open_store(folder / "truth.zarr", "truth")
+        for frame in frames:
+            bits = np.unpackbits(read(store, "masks", frame), axis=-1, count=len(CLASSES))
+            ids = expected(frame)[..., None] == np.arange(1, len(CLASSES) + 1)
+            assert bits.tolist() == ids.astype(int).tolist()
+        labels_are(expected, *frames)(folder)
+
+    return check
+
+
 def labels_are(expected: Callable[[int], np.ndarray], *frames: int) -> Callable[[Path], None]:
     """The labels of these frames are the ids of a function, 0 void and class k at k - 1."""
 
@@ -260,5 +291,15 @@ CASES: list[table.Case] = [
         "a quotation mark in a raw category",
         truth("scannet", row('50\t"24 inch monitor\tmonitor\t40\totherprop')),
         nyu_labels(4),
+    ),
+    table.Read(
+        "a class list in other case than the scene's own",
+        asked("replica", "Chair", "floor", "WALL"),
+        labels_are(label, 0, 5),
+    ),
+    table.Read(
+        "a class list in other case than the masks",
+        asked("llff", "Chair", "floor", "WALL"),
+        masks_are(label, 0, 4),
     ),
 ]
