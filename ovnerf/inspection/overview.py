@@ -27,6 +27,7 @@ from ovnerf.scenes.box import (
     project,
     ray_grid,
     spread,
+    unit_warning,
 )
 from ovnerf.scenes.frames import class_names, native_camera, native_images, read_labels, reader_of
 from ovnerf.scenes.frames import without_lost_frames as without_lost
@@ -301,8 +302,9 @@ def warnings_of(overview: Overview) -> list[str]:
     """What is likely to go wrong with this scene."""
     height, width = overview.native_size
     found = camera_warnings(overview.intrinsics, width, height)
-    if overview.box.warning:
-        found.append(overview.box.warning)
+    metres = LAYOUTS[overview.listing.layout].metres
+    doubts = (overview.box.warning, unit_warning(overview.box) if metres else "")
+    found += [text for text in doubts if text]
     centre = overview.pose[:, :3, 3]
     if float((centre.max(0) - centre.min(0)).max()) < 0.02 * overview.depth[0]:
         found.append("the cameras hardly move: nothing can be triangulated")

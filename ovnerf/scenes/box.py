@@ -44,6 +44,8 @@ MINIMUM_AGREEMENT = 0.1
 Of 30 views each, right poses had 0.84 (a made room), 0.69 (a simulator) and 0.20 (a HoloLens);
 other axes, the inverse direction or twice the focal length left 0.00 to 0.14, mostly 0.01.
 """
+USUAL_METRES = (0.3, 100.0)
+"""Longest side of a scene box in metres, outside which it is mentioned: a desk, a hall."""
 MINIMUM_MATCHES = 100
 """From fewer matches nothing is said about the poses."""
 GRID = (12, 16)
@@ -192,6 +194,17 @@ def box_of(
     margin = MARGIN * (high - low)
     low, high = include(low - margin, high + margin, centres)
     return centred_box(low, high, "triangulated", count, joined(warnings))
+
+
+def unit_warning(box: Box) -> str:
+    """A warning where a box that should be in metres is of no usual size; else ""."""
+    longest = float(f"{(box.high - box.low).max():.3g}")
+    if USUAL_METRES[0] <= longest <= USUAL_METRES[1]:
+        return ""
+    return (
+        f"the longest side of the scene box is {longest:g} m, expected {USUAL_METRES[0]:g} to "
+        f"{USUAL_METRES[1]:g} m: are the poses in millimetres, or in another unit?"
+    )
 
 
 def joined(warnings: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from ovnerf.config.frames import SampleFrames
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.box import Box, as_shipped, triangulated
+from ovnerf.scenes.box import Box, as_shipped, triangulated, unit_warning
 from ovnerf.scenes.forward import forward_facing
 from ovnerf.scenes.frames import Frames, native_images, read_frames, without_lost_frames
 from ovnerf.scenes.layouts import LAYOUTS, list_scene
@@ -48,7 +48,7 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
     check_finite(folder, frames, box)
     height, width = frames.native_size
     warnings = camera_warnings(frames.native_intrinsics, width, height)
-    warnings += [box.warning] if box.warning else []
+    warnings += [text for text in (box.warning, unit_doubt(listing, box)) if text]
     for text in (*listing.notes, *warnings):
         progress.log(f"sample_frames: {text}")
     write_store(
@@ -76,6 +76,12 @@ def run(*, folder: Path, out: Path, settings: SampleFrames) -> dict[str, Any]:
         **({"notes": list(listing.notes)} if listing.notes else {}),
         **({"warning": "; ".join(warnings)} if warnings else {}),
     }
+
+
+def unit_doubt(listing: Listing, box: Box) -> str:
+    """A warning where the layout's poses are in metres and the box says they are not; else ""."""
+    # The box of a forward-facing scene has no far side.
+    return unit_warning(box) if LAYOUTS[listing.layout].metres and not box.warped else ""
 
 
 def check_size(folder: Path, frames: Frames) -> None:

@@ -68,6 +68,22 @@ def frame_keys(number: int, **keys: object) -> Callable[[Path], table.Arguments]
     return make
 
 
+def in_millimetres(command: str) -> Callable[[Path], table.Arguments]:
+    """A replica scene with cameras 100 apart: its box is 3300 long, 3000 of training frames."""
+
+    def make(folder: Path) -> table.Arguments:
+        scene = write_replica(folder / "scene")
+        for path in (scene / "pose_300").iterdir():
+            pose = np.loadtxt(path)
+            pose[:3, 3] *= 1000
+            path.write_text(matrix_text(pose), encoding="utf-8")
+        if command == "inspect":
+            return ["inspect", scene, "--out", folder / "sheet.png"]
+        return sample(folder, "replica")
+
+    return make
+
+
 def colmap(**model: object) -> Callable[[Path], table.Arguments]:
     def make(folder: Path) -> table.Arguments:
         scene_formats.write_colmap(folder / "scene", **model)
@@ -406,6 +422,18 @@ CASES: list[table.Case] = [
         "a negative focal length",
         transforms(fl_y=-30),
         ("scene/transforms.json: found focal lengths 30 and -30",),
+    ),
+    table.Read(
+        "poses in millimetres",
+        in_millimetres("sample_frames"),
+        lambda folder: None,
+        ("the longest side of the scene box is 3000 m, expected 0.3 to 100 m", "millimetres"),
+    ),
+    table.Read(
+        "poses in millimetres, inspected",
+        in_millimetres("inspect"),
+        lambda folder: None,
+        ("warning: the longest side of the scene box is 3300 m", "millimetres"),
     ),
     table.Refused(
         "an angle in degrees",

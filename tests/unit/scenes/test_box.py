@@ -13,12 +13,14 @@ from ovnerf.scenes.box import (
     Triangulation,
     agreeing_within,
     as_shipped,
+    centred_box,
     depth_at,
     find_features,
     match,
     meeting_points,
     triangulate,
     triangulated,
+    unit_warning,
 )
 from ovnerf.scenes.frames import native_images, read_frames
 from ovnerf.scenes.layouts import list_scene
@@ -87,6 +89,17 @@ def test_as_shipped_has_nothing_to_divide_by_when_every_camera_is_at_the_origin(
     # The other rule takes such cameras: 1 m on every side.
     box = triangulated([np.full((60, 80, 3), 9, np.uint8)] * 3, CAMERA, still)
     assert box.low.tolist() == [-1, -1, -1] and box.high.tolist() == [1, 1, 1]
+
+
+def test_a_box_in_metres_has_a_usual_size():
+    corner = np.ones(3)
+
+    def warned(side: float) -> str:
+        return unit_warning(centred_box(0 * corner, side * corner, "triangulated", 0))
+
+    assert warned(0.3) == warned(5) == warned(100) == ""
+    assert warned(4321.5).startswith("the longest side of the scene box is 4320 m, expected")
+    assert warned(0.004).startswith("the longest side of the scene box is 0.004 m, expected 0.3 to")
 
 
 def test_triangulation_by_hand():
