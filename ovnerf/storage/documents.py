@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.text import clean_name, read_lines, read_text, word_form
+
+QUOTES = '"`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'
+"""Quotation marks that no class name holds. An apostrophe may be within one: `child's chair`."""
 
 
 def read_numbers(path: Path) -> list[list[float]]:
@@ -77,7 +81,46 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_names(path: Path) -> list[str]:
-    """Class names, one per line; UserError when there is none or one is there twice."""
+    """Class names, one per line.
+
+    Raises:
+        UserError: there is none, one is there twice, or a line holds more than a name.
+    """
     lines = read_lines(path)
     names = {number: line for number, line in enumerate(lines, start=1) if line.strip()}
+    for number, name in names.items():
+        check_plain_name(name.strip(), f"{path}, line {number}")
+    check_not_in_one_line([name.strip() for name in names.values()], path)
     return list(check_classes(names, path).values())
+
+
+def check_plain_name(name: str, where: str) -> None:
+    """UserError for a line that holds a comment, a number or quotation marks beside a name.
+
+    They would be taken for part of the name, and the text encoder would read them.
+    """
+    if name.startswith("#"):
+        raise UserError(
+            f"{where}: found {name!r}, expected a class name",
+            "comments are not read: remove the line",
+        )
+    numbered = re.match(r"\d+\s*(:|\.(?!\d))\s*", name)
+    if numbered:
+        raise UserError(
+            f"{where}: found {name!r}, expected a class name without a number",
+            f"write {name[numbered.end() :]!r}: classes are numbered by their order",
+        )
+    if any(mark in name for mark in QUOTES) or name.startswith("'"):
+        raise UserError(
+            f"{where}: found quotation marks in {name!r}, expected a class name",
+            "write it without quotation marks, one name a line",
+        )
+
+
+def check_not_in_one_line(names: list[str], path: Path) -> None:
+    """UserError where the only line of a list seems to hold several names."""
+    if len(names) == 1 and any(mark in names[0] for mark in ",;"):
+        raise UserError(
+            f"{path}: found one line, {names[0][:60]!r}, expected one class name per line",
+            "write each name on a line of its own",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Callable
@@ -28,6 +29,17 @@ def sample(folder: Path, change: Callable[[Path], object]) -> table.Arguments:
 def classes(content: bytes) -> Callable[[Path], table.Arguments]:
     """A scene whose class list holds these bytes."""
     return lambda folder: sample(folder, lambda scene: (scene / "classes.txt").write_bytes(content))
+
+
+def named(content: bytes) -> Callable[[Path], table.Arguments]:
+    """A scene for which a class list of these bytes is asked."""
+
+    def make(folder: Path) -> table.Arguments:
+        (folder / "asked.txt").write_bytes(content)
+        chosen = json.dumps({"layout": "replica", "classes": str(folder / "asked.txt")})
+        return [*sample(folder, lambda scene: None), "--settings", chosen]
+
+    return make
 
 
 def first_photo(save: Callable[[Path], object]) -> Callable[[Path], table.Arguments]:
@@ -222,5 +234,45 @@ CASES: list[table.Case] = [
             append_images=[Image.fromarray(photo(5))],
         ),
         (PHOTO + ": found 2 pictures in one file (GIF), expected one",),
+    ),
+    table.Refused(
+        "a class list of COCO-Stuff's form",
+        named(b"0: unlabeled\n1: person\n"),
+        ("asked.txt, line 1: found '0: unlabeled', expected a class name", "write 'unlabeled'"),
+    ),
+    table.Refused(
+        "a numbered class list",
+        named(b"chair\n2. floor\n"),
+        ("asked.txt, line 2: found '2. floor', expected a class name", "write 'floor'"),
+    ),
+    table.Refused(
+        "a numbered class list of the scene's own",
+        classes(b"0: void\n1: chair\n2: floor\n3: wall\n"),
+        (CLASSES_FILE + ", line 2: found '1: chair', expected a class name", "write 'chair'"),
+    ),
+    table.Refused(
+        "a comment in a class list",
+        named(b"chair\nfloor\n# of the kitchen\n"),
+        ("asked.txt, line 3: found '# of the kitchen', expected a class name", "comments"),
+    ),
+    table.Refused(
+        "a class list with quotation marks",
+        named(b'"chair"\n"floor"\n'),
+        ("asked.txt, line 1: found quotation marks in '\"chair\"'", "one name a line"),
+    ),
+    table.Refused(
+        "a class list in one line",
+        named(b"chair, floor, wall\n"),
+        ("asked.txt: found one line, 'chair, floor, wall', expected one class name per line",),
+    ),
+    table.Refused(
+        "a class list in one line with semicolons",
+        named(b"chair;floor\n"),
+        ("asked.txt: found one line, 'chair;floor', expected one class name per line",),
+    ),
+    table.Read(
+        "class names that begin with a number, or hold an apostrophe or a comma",
+        named(b"3d printer\nchild's chair\n7.5 inch tablet\ncup, saucer\n"),
+        names_are("3d printer", "child's chair", "7.5 inch tablet", "cup, saucer"),
     ),
 ]

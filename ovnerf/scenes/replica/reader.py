@@ -10,7 +10,7 @@ from ovnerf.scenes.listing import Listing
 from ovnerf.scenes.pinhole import camera_matrix
 from ovnerf.scenes.poses import pose_matrix
 from ovnerf.scenes.reader import SceneReader
-from ovnerf.storage.documents import check_classes, read_numbers
+from ovnerf.storage.documents import check_classes, check_plain_name, read_numbers
 from ovnerf.storage.text import read_lines
 
 
@@ -31,6 +31,8 @@ def classes(listing: Listing) -> dict[int, str]:
     lines = read_lines(listing.classes)
     while lines and not lines[-1].strip():
         lines.pop()
+    for number, line in enumerate(lines[1:], start=2):
+        check_plain_name(line.strip(), f"{listing.classes}, line {number}")
     return check_classes(dict(enumerate(lines[1:], start=1)), listing.classes)
 
 
