@@ -33,7 +33,7 @@ $(FILMED)/walk.mp4: | .venv/.installed
 	.venv/bin/python workflow/scripts/film_room.py $@
 
 test: .venv/.installed-test
-	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 3 --no-loadscope-reorder --durations=40
 
 # The tests that run no workflow, no training and nothing else that takes long.
 test-fast: .venv/.installed-test
