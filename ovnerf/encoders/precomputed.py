@@ -46,6 +46,8 @@ NOT_SAID = (
     "maps are undistorted as the photos were; if they were made of undistorted photos, add "
     '"undistorted": true, else "undistorted": false'
 )
+REAL = "biuf"
+"""NumPy's letters for truth values, whole numbers with and without sign, and real numbers."""
 
 
 @dataclass(frozen=True)
@@ -310,7 +312,23 @@ def read_text(folder: Path, content: dict[str, Any], classes: int, path: Path) -
 
 
 def read_map(path: Path) -> np.ndarray:
-    """An array from png, npy, npz (one array) or zarr; UserError when it cannot be read."""
+    """An array of real numbers from a file; UserError for anything else (strings, an archive)."""
+    found = read_array(path)
+    if not isinstance(found, np.ndarray):
+        raise UserError(
+            f"{path}: found an archive of arrays, expected one array",
+            "give a file of numpy.savez the suffix .npz",
+        )
+    if found.dtype.kind not in REAL:
+        raise UserError(
+            f"{path}: found values of type {found.dtype}, expected whole or real numbers",
+            "write the array as one of numbers",
+        )
+    return found
+
+
+def read_array(path: Path) -> np.ndarray:
+    """What png, npy, npz (one array) or zarr holds; UserError when it cannot be read."""
     suffix = path.suffix.lower()
     if suffix == ".png":
         return read_label_ids(path)

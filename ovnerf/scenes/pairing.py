@@ -6,9 +6,10 @@ their position in a folder, and every frame of a scene gets a name of its own.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -261,9 +262,16 @@ def frame_names(paths: Iterable[Path]) -> tuple[str, ...]:
     formats.
 
     Raises:
-        UserError: two photos would have one name in spite of that.
+        UserError: two photos would have one name in spite of that, or a name is not in UTF-8.
     """
     paths = list(paths)
+    for path in paths:
+        # Python keeps bytes that are no UTF-8 as lone surrogates, which cannot be written.
+        if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+            raise UserError(
+                f"{str(path)!a}: found a file name that is not in UTF-8, expected UTF-8",
+                "rename the photo, for example with convmv",
+            )
     names = [same_form(image_stem(path)) for path in paths]
     if len(set(names)) < len({path.with_name(image_stem(path)) for path in paths}):
         names = [same_form("_".join((*path.parts[:-1], image_stem(path)))) for path in paths]
@@ -322,14 +330,14 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
     """
     with_slashes = name.replace("\\", "/")
     candidates = [folder / spelling for spelling in (*spellings(name), *spellings(with_slashes))]
-    path = next((path for path in candidates if path.exists()), folder / with_slashes)
+    path = next((path for path in candidates if holds(path.exists)), folder / with_slashes)
     inside = path.relative_to(folder) if path.is_relative_to(folder) else path
     if not inside.parts or inside.is_absolute() or ".." in inside.parts or leads_home(path, inside):
         raise UserError(
             f"{index}: frame {name!r} lies outside the scene folder",
             "write file_path relative to transforms.json, without `..` and `~`",
         )
-    if path.is_file():
+    if holds(path.is_file):
         return path
     suffixes = sorted({*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES)})
     others = (
@@ -337,14 +345,14 @@ def listed_photo(folder: Path, name: str, index: Path) -> Path:
         for candidate in dict.fromkeys(candidates)
         for suffix in suffixes
     )
-    meant = [other for other in others if other.is_file()]
+    meant = [other for other in others if holds(other.is_file)]
     if len(meant) > 1:
         raise UserError(
             f"{index}: frame {name!r} can mean {meant[0].name} and {meant[1].name}",
             "write the suffix in file_path, or remove one of the two",
         )
     if not meant:
-        beside = visible_files(path.parent) if path.parent.is_dir() else []
+        beside = visible_files(path.parent) if holds(path.parent.is_dir) else []
         raise UserError(
             f"{path}: no such image, expected by {index.name}; "
             + (f"its folder holds {beside[0].name} ..." if beside else "its folder is not there"),
@@ -405,4 +413,14 @@ def without_suffix(path: str) -> str:
 
 def leads_home(path: Path, inside: Path) -> bool:
     """Whether a path begins with `~` or a drive (`C:`) and no such folder lies in the scene."""
-    return bool(re.match(r"~|[A-Za-z]:", inside.parts[0])) and not path.exists()
+    return bool(re.match(r"~|[A-Za-z]:", inside.parts[0])) and not holds(path.exists)
+
+
+def holds(question: Callable[[], bool]) -> bool:
+    """The answer of `path.exists` and the like; no for a name that is too long for any file."""
+    try:
+        return question()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False

@@ -78,6 +78,7 @@ def read_header(path: Path) -> Header:
         matrices = [unpack(file, MATRIX, path, "the cameras") for _ in range(4)]
         colour, _, width, height, *_ = unpack(file, SHAPE, path, "the image sizes")
         (frames,) = unpack(file, struct.Struct("<Q"), path, "the number of frames")
+        check_fits(path, frames, path.stat().st_size - file.tell())
         return Header(
             colour_camera=matrices[0],
             colour_extrinsic=matrices[1],
@@ -114,6 +115,16 @@ def read_frames(
             if keep:
                 yield Frame(number, tuple(pose), file.read(colour) if images else b"")
             file.seek(after)
+
+
+def check_fits(path: Path, frames: int, left: int) -> None:
+    """UserError where `left` bytes cannot hold so many frames, even without a photo in any."""
+    if frames * FRAME.size > left:
+        raise UserError(
+            f"{path}: found a count of {frames} frames in {left} bytes, expected at least "
+            f"{FRAME.size} bytes for each",
+            "the download is not complete, or the file is damaged; get it again",
+        )
 
 
 def unpack(file: BinaryIO, form: struct.Struct, path: Path, what: str) -> tuple:

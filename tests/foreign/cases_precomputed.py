@@ -89,6 +89,12 @@ def good(path: Path) -> None:
     png(np.zeros(SIZE, np.uint8))(path)
 
 
+def archive(path: Path) -> None:
+    """What numpy.savez writes, under another suffix."""
+    with path.open("wb") as file:
+        np.savez(file, label=np.zeros(SIZE, np.uint8))
+
+
 def cut(path: Path) -> None:
     good(path)
     path.write_bytes(path.read_bytes()[:40])
@@ -231,4 +237,19 @@ CASES: list[table.Case] = [
         stored(2),
     ),
     table.Read("a suffix in capitals", maps(png(corner(2, np.uint8)), "001.PNG"), stored(2)),
+    table.Refused(
+        "an archive called .npy",
+        maps(archive, "001.npy"),
+        (MAPS + "001.npy: found an archive of arrays, expected one array",),
+    ),
+    table.Refused(
+        "a map of words",
+        maps(npy(np.full(SIZE, "wall")), "001.npy"),
+        (MAPS + "001.npy: found values of type <U4, expected whole or real numbers",),
+    ),
+    table.Refused(
+        "a map of complex numbers",
+        maps(npy(np.zeros(SIZE, np.complex64)), "001.npy"),
+        (MAPS + "001.npy: found values of type complex64, expected whole or real numbers",),
+    ),
 ]

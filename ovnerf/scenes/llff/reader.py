@@ -37,6 +37,13 @@ def table(listing: Listing) -> np.ndarray:
         rows = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{path}: not a readable array ({error})") from None
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
+        raise UserError(
+            f"{path}: found "
+            + (f"numbers of type {rows.dtype}" if isinstance(rows, np.ndarray) else "an archive")
+            + ", expected one array of real numbers",
+            "write it with numpy.save",
+        )
     if rows.ndim != 2 or rows.shape[1] != 17:
         raise UserError(f"{path}: found shape {rows.shape}, expected (images, 17)")
     count = len(listing.all_photos)

@@ -14,6 +14,11 @@ from PIL import Image
 from scene_folders import matrix_text, photo
 
 from ovnerf.cli import main
+from ovnerf.runtime.errors import UserError
+from ovnerf.scenes.layouts import list_scene
+from ovnerf.scenes.llff.reader import table as llff_table
+from ovnerf.scenes.pairing import frame_names, listed_photo
+from ovnerf.scenes.sens import check_fits
 
 Break = Callable[[Path], object]
 
@@ -372,3 +377,37 @@ def test_truth(tmp_path, capsys, case):
     said = said.format(folder=folder)
     refused(capsys, said, "read_truth", *command, "--out", tmp_path / "truth.zarr")
     assert not (tmp_path / "truth.zarr").exists()
+
+
+def test_poses_bounds_that_is_an_archive_or_words_is_refused(tmp_path):
+    folder = scene_formats.write_llff(tmp_path / "scene")
+    path = folder / "poses_bounds.npy"
+    with path.open("wb") as file:
+        np.savez(file, poses=np.zeros((12, 17)))
+    with pytest.raises(UserError, match=r"poses_bounds.npy: found an archive, expected one array"):
+        llff_table(list_scene(folder, "llff"))
+    np.save(path, np.full((12, 17), "1"))
+    with pytest.raises(UserError, match=r"found numbers of type <U1, expected one array of real"):
+        llff_table(list_scene(folder, "llff"))
+
+
+def test_more_frames_than_a_recording_can_hold_are_refused(tmp_path):
+    # A frame has 16 floats and 4 counts of 8 bytes: 96 bytes without its photo.
+    check_fits(tmp_path / "a.sens", 3, 288)
+    with pytest.raises(UserError, match="found a count of 4 frames in 288 bytes"):
+        check_fits(tmp_path / "a.sens", 4, 288)
+
+
+def test_file_names_that_are_not_utf8_are_refused():
+    with pytest.raises(UserError, match=r"'caf.udce9.png': found a file name that is not in UTF-8"):
+        frame_names([Path("a.png"), Path("caf\udce9.png")])
+
+
+def test_a_file_path_too_long_for_a_file_is_no_such_image(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photo(0)).save(tmp_path / "images" / ("b" * 251 + ".png"))
+    with pytest.raises(UserError, match=r"aaa: no such image, expected by transforms\.json"):
+        listed_photo(tmp_path, "images/" + "a" * 300, tmp_path / "transforms.json")
+    # 255 bytes are a name.
+    name = "images/" + "b" * 251 + ".png"
+    assert listed_photo(tmp_path, name, tmp_path / "transforms.json") == tmp_path / name
