@@ -21,10 +21,16 @@ from ovnerf.scenes.pairing import (
     masks_in,
     paired,
 )
+from ovnerf.storage.text import word_form
 
 if TYPE_CHECKING:
     from ovnerf.scenes.reader import SceneReader
 
+VOID_NAMES = {
+    *("", "void", "unlabeled", "unlabelled", "undefined", "unknown", "unannotated", "background"),
+    *("ignore", "ignored", "invalid", "none", "null", "nothing", "other", "others"),
+}
+"""What the first entry of a class list is called where it stands for pixels without a class."""
 MASK_FOLDERS = ("mask", "masks")
 """Other tools leave the pixels out that masks in these folders cover."""
 
@@ -233,6 +239,13 @@ def by_line(folder: Path, layout: str, found: Sequence[Path], trajectory: Path) 
         all_photos=tuple(zip(images, names, strict=True)),
         ignored=ignored,
     )
+
+
+def void_notes(name: str, where: str) -> tuple[str, ...]:
+    """A line where the entry that a layout takes for void has the name of a thing."""
+    if word_form(name) in VOID_NAMES:
+        return ()
+    return (f"{where}: {name!r} is taken for void, so pixels with this label have no class",)
 
 
 def mask_notes(folder: Path) -> list[str]:

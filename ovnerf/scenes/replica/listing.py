@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovnerf.runtime.errors import UserError
-from ovnerf.scenes.listing import Layout, Listing, called, need_file
+from ovnerf.scenes.listing import Layout, Listing, called, need_file, void_notes
 from ovnerf.scenes.pairing import (
     check_partners,
     frame_names,
@@ -17,6 +17,7 @@ from ovnerf.scenes.pairing import (
     visible_files,
     with_suffix_of,
 )
+from ovnerf.storage.text import read_lines
 
 if TYPE_CHECKING:
     from ovnerf.scenes.reader import SceneReader
@@ -36,6 +37,7 @@ def list_files(folder: Path) -> Listing:
                 "every image needs a 4x4 camera-to-world matrix",
             )
     check_partners(called(images), labels, folder / "semantic_300", "label")
+    classes = need_file(folder / "classes.txt", "one class name per line, line 0 void")
     return Listing(
         folder=folder,
         layout="replica",
@@ -45,9 +47,15 @@ def list_files(folder: Path) -> Listing:
         poses=tuple(poses[key] for key in images),
         labels=tuple(labels.get(key) for key in images),
         intrinsics=need_file(folder / "intrinsics.txt", "a 3x3 or 4x4 camera matrix"),
-        classes=need_file(folder / "classes.txt", "one class name per line, line 0 void"),
+        classes=classes,
         ignored=ignored,
+        notes=first_line_notes(classes),
     )
+
+
+def first_line_notes(classes: Path) -> tuple[str, ...]:
+    """A line where the first name of `classes.txt`, whose pixels have no class, is a thing's."""
+    return void_notes(next(iter(read_lines(classes)), ""), f"{classes}, line 1")
 
 
 def reader() -> SceneReader:

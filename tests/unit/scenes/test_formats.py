@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import pytest
 import scene_formats
 import torch
 from outside_scenes import SCENES, needs
-from scene_folders import CLASSES, HEIGHT, WIDTH, intrinsics, label, photo
+from scene_folders import (
+    CLASSES,
+    HEIGHT,
+    WIDTH,
+    intrinsics,
+    label,
+    photo,
+    write_replica,
+    write_semantic_nerf,
+)
 from scene_formats import FRAMES, pose, poses
 
 from ovnerf.config.frames import SampleFrames
@@ -140,6 +150,21 @@ def test_scannet_classes(tmp_path):
     assert (labels[0][label(0) == 2] == VOID).all()  # floor is not in the list
     assert raw in listing.image_inputs()
     assert raw in listing.label_inputs()
+
+
+def test_a_thing_in_the_place_of_void_is_told(tmp_path):
+    """Class 0 of these layouts has no class, whatever it is called."""
+    replica = write_replica(tmp_path / "replica")
+    semantic_nerf = write_semantic_nerf(tmp_path / "semantic_nerf")
+    classes, rows = replica / "classes.txt", semantic_nerf / "info_semantic.json"
+    for name in ("void", " Unlabeled", "chair"):
+        classes.write_text("\n".join([name, *CLASSES]), encoding="utf-8")
+        items = [{"id": number, "name": of} for number, of in enumerate([name, *CLASSES])]
+        rows.write_text(json.dumps({"classes": items}), encoding="utf-8")
+        told = [list_scene(folder, folder.name).notes for folder in (replica, semantic_nerf)]
+        says = "'chair' is taken for void, so pixels with this label have no class"
+        expected = [(f"{classes}, line 1: {says}",), (f"{rows}, id 0: {says}",)]
+        assert told == (expected if name == "chair" else [(), ()])
 
 
 def test_a_class_list_is_selectable_in_every_layout(tmp_path):
