@@ -23,12 +23,12 @@ import torch
 from torch.nn import functional
 
 from ovnerf.asking.asker import Asker
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.relevancy import relevancy
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.scores import Row, score_rows
 from ovnerf.asking.targets import targets_of_truth
 from ovnerf.config.lift import Lift
+from ovnerf.config.phrases import Phrase
 from ovnerf.encoders.pyramid import PyramidFeatures
 from ovnerf.field.lifting import Lifted
 from ovnerf.field.rendering import view_weights

@@ -15,12 +15,12 @@ import numpy as np
 
 from ovnerf.asking.description import Description
 from ovnerf.asking.instances import Instance, find_instances
-from ovnerf.asking.phrases import Phrase, require_rivals
 from ovnerf.asking.points import Points
 from ovnerf.asking.relevancy import cosines, relevancy, softmax
 from ovnerf.asking.text import Encode, has_text_encoder, text_encoder
 from ovnerf.asking.text_cache import kept_vector
 from ovnerf.asking.views import View
+from ovnerf.config.phrases import Phrase, require_rivals
 from ovnerf.config.query import Query
 from ovnerf.encoders.text import unit_mean
 from ovnerf.labels.vocabulary import prompts

@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ovnerf.asking.asker import Asker
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.pictures import COLOURS
 from ovnerf.asking.relevancy import relevancy
+from ovnerf.config.phrases import Phrase
 from ovnerf.encoders.pyramid import class_scores
 from ovnerf.evaluation.figures import new_figure, plain
 from ovnerf.storage.stores import Store, read

@@ -11,9 +11,9 @@ from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
 from ovnerf.asking.asker import Asker
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.relevancy import cosines
 from ovnerf.asking.views import View
+from ovnerf.config.phrases import Phrase
 from ovnerf.evaluation.figures import palette
 
 Output = Literal["colour", "depth", "opacity", "labels", "relevancy"]

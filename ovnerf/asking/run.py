@@ -12,10 +12,10 @@ import numpy as np
 from ovnerf.asking.asker import Answer, Asker
 from ovnerf.asking.description import FIELD, Description, open_field
 from ovnerf.asking.fuse import fuse_points
-from ovnerf.asking.phrases import Phrase, parse_phrases
 from ovnerf.asking.points import Points, open_points
 from ovnerf.asking.views import View, render_view
 from ovnerf.compute.device import resolve_device
+from ovnerf.config.phrases import Phrase, parse_phrases
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.field.semantic_field import SemanticField

@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 from scipy.stats import rankdata
 
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.targets import Box, Target, Targets
+from ovnerf.config.phrases import Phrase
 
 KERNEL = 30
 """Side of the mean that LangSplat takes, in pixels."""

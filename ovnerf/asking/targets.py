@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.asking.lerf_ovs import LabelledObject, read_lerf_labels
-from ovnerf.asking.phrases import Phrase
+from ovnerf.config.phrases import Phrase
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.storage.stores import open_store, read

@@ -17,7 +17,6 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from ovnerf.asking.phrases import parse_phrase, parse_phrases, require_rivals
 from ovnerf.config.asked import refused_as_setting
 from ovnerf.config.base import Fraction, Name, Positive, Seed, Strict
 from ovnerf.config.capture import Capture
@@ -30,6 +29,7 @@ from ovnerf.config.labels import RankRegions
 from ovnerf.config.lift import Lift
 from ovnerf.config.page import WritePage
 from ovnerf.config.paper import PaperTables
+from ovnerf.config.phrases import parse_phrase, parse_phrases, require_rivals
 from ovnerf.config.points import FusePoints
 from ovnerf.config.query import Query
 from ovnerf.config.query_figures import DrawQuery

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ovnerf.asking.description import Description, require_same_frames
 from ovnerf.asking.evidence import clip_relevancy, map_figure, region_means
-from ovnerf.asking.phrases import Phrase, parse_phrases, slugs
 from ovnerf.asking.run import Run, RunFiles, open_run
 from ovnerf.asking.views import View
+from ovnerf.config.phrases import Phrase, parse_phrases, slugs
 from ovnerf.config.query_figures import DrawQuery
 from ovnerf.regions.runlength import Regions
 from ovnerf.runtime.errors import UserError

@@ -24,11 +24,11 @@ from ovnerf.asking.description import Description
 from ovnerf.asking.label_files import LabelMaps, coco_json, write_labels
 from ovnerf.asking.looks import Look
 from ovnerf.asking.mesh import make_mesh, write_mesh_glb, write_mesh_ply
-from ovnerf.asking.phrases import parse_phrase
 from ovnerf.asking.report import json_text
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.video import require_views, write_video
 from ovnerf.config.export import Export, Product
+from ovnerf.config.phrases import parse_phrase
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError
 from ovnerf.storage.listed import listed_folder

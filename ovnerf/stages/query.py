@@ -18,12 +18,12 @@ from pathlib import Path
 from ovnerf.asking.answer_files import write_answers, write_pictures
 from ovnerf.asking.asker import Score
 from ovnerf.asking.description import require_same_frames
-from ovnerf.asking.phrases import Phrase, parse_phrases, read_phrases, slugs
 from ovnerf.asking.report import table
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.scores import Targets, not_scored, score_rows, write_metrics
 from ovnerf.asking.targets import targets_of_lerf, targets_of_truth
 from ovnerf.asking.views import View
+from ovnerf.config.phrases import Phrase, parse_phrases, read_phrases, slugs
 from ovnerf.config.query import Query
 from ovnerf.runtime import progress
 from ovnerf.runtime.errors import Stopped, UserError

@@ -27,9 +27,9 @@ from ovnerf.asking.camera_path import (
     interpolated,
 )
 from ovnerf.asking.looks import OUTPUTS, Look
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import instance_json
 from ovnerf.asking.scene_page import FRUSTUM, add_answers, add_cameras, add_points, viewer
+from ovnerf.config.phrases import Phrase
 from ovnerf.evaluation.figures import palette
 from ovnerf.runtime.errors import UserError
 from ovnerf.viewing.cameras import Viewpoint

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ovnerf.asking.asker import Answer
 from ovnerf.asking.looks import Look, Picture, line_between, picture, side_by_side, what_is_here
-from ovnerf.asking.phrases import Phrase, parse_phrases
 from ovnerf.asking.report import decimals
 from ovnerf.asking.run import Run
 from ovnerf.asking.views import View, render_camera
+from ovnerf.config.phrases import Phrase, parse_phrases
 from ovnerf.config.viewing import Viewing
 from ovnerf.geometry.rays import FARTHEST
 from ovnerf.viewing.cameras import Viewpoint, ray_camera

@@ -12,9 +12,9 @@ from PIL import Image
 
 from ovnerf.asking.asker import Asker
 from ovnerf.asking.evidence import clip_relevancy, map_figure, region_means
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.points import open_points
 from ovnerf.cli import main
+from ovnerf.config.phrases import Phrase
 from ovnerf.config.query import Query
 from ovnerf.regions.runlength import encode_all
 from ovnerf.storage.stores import open_store, write_store

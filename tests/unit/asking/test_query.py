@@ -24,10 +24,10 @@ from pydantic import ValidationError
 
 import ovnerf
 from ovnerf.asking import answer_files, asker, run, views
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.report import rows, table
 from ovnerf.asking.run import Run, find_run, open_run
 from ovnerf.cli import main
+from ovnerf.config.phrases import Phrase
 from ovnerf.config.query import Query
 from ovnerf.field import field as field_module
 from ovnerf.geometry.camera import Camera

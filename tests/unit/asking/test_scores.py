@@ -14,7 +14,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ovnerf.asking.description import read_description
 from ovnerf.asking.lerf_ovs import read_lerf_labels
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.scores import (
     area_under_curve,
     average_precision,
@@ -30,6 +29,7 @@ from ovnerf.asking.targets import (
     targets_of_lerf,
     targets_of_truth,
 )
+from ovnerf.config.phrases import Phrase
 from ovnerf.labels.void import VOID
 from ovnerf.runtime.errors import UserError
 from ovnerf.scenes.frames import read_frames

@@ -14,10 +14,10 @@ from scene_formats import FRAMES, write_colmap, write_nerfstudio
 
 from ovnerf.asking.description import read_description
 from ovnerf.asking.lerf_ovs import read_lerf_labels
-from ovnerf.asking.phrases import Phrase
 from ovnerf.asking.targets import targets_of_lerf
 from ovnerf.config.features import CacheFeatures
 from ovnerf.config.frames import SampleFrames
+from ovnerf.config.phrases import Phrase
 from ovnerf.encoders.precomputed import Maps, read_manifest
 from ovnerf.geometry.lens import PhotoLens, photo_lens
 from ovnerf.labels.void import VOID

@@ -15,10 +15,10 @@ import pytest
 from asking_fixtures import CLASSES, DESCRIPTION, write_field
 
 from ovnerf.asking.looks import Look, overlaid, side_by_side
-from ovnerf.asking.phrases import Phrase, parse_phrase, parse_phrases
 from ovnerf.asking.run import Run, open_run
 from ovnerf.asking.views import View
 from ovnerf.cli import main, stage_parser
+from ovnerf.config.phrases import Phrase, parse_phrase, parse_phrases
 from ovnerf.config.viewing import Viewing
 from ovnerf.field.field import RadianceField
 from ovnerf.runtime.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovnerf.asking.phrases import Phrase, parse_phrase, parse_phrases, read_phrases, slugs
+from ovnerf.config.phrases import Phrase, parse_phrase, parse_phrases, read_phrases, slugs
 from ovnerf.runtime.errors import UserError
 
 
