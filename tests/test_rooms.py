@@ -118,6 +118,7 @@ EDITS = {
         *STAGES_OF_PAIRS,
     },
     "evaluation/agreement.py": {"score_agreement", "evaluate"},
+    "labels/agreement.py": STAGES_OF_PAIRS,
     "labels/fusing.py": {"fuse_labels"},
     "labels/patches.py": {"render_views", "export"},
     "training/pseudo_labels.py": TRAININGS,

@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ovnerf.config.base import Strict
-from ovnerf.evaluation.agreement import agreement, compared
 from ovnerf.field.covisibility import DepthViews, add_rows
+from ovnerf.labels.agreement import agreement, compared
 from ovnerf.labels.fusing import (
     PixelShares,
     Profiles,

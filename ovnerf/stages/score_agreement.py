@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ovnerf.evaluation.agreement import agreement_rows, compared
+from ovnerf.evaluation.agreement import agreement_rows
 from ovnerf.evaluation.rows import COLUMNS, SPLIT_NAMES, write_rows
 from ovnerf.field.covisibility import DepthViews
+from ovnerf.labels.agreement import compared
 from ovnerf.storage.frame_index import FrameIndex
 from ovnerf.storage.splits import TRAIN, in_split
 from ovnerf.storage.stores import open_store, read

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from ovnerf.evaluation.agreement import agreement, agreement_rows, cohen_kappa, pair_matrix
+from ovnerf.evaluation.agreement import agreement_rows
+from ovnerf.labels.agreement import agreement, cohen_kappa, pair_matrix
 from ovnerf.labels.void import VOID
 
 SHIFTED = np.array([1, 2, 3, -1], dtype=np.int32)

@@ -285,7 +285,7 @@ def test_agreement_of_label_maps_is_of_training_views(tiny_scene, tmp_path):
 
 
 def test_of_many_views_some_are_compared(tiny_scene, tmp_path, monkeypatch):
-    monkeypatch.setattr("ovnerf.evaluation.agreement.MOST_VIEWS", 4)
+    monkeypatch.setattr("ovnerf.labels.agreement.MOST_VIEWS", 4)
     frames, _ = tiny_scene
     every = list(range(12))
     depth, labels = tmp_path / "depth.zarr", tmp_path / "labels.zarr"
