@@ -32,8 +32,11 @@ class Simulated(Strict):
     noise: float = Field(default=0.0, ge=0)
     """Standard deviation of Gaussian noise per window, relative to the unit embedding's norm."""
     confusion: Fraction = 0.0
-    """Probability per (view, class) that its embedding is another class's. It does not average out
-    over the windows of a view."""
+    """Probability that a class's embedding is another class's. It does not average out over the
+    windows of a view."""
+    confused_in: Literal["each_view", "all_views"] = "each_view"
+    """Whether every view confuses classes of its own, which averages out over views, or all views
+    the same ones, as of an encoder that does not know a thing."""
     seed: Seed = 0
     """Seed of class vectors, noise and confusion."""
     cell: Positive | None = None

@@ -2,8 +2,8 @@
 
 Its scores say nothing about CLIP, so every table names this encoder `simulated`. A window's
 embedding is the mean of its pixels' class vectors plus noise of two kinds: Gaussian
-noise of each window, which averages out over overlapping windows, and confusion of classes, drawn
-per view and class, which does not.
+noise of each window, which averages out over overlapping windows, and confusion of classes, which
+does not. It is drawn for each view, or once for all views.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def confused_classes(classes: int, frame: int, settings: Simulated) -> np.ndarra
 
     With probability `settings.confusion` it is another class, uniformly chosen.
     """
-    random = np.random.default_rng([settings.seed, CONFUSION, frame])
+    of_view = [frame] if settings.confused_in == "each_view" else []
+    random = np.random.default_rng([settings.seed, CONFUSION, *of_view])
     confused = random.random(classes) < settings.confusion
     shift = random.integers(1, max(classes, 2), size=classes)
     own = np.arange(classes)

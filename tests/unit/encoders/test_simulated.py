@@ -72,6 +72,13 @@ def test_confusion_is_per_view_and_class_at_the_given_rate():
     np.testing.assert_allclose((drawn[:, 0] == 4).mean(), 0.3 / 9, atol=0.015)
 
 
+def test_confusion_in_all_views_is_the_same_in_each():
+    settings = dials(confusion=0.3, confused_in="all_views")
+    first = confused_classes(2000, 0, settings)
+    assert all(np.array_equal(first, confused_classes(2000, frame, settings)) for frame in (1, 9))
+    assert (first != np.arange(2000)).mean() == pytest.approx(0.3, abs=0.03)
+
+
 def test_confusion_moves_every_window_of_the_view_alike():
     settings = dials(width=8, confusion=1.0)
     text = simulated_text(2, settings).bare
