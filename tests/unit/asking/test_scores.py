@@ -163,12 +163,27 @@ def test_lerf_labels_are_scaled_to_the_view(tmp_path: Path) -> None:
     assert same is not None and (same.mask == target.mask).all() and same.boxes == target.boxes
 
 
+def test_lerf_labels_of_photos_of_another_shape_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="8x6, which has not the shape of the photos"):
+        read_lerf_labels(write_labels(tmp_path / "labels"), (16, 12))
+
+
+def test_hidden_files_are_no_labels(tmp_path: Path) -> None:
+    folder = write_labels(tmp_path / "labels")
+    (folder / "._a.json").write_bytes(b"\0\5\x16\7")
+    assert list(read_lerf_labels(folder, (12, 16))) == ["a"]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"bbox": [1, 2, 3]}, "cannot reshape"),
         ({"segmentation": [[1, 2], [3, 4]]}, "fewer than three corners"),
         ({"segmentation": "none"}, "could not convert"),
+        ({"segmentation": [[4, 3], [9, 3], [9, 5]]}, "leaves the photo of 8x6"),
+        ({"segmentation": [[0.5, 0.5], [0.9, 0.5], [0.9, 0.9]]}, "smaller than two pixels"),
+        ({"bbox": [4, 3, 3, 3]}, "not x0, y0, x1, y1"),  # x, y, width, height
+        ({"bbox": [0, 0, 3, 3]}, "beside its outline"),
     ],
 )
 def test_other_labels_are_refused(tmp_path: Path, changes: dict, told: str) -> None:
