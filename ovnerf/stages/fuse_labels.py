@@ -55,6 +55,8 @@ Means = list[np.ndarray]
 """Mean class shares f32 (pixels, C), one array for each that was said."""
 Choose = Callable[..., np.ndarray]
 """These arrays -> the class of each pixel."""
+Heard = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Mean shares by region votes and by own labels -> those that count as the former."""
 Agreement = dict[str, float | None]
 """Cohen's kappa across views, percent: of the `first` labels, and of those by the `regions`' votes;
 None where views share no labelled point."""
@@ -128,12 +130,8 @@ class Voters:
             for name, kappa in found.items()
         }
 
-    def profiles(self, regions: Said, own: Said, heard: Choose) -> Profiles:
-        """What the votes on the pixels of each class look like.
-
-        Args:
-            heard: mean shares by region votes and by own labels -> those that count as the former.
-        """
+    def profiles(self, regions: Said, own: Said, heard: Heard) -> Profiles:
+        """What the votes on the pixels of each class look like."""
         pixels = range(self.views.distance[0].size)
         among = np.array(spread_evenly(pixels, PROFILE_PIXELS), dtype=np.int32)
         slots = spread_evenly(range(len(self.frames)), PROFILE_VIEWS)
@@ -213,7 +211,7 @@ def write_first_round(path: Path, voters: Voters, label: LabelMap, own: Said, di
     voters.write(path, (regions, own), choose, found, digest)
 
 
-def who_is_heard(found: Agreement) -> Choose:
+def who_is_heard(found: Agreement) -> Heard:
     """`alone` where the regions' votes make views agree as well as before, else `supported`.
 
     Regions that cut through things, each view's in its own way, make views agree less.
